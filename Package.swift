@@ -1,0 +1,121 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+/// What every target of ours is compiled with. The features are accepted proposals that a coming language mode turns on.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+]
+
+/// The domain holds no unsafe pointer, and the compiler proves it.
+let safe: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let testSupport = Target.Dependency.target(name: "TestSupport")
+
+let package = Package(
+    name: "koppeling",
+    products: [
+        .executable(name: "koppeling", targets: ["koppeling"]),
+        .executable(name: "mailchimp-sandbox", targets: ["mailchimp-sandbox"]),
+        .library(name: "JobQueue", targets: ["JobQueue"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // The C libraries, as Debian ships them.
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CEpoll"),
+
+        // The edges: each owns its unsafe code, so strict memory safety is off in these.
+        .target(name: "IO", dependencies: ["CEpoll"], swiftSettings: strict),
+        .target(name: "Postgres", dependencies: ["CLibPQ", "IO", logging], swiftSettings: strict),
+        .target(name: "HTTPClient", dependencies: ["CCurl", "IO"], swiftSettings: strict),
+        .target(name: "EmbeddedPostgres", dependencies: ["IO", "Postgres", logging], swiftSettings: strict),
+
+        // The domain.
+        .target(name: "JobQueue", dependencies: ["IO", "Postgres", logging, metrics, lifecycle], swiftSettings: safe),
+        .target(name: "TargetGroups", dependencies: ["IO", "Postgres", "JobQueue", logging], swiftSettings: safe),
+        .target(name: "Mailchimp", dependencies: ["IO", "HTTPClient", crypto, logging], swiftSettings: safe),
+        .target(
+            name: "Connector",
+            dependencies: [
+                "IO", "Postgres", "JobQueue", "TargetGroups", "Mailchimp", "HTTPClient", crypto, logging, metrics, lifecycle,
+            ],
+            swiftSettings: safe),
+        .target(
+            name: "ServiceCenter",
+            dependencies: ["IO", "Postgres", "JobQueue", "TargetGroups", "Connector", hummingbird, crypto, logging, metrics],
+            swiftSettings: safe),
+
+        // The stand-in for Mailchimp shares no code with the client, so that neither can hide the other's mistake.
+        .target(name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging], swiftSettings: safe),
+
+        // The programs.
+        .executableTarget(
+            name: "koppeling",
+            dependencies: [
+                "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups", "Mailchimp", "Connector",
+                "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, lifecycle,
+            ],
+            swiftSettings: safe),
+        .executableTarget(
+            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging], swiftSettings: safe),
+
+        // Tests: a folder a module.
+        .target(
+            name: "TestSupport", dependencies: ["IO", "Postgres", "EmbeddedPostgres", logging], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        .testTarget(name: "IOTests", dependencies: ["IO", testSupport], swiftSettings: strict),
+        .testTarget(name: "PostgresTests", dependencies: ["Postgres", "IO", testSupport], swiftSettings: strict),
+        .testTarget(
+            name: "EmbeddedPostgresTests", dependencies: ["EmbeddedPostgres", "Postgres", "IO", testSupport],
+            swiftSettings: strict),
+        .testTarget(
+            name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", "MailchimpSandbox", testSupport],
+            swiftSettings: strict),
+        .testTarget(name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", testSupport], swiftSettings: strict),
+        .testTarget(
+            name: "TargetGroupsTests", dependencies: ["TargetGroups", "JobQueue", "Postgres", "IO", testSupport],
+            swiftSettings: strict),
+        .testTarget(
+            name: "MailchimpTests", dependencies: ["Mailchimp", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
+            swiftSettings: strict),
+        .testTarget(
+            name: "MailchimpSandboxTests", dependencies: ["MailchimpSandbox", "HTTPClient", testSupport],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConnectorTests",
+            dependencies: [
+                "Connector", "TargetGroups", "JobQueue", "Mailchimp", "HTTPClient", "Postgres", "IO", "MailchimpSandbox", testSupport,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ServiceCenterTests",
+            dependencies: ["ServiceCenter", "HTTPClient", "Connector", "JobQueue", "Postgres", "IO", testSupport],
+            swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["Postgres", "EmbeddedPostgres", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)
