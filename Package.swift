@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-/// What every target of ours is compiled with. The features are accepted proposals that a coming language mode turns on.
+/// What every target of ours is compiled with: accepted proposals that a coming language mode turns on.
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
@@ -58,12 +58,16 @@ let package = Package(
         .target(
             name: "Connector",
             dependencies: [
-                "IO", "Postgres", "JobQueue", "TargetGroups", "Mailchimp", "HTTPClient", crypto, logging, metrics, lifecycle,
+                "IO", "Postgres", "JobQueue", "TargetGroups", "Mailchimp", "HTTPClient", crypto, logging, metrics,
+                lifecycle,
             ],
             swiftSettings: safe),
         .target(
             name: "ServiceCenter",
-            dependencies: ["IO", "Postgres", "JobQueue", "TargetGroups", "Connector", hummingbird, crypto, logging, metrics],
+            dependencies: [
+                "IO", "Postgres", "JobQueue", "TargetGroups", "Connector", hummingbird, crypto, logging, metrics,
+                lifecycle,
+            ],
             swiftSettings: safe),
 
         // The stand-in for Mailchimp shares no code with the client, so that neither can hide the other's mistake.
@@ -73,8 +77,8 @@ let package = Package(
         .executableTarget(
             name: "koppeling",
             dependencies: [
-                "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups", "Mailchimp", "Connector",
-                "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, lifecycle,
+                "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups", "Mailchimp",
+                "Connector", "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, lifecycle,
             ],
             swiftSettings: safe),
         .executableTarget(
@@ -82,8 +86,8 @@ let package = Package(
 
         // Tests: a folder a module.
         .target(
-            name: "TestSupport", dependencies: ["IO", "Postgres", "EmbeddedPostgres", logging], path: "Tests/TestSupport",
-            swiftSettings: strict),
+            name: "TestSupport", dependencies: ["IO", "Postgres", "EmbeddedPostgres", logging],
+            path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", testSupport], swiftSettings: strict),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "IO", testSupport], swiftSettings: strict),
         .testTarget(
@@ -92,7 +96,8 @@ let package = Package(
         .testTarget(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", "MailchimpSandbox", testSupport],
             swiftSettings: strict),
-        .testTarget(name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", testSupport], swiftSettings: strict),
+        .testTarget(
+            name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", testSupport], swiftSettings: strict),
         .testTarget(
             name: "TargetGroupsTests", dependencies: ["TargetGroups", "JobQueue", "Postgres", "IO", testSupport],
             swiftSettings: strict),
@@ -105,7 +110,8 @@ let package = Package(
         .testTarget(
             name: "ConnectorTests",
             dependencies: [
-                "Connector", "TargetGroups", "JobQueue", "Mailchimp", "HTTPClient", "Postgres", "IO", "MailchimpSandbox", testSupport,
+                "Connector", "TargetGroups", "JobQueue", "Mailchimp", "HTTPClient", "Postgres", "IO",
+                "MailchimpSandbox", testSupport,
             ],
             swiftSettings: strict),
         .testTarget(
