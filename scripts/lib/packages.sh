@@ -1,4 +1,5 @@
 # Sourced by the other scripts: the Debian packages that the project builds and runs with.
+# shellcheck shell=bash disable=SC2034
 
 # What `swift build` links against.
 build_packages=(libpq-dev libcurl4-openssl-dev)
@@ -44,7 +45,8 @@ require_packages() {
         as_root mkdir -p $common
         echo "create_main_cluster = false" | as_root tee $common/createcluster.conf >/dev/null
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
+    # A mirror that does not answer is no reason to stop: the lists at hand may do.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 || say "The package lists could not be refreshed."
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${missing[@]}" >&2
 }
 
