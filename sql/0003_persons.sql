@@ -1,0 +1,215 @@
+-- The person file: persons, their addresses and categories, and the one way in that SQL, jobs and CSV share.
+
+-- Without case and without locale: the same in every database, whatever its collation.
+create function koppeling.fold(value text) returns text
+    language sql immutable parallel safe strict
+    return case
+        when octet_length(value) = length(value) then lower(value collate "C") collate "default"
+        else normalize(lower(normalize(value, nfc) collate "und-x-icu") collate "default", nfc)
+    end;
+
+-- Composed (NFC), every run of white space or control characters one space, none at the ends; nothing left is null.
+create function koppeling.clean_text(value text) returns text
+    language sql immutable parallel safe strict
+    return nullif(btrim(regexp_replace(
+        normalize(value, nfc),
+        '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+', ' ', 'g')), '');
+
+-- One label of a domain name in its ASCII form (RFC 3492).
+create function koppeling.ascii_label(label text) returns text
+    language plpgsql immutable parallel safe strict
+as $$
+declare
+    v_points int[] := array(select ascii(c) from regexp_split_to_table(label, '') c);
+    v_out text := regexp_replace(label, '[^\u0001-\u007f]', '', 'g');
+    v_done int := length(v_out);
+    v_basic int := v_done;
+    v_n bigint := 128;
+    v_delta bigint := 0;
+    v_bias int := 72;
+    v_point int;
+    v_next bigint;
+    v_q bigint;
+    v_k int;
+    v_t int;
+begin
+    if octet_length(label) = length(label) then
+        return label;
+    end if;
+    if v_basic > 0 then
+        v_out := v_out || '-';
+    end if;
+    while v_done < cardinality(v_points) loop
+        select min(p) into v_next from unnest(v_points) p where p >= v_n;
+        v_delta := v_delta + (v_next - v_n) * (v_done + 1);
+        v_n := v_next;
+        foreach v_point in array v_points loop
+            if v_point < v_n then
+                v_delta := v_delta + 1;
+            elsif v_point = v_n then
+                v_q := v_delta;
+                v_k := 36;
+                loop
+                    v_t := least(greatest(v_k - v_bias, 1), 26);
+                    exit when v_q < v_t;
+                    v_out := v_out || substr('abcdefghijklmnopqrstuvwxyz0123456789',
+                        (v_t + (v_q - v_t) % (36 - v_t))::int + 1, 1);
+                    v_q := (v_q - v_t) / (36 - v_t);
+                    v_k := v_k + 36;
+                end loop;
+                v_out := v_out || substr('abcdefghijklmnopqrstuvwxyz0123456789', v_q::int + 1, 1);
+                v_delta := case when v_done = v_basic then v_delta / 700 else v_delta / 2 end;
+                v_delta := v_delta + v_delta / (v_done + 1);
+                v_k := 0;
+                while v_delta > 455 loop
+                    v_delta := v_delta / 35;
+                    v_k := v_k + 36;
+                end loop;
+                v_bias := v_k + (36 * v_delta / (v_delta + 38))::int;
+                v_delta := 0;
+                v_done := v_done + 1;
+            end if;
+        end loop;
+        v_delta := v_delta + 1;
+        v_n := v_n + 1;
+    end loop;
+    return 'xn--' || v_out;
+end $$;
+
+-- What two spellings of one address have in common: no case, composed, the domain in its ASCII form.
+create function koppeling.address_key(address text) returns text
+    language sql immutable parallel safe strict
+    return case
+        when octet_length(address) = length(address) then koppeling.fold(btrim(address, E' \t\r\n'))
+        else koppeling.fold(split_part(koppeling.clean_text(address), '@', 1)) || '@' || (
+            select string_agg(koppeling.ascii_label(label), '.' order by place)
+            from regexp_split_to_table(
+                normalize(koppeling.fold(split_part(koppeling.clean_text(address), '@', 2)), nfkc), '\.')
+                with ordinality as labels (label, place))
+    end;
+
+-- Null when mail can be sent there, else what is wrong with it.
+create function koppeling.address_fault(address text) returns text
+    language sql immutable parallel safe strict
+    return case
+        when length(address) > 254 then 'is longer than 254 characters'
+        when length(address) - length(replace(address, '@', '')) <> 1 then 'must hold exactly one @'
+        when address ~ '[\u0001-\u0020\u007f-\u00a0]' then 'must not hold spaces or control characters'
+        when address !~ '^[^][@<>(),;:\\"]{1,64}@[^][@<>(),;:\\"]+$' then 'is not an e-mail address'
+        when address !~ '@([^.@]{1,63}\.)+[^.@]{2,63}$' then 'must end in a full domain name'
+        when address ~ '(^\.|\.\.|\.@)' then 'must not have a dot there'
+    end;
+
+create function koppeling.gender_value(value text) returns text
+    language sql immutable parallel safe strict
+    return case koppeling.fold(value)
+        when 'male' then 'male' when 'man' then 'male' when 'm' then 'male'
+        when 'female' then 'female' when 'vrouw' then 'female' when 'v' then 'female' when 'f' then 'female'
+        when 'other' then 'other' when 'anders' then 'other' when 'x' then 'other'
+        when 'unknown' then 'unknown' when 'onbekend' then 'unknown'
+    end;
+
+-- The names as they are shown to the outside.
+create function koppeling.first_name(given_name text, initials text) returns text
+    language sql immutable parallel safe
+    return coalesce(koppeling.clean_text(given_name), koppeling.clean_text(initials), '');
+
+-- Prefixes that were typed into the family name as well are not said twice.
+create function koppeling.last_name(prefixes text, family_name text) returns text
+    language sql immutable parallel safe
+    return case
+        when starts_with(koppeling.fold(koppeling.clean_text(family_name)),
+            koppeling.fold(koppeling.clean_text(prefixes)) || ' ')
+        then koppeling.clean_text(family_name)
+        else concat_ws(' ', koppeling.clean_text(prefixes), koppeling.clean_text(family_name))
+    end;
+
+create table koppeling.person (
+    id bigint generated always as identity primary key,
+    source text not null check (length(source) between 1 and 100),
+    external_id text not null check (length(external_id) between 1 and 200),
+    given_name text check (length(given_name) between 1 and 200),
+    initials text check (length(initials) between 1 and 200),
+    prefixes text check (length(prefixes) between 1 and 200),
+    family_name text check (length(family_name) between 1 and 200),
+    gender text not null default 'unknown' check (gender in ('male', 'female', 'other', 'unknown')),
+    state text not null default 'active' check (state in ('active', 'archived', 'erased')),
+    created_at timestamptz not null default koppeling.now(),
+    changed_at timestamptz not null default koppeling.now()
+);
+create unique index person_identity on koppeling.person (koppeling.fold(source), koppeling.fold(external_id));
+create index person_by_name on koppeling.person (koppeling.fold(coalesce(family_name, '')), id);
+
+create table koppeling.email_address (
+    id bigint generated always as identity primary key,
+    person_id bigint not null references koppeling.person,
+    kind text not null check (kind <> '' and kind = koppeling.fold(kind)),
+    address text not null check (length(address) <= 254),
+    address_key text not null generated always as (koppeling.address_key(address)) stored,
+    unique (person_id, kind)
+);
+create index email_address_by_key on koppeling.email_address (address_key);
+
+create table koppeling.category_group (
+    id bigint generated always as identity primary key,
+    name text not null check (length(name) between 1 and 200 and strpos(name, '/') = 0)
+);
+create unique index category_group_name on koppeling.category_group (koppeling.fold(name));
+
+create table koppeling.category (
+    id bigint generated always as identity primary key,
+    category_group_id bigint not null references koppeling.category_group,
+    name text not null check (length(name) between 1 and 200)
+);
+create unique index category_name on koppeling.category (category_group_id, koppeling.fold(name));
+
+create table koppeling.person_category (
+    person_id bigint not null references koppeling.person,
+    category_id bigint not null references koppeling.category,
+    primary key (person_id, category_id)
+);
+create index person_category_by_category on koppeling.person_category (category_id, person_id);
+
+-- Persons whose facts changed and who wait for an evaluation.
+create table koppeling.evaluation_request (
+    person_id bigint primary key,
+    cause text not null,
+    requested_at timestamptz not null default koppeling.now()
+);
+
+create function koppeling.request_evaluation(persons bigint[], cause text) returns void
+    language plpgsql
+as $$
+begin
+    if coalesce(cardinality(persons), 0) = 0 then
+        return;
+    end if;
+    -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
+    insert into koppeling.evaluation_request (person_id, cause)
+    select p, request_evaluation.cause from unnest(persons) p group by p order by p
+    on conflict (person_id) do update set cause = excluded.cause, requested_at = excluded.requested_at;
+    perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
+end $$;
+
+-- The id of a person by its external identity, which is compared without case; null when there is none.
+create function koppeling.find_person(source text, external_id text) returns bigint
+    language sql stable parallel safe
+    return (
+        select p.id from koppeling.person p
+        where koppeling.fold(p.source) = koppeling.fold(koppeling.clean_text(find_person.source))
+            and koppeling.fold(p.external_id) = koppeling.fold(koppeling.clean_text(find_person.external_id)));
+
+-- The same, but an error that names the identity when there is none.
+create function koppeling.require_person(source text, external_id text) returns bigint
+    language plpgsql stable
+as $$
+declare
+    v_person bigint := koppeling.find_person(source, external_id);
+begin
+    if v_person is null then
+        raise exception using errcode = 'no_data_found',
+            message = format('there is no person with source "%s" and id "%s"', source, external_id),
+            hint = 'Put the person first, or check the source and the id.';
+    end if;
+    return v_person;
+end $$;

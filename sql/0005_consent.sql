@@ -1,0 +1,360 @@
+-- The ledger of consent and deliverability: what was said, at what it was said, whom it binds, and its end.
+
+-- An entry stands at a contact, at an address, or at a person; one event leaves one of each that it concerns.
+create table koppeling.suppression (
+    id bigint generated always as identity primary key,
+    target_group_id bigint not null references koppeling.target_group,
+    reason text not null
+        check (reason in ('complained', 'unsubscribed', 'cleaned', 'forgotten', 'removedInMailchimp')),
+    contact_id text,
+    address_key text,
+    person_id bigint references koppeling.person,
+    -- For a bounce of a person whose contact moved inside Mailchimp: the address of the person file it goes with.
+    file_key text,
+    -- The entry this one follows from.
+    follows bigint references koppeling.suppression,
+    source text not null check (source in ('mailchimp', 'user')),
+    occurred_at timestamptz not null,
+    recorded_at timestamptz not null default koppeling.now(),
+    detail jsonb not null default '{}',
+    constraint stands_at_one check (num_nonnulls(contact_id, address_key, person_id) = 1),
+    constraint file_key_of_a_bounce check (file_key is null or (person_id is not null and reason = 'cleaned'))
+);
+create index suppression_by_contact on koppeling.suppression (target_group_id, contact_id) where contact_id is not null;
+create index suppression_by_address on koppeling.suppression (address_key) where address_key is not null;
+create index suppression_by_person on koppeling.suppression (person_id) where person_id is not null;
+create index suppression_by_cause on koppeling.suppression (follows) where follows is not null;
+
+create table koppeling.suppression_lift (
+    suppression_id bigint primary key references koppeling.suppression,
+    lifted_at timestamptz not null default koppeling.now(),
+    source text not null check (source in ('mailchimp', 'user')),
+    cause text not null
+);
+
+create function koppeling.refuse_change() returns trigger
+    language plpgsql
+as $$
+begin
+    raise exception 'the ledger %.% is append-only', tg_table_schema, tg_table_name using errcode = 'restrict_violation';
+end $$;
+create trigger append_only before update or delete or truncate on koppeling.suppression
+    for each statement execute function koppeling.refuse_change();
+create trigger append_only before update or delete or truncate on koppeling.suppression_lift
+    for each statement execute function koppeling.refuse_change();
+
+create view koppeling.open_suppression as
+select s.*
+from koppeling.suppression s
+where not exists (select from koppeling.suppression_lift l where l.suppression_id = s.id);
+
+-- Addresses at which a no was recorded and whose holders are looked for once more after it is committed: somebody may
+-- have been given the address in a transaction that could not see the no, and that it could not see.
+create table koppeling.holder_check (
+    suppression_id bigint primary key references koppeling.suppression
+);
+
+-- A no belongs to whoever holds the address; a bounce to the address the group writes to; the rest to the person.
+create function koppeling.open_reasons(p_group bigint, p_persons bigint[])
+    returns table (person_id bigint, reasons text[])
+    language sql stable
+as $$
+    select b.person_id, array_agg(distinct b.reason)
+    from (
+        select s.person_id, s.reason
+        from koppeling.open_suppression s
+        where s.target_group_id = p_group and s.person_id is not null
+            and (p_persons is null or s.person_id = any (p_persons))
+            and (s.file_key is null or exists (
+                select from koppeling.email_address e
+                join koppeling.target_group g on g.id = p_group
+                where e.person_id = s.person_id and e.address_key = s.file_key
+                    and e.kind = coalesce(g.email_kind, e.kind)))
+        union all
+        select e.person_id, s.reason
+        from koppeling.target_group g
+        join koppeling.open_suppression s on s.target_group_id = g.id and s.address_key is not null
+        join koppeling.email_address e on e.address_key = s.address_key
+        where g.id = p_group and (p_persons is null or e.person_id = any (p_persons))
+            and (s.reason in ('complained', 'unsubscribed', 'forgotten')
+                or s.reason = 'cleaned' and e.kind = coalesce(g.email_kind, e.kind))
+    ) b
+    group by b.person_id
+$$;
+
+-- Binds these persons to every open no at an address that they hold now, so that it outlives the address.
+create function koppeling.bind_holders(p_persons bigint[]) returns void
+    language sql volatile set plan_cache_mode = force_custom_plan
+as $$
+    insert into koppeling.suppression (
+        target_group_id, reason, person_id, follows, source, occurred_at, detail)
+    select distinct on (s.target_group_id, s.reason, e.person_id)
+        s.target_group_id, s.reason, e.person_id, s.id, s.source, s.occurred_at, '{"because": "address"}'
+    from koppeling.email_address e
+    join koppeling.open_suppression s on s.address_key = e.address_key
+    where e.person_id = any (p_persons) and s.reason in ('complained', 'unsubscribed', 'forgotten')
+        and not exists (
+            select from koppeling.open_suppression o
+            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
+    order by s.target_group_id, s.reason, e.person_id, s.id
+$$;
+
+create function koppeling.bind_given_addresses() returns trigger
+    language plpgsql
+as $$
+begin
+    perform koppeling.bind_holders(array(
+        select g.person_id from given g
+        where exists (select from koppeling.suppression s where s.address_key = g.address_key)));
+    return null;
+end $$;
+create trigger bind_inserted after insert on koppeling.email_address
+    referencing new table as given for each statement execute function koppeling.bind_given_addresses();
+create trigger bind_updated after update on koppeling.email_address
+    referencing new table as given for each statement execute function koppeling.bind_given_addresses();
+
+-- Derives again the memberships that an entry of the ledger touched, and lets the connector know of all of them.
+create function koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text) returns setof bigint
+    language plpgsql
+as $$
+declare
+    v_changed bigint[];
+begin
+    if coalesce(cardinality(p_persons), 0) = 0 then
+        return;
+    end if;
+    v_changed := koppeling.derive_memberships(p_group, p_persons, p_cause, p_actor);
+    perform koppeling.membership_changed(p_group, p_persons);
+    return query select unnest(v_changed);
+end $$;
+
+-- Records what was said or found. An entry that is open already is not repeated. Returns whose status changed.
+create function koppeling.open_suppression(
+    p_group bigint, p_reason text, p_address text, p_contact_id text, p_persons bigint[], p_source text,
+    p_occurred_at timestamptz, p_detail jsonb) returns setof bigint
+    language plpgsql set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_key text := koppeling.address_key(p_address);
+    v_holders bigint[];
+    v_first bigint;
+    v_id bigint;
+begin
+    perform koppeling.lock_group(p_group);
+    v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
+
+    insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
+    select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
+    where p_contact_id is not null and not exists (
+        select from koppeling.open_suppression o
+        where o.target_group_id = p_group and o.reason = p_reason and o.contact_id = p_contact_id)
+    returning id into v_first;
+
+    insert into koppeling.suppression (target_group_id, reason, address_key, follows, source, occurred_at, detail)
+    select p_group, p_reason, v_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
+    where v_key is not null and not exists (
+        select from koppeling.open_suppression o
+        where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key)
+    returning id into v_id;
+    v_first := coalesce(v_first, v_id);
+
+    insert into koppeling.suppression (
+        target_group_id, reason, person_id, file_key, follows, source, occurred_at, detail)
+    select p_group, p_reason, b.person_id, b.file_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
+    from (
+        select person_id, null as file_key
+        from unnest(v_holders || p_persons) person_id
+        where p_reason <> 'cleaned'
+        group by person_id
+        union all
+        select c.person_id, e.address_key
+        from unnest(p_persons) c (person_id)
+        join koppeling.target_group g on g.id = p_group
+        join koppeling.email_address e on e.person_id = c.person_id and e.kind = coalesce(g.email_kind, e.kind)
+        where p_reason = 'cleaned' and c.person_id <> all (v_holders)
+        group by c.person_id, e.address_key
+    ) b
+    where not exists (
+        select from koppeling.open_suppression o
+        where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
+            and o.file_key is not distinct from b.file_key)
+    order by b.person_id;
+
+    if v_id is not null and p_reason in ('complained', 'unsubscribed', 'forgotten') then
+        insert into koppeling.holder_check (suppression_id) values (v_id);
+        -- Without a key: nothing waits here for another transaction while the group is locked.
+        if current_setting('koppeling.holders_checked', true) is distinct from pg_current_xact_id()::text then
+            perform koppeling.enqueue(kind => 'group.evaluate');
+            perform set_config('koppeling.holders_checked', pg_current_xact_id()::text, true);
+        end if;
+    end if;
+    return query select * from koppeling.rederive(p_group, v_holders || p_persons, p_reason, p_source);
+end $$;
+
+-- Ends these entries; what a bounce left at persons ends with it. A complaint is never ended by us.
+create function koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text)
+    returns setof bigint
+    language plpgsql
+as $$
+declare
+    v_persons bigint[];
+begin
+    if exists (select from koppeling.suppression s where s.id = any (p_ids) and s.reason = 'complained') then
+        raise exception using errcode = 'restrict_violation', message = 'a complaint cannot be lifted',
+            hint = 'The contact reported a mailing as spam; it stays out of this list.';
+    end if;
+    with recursive ended as (
+        select s.* from koppeling.suppression s where s.id = any (p_ids)
+        union
+        select s.* from koppeling.suppression s join ended e on s.follows = e.id
+        where s.reason = 'cleaned'
+    ), lifted as (
+        insert into koppeling.suppression_lift (suppression_id, source, cause)
+        select e.id, p_source, p_cause from ended e
+        on conflict (suppression_id) do nothing
+    )
+    select array_agg(distinct coalesce(e.person_id, a.person_id)) into v_persons
+    from ended e
+    left join koppeling.email_address a on a.address_key = e.address_key
+    where coalesce(e.person_id, a.person_id) is not null;
+    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
+end $$;
+
+-- Ends one entry. Returns whose status changed.
+create function koppeling.lift_suppression(p_suppression bigint, p_source text, p_cause text) returns setof bigint
+    language plpgsql
+as $$
+declare
+    v_group bigint := (select s.target_group_id from koppeling.suppression s where s.id = p_suppression);
+begin
+    perform koppeling.lock_group(v_group);
+    return query select * from koppeling.end_suppressions(v_group, array[p_suppression], p_source, p_cause);
+end $$;
+
+-- Ends what is open for these reasons at the contact, the address and the persons named, and at nobody else.
+create function koppeling.lift_suppressions(
+    p_group bigint, p_reasons text[], p_address text, p_contact_id text, p_persons bigint[], p_source text, p_cause text)
+    returns setof bigint
+    language plpgsql
+as $$
+declare
+    v_ids bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    v_ids := array(
+        select s.id from koppeling.open_suppression s
+        where s.target_group_id = p_group and s.reason = any (p_reasons)
+            and (s.contact_id = p_contact_id or s.address_key = koppeling.address_key(p_address)
+                or s.person_id = any (p_persons))
+        order by s.id);
+    return query select * from koppeling.end_suppressions(p_group, v_ids, p_source, p_cause);
+end $$;
+
+-- The person's own no, recorded here: in one group, or in every linked one. Returns in how many.
+create function koppeling.unsubscribe_person(
+    source text, external_id text, p_group text default null, p_actor text default session_user) returns bigint
+    language plpgsql security definer set search_path = koppeling, pg_temp
+as $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_group record;
+    v_address text;
+    v_count bigint := 0;
+begin
+    for v_group in
+        select g.id, g.email_kind from koppeling.target_group g
+        where case when p_group is null then g.linked else koppeling.fold(g.name) = koppeling.fold(p_group) end
+        order by g.id
+    loop
+        v_count := v_count + 1;
+        for v_address in
+            select e.address from koppeling.email_address e
+            where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind)
+            union all
+            select null where not exists (
+                select from koppeling.email_address e
+                where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind))
+        loop
+            perform koppeling.open_suppression(v_group.id, 'unsubscribed', v_address, null, array[v_person], 'user',
+                koppeling.now(), jsonb_build_object('actor', p_actor));
+        end loop;
+    end loop;
+    if v_count = 0 and p_group is not null then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    return v_count;
+end $$;
+
+-- Takes up to p_limit requests and brings the memberships of those persons up to date, in every group that can be
+-- touched: where they have a membership, where a rule asks for something they have, where a rule asks for nothing.
+create function koppeling.evaluate_requests(p_limit bigint) returns bigint
+    language plpgsql set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_persons bigint[];
+    v_causes text[];
+    v_groups bigint[];
+    v_group bigint;
+    v_cause text;
+begin
+    with checked as (
+        delete from koppeling.holder_check where suppression_id in (
+            select suppression_id from koppeling.holder_check order by suppression_id for update skip locked)
+        returning suppression_id
+    )
+    insert into koppeling.evaluation_request (person_id, cause)
+    select distinct e.person_id, s.reason
+    from checked c
+    join koppeling.suppression s on s.id = c.suppression_id
+    join koppeling.email_address e on e.address_key = s.address_key
+    where not exists (
+        select from koppeling.open_suppression o
+        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
+    on conflict (person_id) do nothing;
+
+    with taken as (
+        delete from koppeling.evaluation_request where person_id in (
+            select person_id from koppeling.evaluation_request
+            order by requested_at, person_id limit p_limit for update skip locked)
+        returning person_id, cause
+    )
+    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
+    if cardinality(v_persons) = 0 then
+        return 0;
+    end if;
+
+    v_groups := array(
+        select m.target_group_id from koppeling.membership m where m.person_id = any (v_persons)
+        union
+        select r.target_group_id
+        from koppeling.person_category pc
+        join koppeling.criterion c on c.kind = 'personCategory' and c.value_id = pc.category_id and not c.negated
+        join koppeling.rule r on r.id = c.rule_id
+        where pc.person_id = any (v_persons)
+        union
+        select r.target_group_id from koppeling.rule r
+        where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
+        order by 1);
+    foreach v_group in array v_groups loop
+        perform koppeling.lock_group(v_group);
+    end loop;
+    -- After the locks, so that a no which was being recorded meanwhile is seen.
+    perform koppeling.bind_holders(v_persons);
+    foreach v_group in array v_groups loop
+        for v_cause in select distinct c from unnest(v_causes) c order by c loop
+            perform koppeling.derive_memberships(v_group, array(
+                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause),
+                v_cause, 'evaluation');
+        end loop;
+        perform koppeling.membership_changed(v_group, array(
+            select m.person_id from koppeling.membership m
+            where m.target_group_id = v_group and m.person_id = any (v_persons)));
+    end loop;
+    return cardinality(v_persons);
+end $$;
+
+insert into koppeling.job_kind (kind, public, description) values
+    ('group.evaluate', true, 'Brings memberships up to date with the persons whose facts changed.'),
+    ('persons.put', true, 'Adds and changes persons; its args are a list of them, as put_persons takes it.')
+on conflict (kind) do nothing;
