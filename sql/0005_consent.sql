@@ -299,8 +299,8 @@ declare
     v_cause text;
 begin
     with checked as (
-        delete from koppeling.holder_check where suppression_id in (
-            select suppression_id from koppeling.holder_check order by suppression_id for update skip locked)
+        delete from koppeling.holder_check where suppression_id = any (array(
+            select suppression_id from koppeling.holder_check order by suppression_id for update skip locked))
         returning suppression_id
     )
     insert into koppeling.evaluation_request (person_id, cause)
@@ -314,9 +314,9 @@ begin
     on conflict (person_id) do nothing;
 
     with taken as (
-        delete from koppeling.evaluation_request where person_id in (
+        delete from koppeling.evaluation_request where person_id = any (array(
             select person_id from koppeling.evaluation_request
-            order by requested_at, person_id limit p_limit for update skip locked)
+            order by requested_at, person_id limit p_limit for update skip locked))
         returning person_id, cause
     )
     select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;

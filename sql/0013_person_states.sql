@@ -1,0 +1,76 @@
+-- Archiving a person, the view of memberships, and who may do what.
+
+-- Archives a person: out of every group, and not back in by an old decision to add by hand.
+create function koppeling.archive_person(
+    source text, external_id text, p_actor text default session_user) returns bigint
+    language plpgsql security definer set search_path = koppeling, pg_temp
+as $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+begin
+    update koppeling.person set state = 'archived', changed_at = koppeling.now()
+    where id = v_person and state = 'active';
+    if not found then
+        return v_person;
+    end if;
+    insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause)
+    values (v_person, 'person', '"active"', '"archived"', p_actor, 'archive');
+    with included as (
+        select m.target_group_id from koppeling.membership m
+        where m.person_id = v_person and m.override = 'include'
+        order by m.target_group_id
+        for no key update
+    ), dropped as (
+        update koppeling.membership m set override = 'none', overridden_by = null
+        from included i
+        where m.target_group_id = i.target_group_id and m.person_id = v_person
+        returning m.target_group_id
+    )
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
+    select d.target_group_id, v_person, 'override', '"include"', '"none"', p_actor, 'archive' from dropped d;
+    perform koppeling.request_evaluation(array[v_person], 'archive');
+    return v_person;
+end $$;
+
+-- Makes an archived person active again; putting one does not.
+create function koppeling.reactivate_person(
+    source text, external_id text, p_actor text default session_user) returns bigint
+    language plpgsql security definer set search_path = koppeling, pg_temp
+as $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+begin
+    update koppeling.person set state = 'active', changed_at = koppeling.now()
+    where id = v_person and state = 'archived';
+    if found then
+        insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause)
+        values (v_person, 'person', '"archived"', '"active"', p_actor, 'reactivate');
+        perform koppeling.request_evaluation(array[v_person], 'reactivate');
+    end if;
+    return v_person;
+end $$;
+
+-- Who is in which group, in what state and why; the first reason is the one to show.
+create view koppeling.target_group_members as
+select
+    m.target_group_id, g.name as target_group, m.person_id, p.source, p.external_id,
+    koppeling.first_name(p.given_name, p.initials) as first_name,
+    koppeling.last_name(p.prefixes, p.family_name) as last_name,
+    e.address, m.status, m.via, m.reasons[1] as reason, m.reasons, m.override, m.rule_match, m.changed_at
+from koppeling.membership m
+join koppeling.target_group g on g.id = m.target_group_id
+join koppeling.person p on p.id = m.person_id
+left join koppeling.email_address e on e.person_id = m.person_id and e.kind = g.email_kind;
+
+grant select on koppeling.target_group_members to koppeling_reader;
+
+revoke execute on function
+    koppeling.put_person(jsonb), koppeling.put_persons(jsonb),
+    koppeling.archive_person(text, text, text), koppeling.reactivate_person(text, text, text),
+    koppeling.unsubscribe_person(text, text, text, text)
+from public;
+grant execute on function
+    koppeling.put_person(jsonb), koppeling.put_persons(jsonb),
+    koppeling.archive_person(text, text, text), koppeling.reactivate_person(text, text, text),
+    koppeling.unsubscribe_person(text, text, text, text)
+to koppeling_writer;
