@@ -1,0 +1,126 @@
+import IO
+import JobQueue
+import Mailchimp
+import Postgres
+
+/// What an action's job says: which member; what is to be done is decided from what is wanted when it runs.
+struct ActionArguments: Codable, Sendable {
+    var action: String
+    var member: Int64
+}
+
+/// Hands the actions of an instance's queue to its actor.
+struct ActionHandler: JobHandler {
+    let instance: ConnectorInstance
+    var kinds: Set<String> { ["action"] }
+
+    func run(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
+        try await instance.perform(jobs, context)
+    }
+}
+
+/// An action under way.
+struct Action: Sendable {
+    let job: Job
+    let member: Int64
+    let name: String
+
+    /// Whether a pause of the instance holds it back: only what could add to the list or change it.
+    var isHeldByPause: Bool { name == "create" || name == "update" }
+}
+
+extension ConnectorInstance {
+    /// How many single calls of one batch are under way at once; the permits decide how many of them really run.
+    private static var width: Int { 10 }
+
+    /// Carries out a batch of actions: creates in bulk what is known to be absent, everything else one by one.
+    ///
+    /// - Returns: an outcome for each job that was not completed together with its record.
+    func perform(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
+        guard let link = try await link(), link.enabled else { return jobs.outcomes(.snooze(.seconds(60))) }
+        if !link.authenticated, try await !credentialWorks(link) { return jobs.outcomes(.snooze(.seconds(60))) }
+        var outcomes: [Int64: Outcome] = [:]
+        var actions: [Action] = []
+        for job in jobs {
+            guard let arguments = try? job.args.decode(ActionArguments.self) else {
+                outcomes[job.id] = .rejected(reason: "the job names no audience member")
+                continue
+            }
+            let action = Action(job: job, member: arguments.member, name: arguments.action)
+            if action.isHeldByPause, let reason = link.pausedReason {
+                logger.debug("held by the pause", metadata: ["job": "\(job.id)", "reason": "\(reason)"])
+                outcomes[job.id] = .snooze(.seconds(60))
+            } else {
+                actions.append(action)
+            }
+        }
+        // No call that can subscribe goes out on old knowledge.
+        if !link.pulledRecently, actions.contains(where: \.isHeldByPause) { try await pull(full: false) }
+
+        let creates = actions.filter { $0.name == "create" }
+        if creates.count > 1 {
+            let created = try await createInBulk(creates, link, context)
+            actions.removeAll { created.contains($0.job.id) }
+        }
+        return outcomes.merging(try await performSingly(actions, link, context)) { $1 }
+    }
+
+    private func performSingly(
+        _ actions: [Action], _ link: Link, _ context: JobContext
+    ) async throws -> [Int64: Outcome] {
+        await withTaskGroup(of: (Int64, Outcome?).self) { group in
+            var outcomes: [Int64: Outcome] = [:]
+            var waiting = actions.makeIterator()
+            for _ in 0..<Self.width {
+                guard let action = waiting.next() else { break }
+                group.addTask { (action.job.id, await self.attempt(action, link, context)) }
+            }
+            while let (job, outcome) = await group.next() {
+                outcomes[job] = outcome
+                // A stopping worker gives back what it has not begun: no outcome, no attempt.
+                guard !Task.isCancelled, let action = waiting.next() else { continue }
+                group.addTask { (action.job.id, await self.attempt(action, link, context)) }
+            }
+            return outcomes
+        }
+    }
+
+    /// One action, with whatever goes wrong turned into what becomes of its job.
+    ///
+    /// - Returns: nil when the job was completed together with the record of what was done.
+    private func attempt(_ action: Action, _ link: Link, _ context: JobContext) async -> Outcome? {
+        do {
+            let outcome: Outcome?
+            do {
+                outcome = try await execute(action, link, context)
+            } catch let error as MailchimpError {
+                outcome = try await resolve(error, of: action, link)
+            }
+            if case .rejected = outcome { try await count(rejected: true) } else { try await count(rejected: false) }
+            return outcome
+        } catch is CancellationError {
+            return .snooze(.zero)
+        } catch {
+            logger.warning("an action failed", metadata: ["job": "\(action.job.id)", "error": "\(error)"])
+            return .retry(after: nil, error: "\(error)")
+        }
+    }
+
+    private func credentialWorks(_ link: Link) async throws -> Bool {
+        do {
+            try await call(link) { client in try await client.ping() }
+        } catch let error as MailchimpError {
+            logger.notice("still waiting for a valid credential", metadata: ["code": "\(error.code)"])
+            return false
+        }
+        try await setAuthenticated(true, link)
+        return true
+    }
+}
+
+extension [Job] {
+    /// The same outcome for all.
+    func outcomes(_ outcome: Outcome) -> [Int64: Outcome] {
+        Dictionary(uniqueKeysWithValues: map { ($0.id, outcome) })
+    }
+}

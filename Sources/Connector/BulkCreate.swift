@@ -1,0 +1,43 @@
+import JobQueue
+import Mailchimp
+import Postgres
+
+/// Creating many contacts with one call of `POST /lists/{id}`, for addresses that are known to be absent.
+extension ConnectorInstance {
+    /// Creates what can be created in bulk.
+    ///
+    /// - Returns: the jobs that are done; the others (an address that exists after all, a refusal) are decided singly.
+    func createInBulk(_ actions: [Action], _ link: Link, _ context: JobContext) async throws -> Set<Int64> {
+        guard let (members, body) = try await beginCreates(actions.map(\.member)) else { return [] }
+        let list = link.listID
+        let answer: [UInt8]
+        do {
+            answer = try await call(link) { try await $0.bulkCreateBytes(list: list, body: Array(body.utf8)) }
+        } catch let error as MailchimpError {
+            // The intents stay: each member is read before anything else is tried.
+            logger.warning("a bulk create failed", metadata: ["members": "\(members.count)", "code": "\(error.code)"])
+            return []
+        }
+        let jobs = Dictionary(actions.map { ($0.member, $0.job.id) }, uniquingKeysWith: { first, _ in first })
+        return try await pool.transaction { connection in
+            let rows = try await connection.query(
+                """
+                select koppeling.record_creates(\(self.id)::bigint, \(members)::bigint[],
+                    \(JSONText(String(decoding: answer, as: UTF8.self)))::jsonb) as created
+                """)
+            let created = try rows.first?.decode("created", as: [Int64].self) ?? []
+            let done = created.compactMap { jobs[$0] }
+            _ = try await context.complete(
+                Dictionary(uniqueKeysWithValues: done.map { ($0, .done(nil)) }), on: connection)
+            return Set(done)
+        }
+    }
+
+    private func beginCreates(_ members: [Int64]) async throws -> (members: [Int64], body: String)? {
+        let rows = try await pool.withConnection { connection in
+            try await connection.query("select members, body from koppeling.begin_creates(\(members)::bigint[])")
+        }
+        guard let row = rows.first else { return nil }
+        return (try row.decode("members"), try row.decode("body"))
+    }
+}

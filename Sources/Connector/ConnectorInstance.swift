@@ -1,0 +1,120 @@
+public import JobQueue
+import Logging
+import Mailchimp
+public import Postgres
+
+/// One linked list at work in this process: carries out its actions, reads what changed there, listens to its hooks.
+///
+/// Any number of processes may run the same instance: the queue gives each member to one of them at a time, and the
+/// permits hold the calls of all of them together within what Mailchimp allows.
+public actor ConnectorInstance {
+    /// The instance's number.
+    public let id: Int64
+
+    let pool: Pool
+    let accounts: Accounts
+    let permits: Permits
+    let webhooks: WebhookAddress?
+    let logger: Logger
+    /// Outcomes since the process began or the instance last paused, for the brake on rejections.
+    private var performed = 0
+    private var rejected = 0
+
+    /// - Parameter webhooks: where Mailchimp reaches this deployment; nil when it cannot, and pulls come more often.
+    init(
+        id: Int64, pool: Pool, accounts: Accounts, permits: Permits, webhooks: WebhookAddress?, logger: Logger
+    ) {
+        self.id = id
+        self.pool = pool
+        self.accounts = accounts
+        self.permits = permits
+        self.webhooks = webhooks
+        var logger = logger
+        logger[metadataKey: "instance"] = "\(id)"
+        self.logger = logger
+    }
+
+    /// The queue that holds the instance's jobs.
+    nonisolated var queue: String { "instance-\(id)" }
+
+    /// The instance as its row says now, with a client for it.
+    func link() async throws -> Link? {
+        try await Link.load(instance: id, pool: pool, accounts: accounts)
+    }
+
+    /// Makes one call under a permit of the account's user; when Mailchimp pushes back, everybody slows down.
+    func call<T: Sendable>(_ link: Link, _ body: @Sendable (MailchimpClient) async throws -> T) async throws -> T {
+        try await permits.withPermit(link.permit, holder: queue) {
+            do {
+                return try await body(link.client)
+            } catch let error as MailchimpError where error.isOverload {
+                try await permits.throttle(link.permit)
+                throw error
+            }
+        }
+    }
+
+    /// Marks the account's credential as refused; one task tells a person.
+    func credentialRefused(_ link: Link) async throws {
+        try await setAuthenticated(false, link)
+        logger.error("mailchimp refuses the credential: connect the account again with a valid key")
+    }
+
+    /// Notes whether Mailchimp accepts the credential, and opens or closes the task about it.
+    func setAuthenticated(_ authenticated: Bool, _ link: Link) async throws {
+        try await pool.transaction { connection in
+            try await connection.execute(
+                """
+                update koppeling.mailchimp_account set authenticated = \(authenticated)::boolean
+                where id = \(link.accountID)::bigint and authenticated <> \(authenticated)::boolean
+                """)
+            if authenticated {
+                try await connection.execute(
+                    """
+                    update koppeling.task set done_at = koppeling.now()
+                    where kind = 'credentialRevoked' and instance_id = \(self.id)::bigint and done_at is null
+                    """)
+            } else {
+                _ = try await connection.query(
+                    "select koppeling.open_task('credentialRevoked', \(self.id)::bigint, null, '{}')")
+            }
+        }
+    }
+
+    /// Stops creating and updating until a person looks; what takes contacts away goes on.
+    func pause(because reason: String) async throws {
+        performed = 0
+        rejected = 0
+        logger.error("the instance pauses itself", metadata: ["reason": "\(reason)"])
+        try await pool.transaction { connection in
+            try await connection.execute(
+                """
+                update koppeling.connector_instance set paused_reason = \(reason)::text
+                where id = \(self.id)::bigint and paused_reason is null
+                """)
+            _ = try await connection.query(
+                """
+                select koppeling.open_task('rejections', \(self.id)::bigint, null,
+                    jsonb_build_object('reason', \(reason)::text))
+                """)
+        }
+    }
+
+    /// Counts an outcome: more than 2 % rejected of at least 100 is no accident of single persons.
+    func count(rejected isRejected: Bool) async throws {
+        performed += 1
+        if isRejected { rejected += 1 }
+        guard performed >= 100, rejected * 50 > performed else { return }
+        try await pause(because: "\(rejected) of \(performed) actions were rejected")
+    }
+}
+
+extension MailchimpError {
+    /// Whether Mailchimp, or what stands before it, asks for fewer calls.
+    var isOverload: Bool {
+        switch code {
+        case .tooManyRequests, .overloaded: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,224 @@
+import FoundationEssentials
+import IO
+import JobQueue
+import Mailchimp
+import Postgres
+
+/// One action, from what is wanted and known now to the record of what was done.
+///
+/// The order is always the same: decide, commit the intent, call, record. A process that dies anywhere leaves at most
+/// an intent, and whoever comes next reads the contact before deciding again.
+extension ConnectorInstance {
+    /// How often a decision may be overtaken by new facts before the job is put back.
+    private static var patience: Int { 6 }
+
+    /// Carries out one action.
+    ///
+    /// - Returns: nil when the job was completed together with its record, else what becomes of it.
+    /// - Throws: `MailchimpError` when Mailchimp refused or could not be reached.
+    func execute(_ action: Action, _ link: Link, _ context: JobContext) async throws -> Outcome? {
+        var seen: Member?
+        var isFresh = false
+        for _ in 0..<Self.patience {
+            let states = try await pool.withConnection { connection in
+                try await MemberState.load([action.member], on: connection)
+            }
+            guard let state = states[action.member] else { return .cancelled(reason: "the contact was merged") }
+            let step = state.step(fresh: isFresh)
+            switch step {
+            case .nothing(let note):
+                return try await finish(action, context) { connection in
+                    try await connection.execute(
+                        "select koppeling.record_nothing(\(state.id)::bigint, \(note)::text)")
+                }
+            case .removedInMailchimp:
+                return try await finish(action, context) { connection in
+                    try await self.recordRemoved(state, link, on: connection)
+                }
+            case .read:
+                seen = try await read(state, link)
+                isFresh = true
+            case .update, .adopt:
+                // A call whose answer was lost has done the work already.
+                if isFresh, let seen, state.fieldsAreApplied(by: seen) {
+                    return try await record(action, seen, as: step, of: state, context)
+                }
+                fallthrough
+            case .create, .move, .archive, .unsubscribe, .unarchive, .replace:
+                guard try await begin(step, state) else {
+                    isFresh = false
+                    continue
+                }
+                return try await perform(step, state, action, link, context)
+            }
+        }
+        return .snooze(.seconds(5))
+    }
+
+    /// Commits the intent; false when what the step was decided on has changed.
+    private func begin(_ step: Step, _ state: MemberState) async throws -> Bool {
+        guard let intent = step.intent else { return true }
+        let rows = try await pool.withConnection { connection in
+            try await connection.query(
+                """
+                select koppeling.begin_call(\(state.id)::bigint, \(intent.rawValue)::text,
+                    \(state.wantedFields)::jsonb) as begun
+                """)
+        }
+        return try rows.first?.decode("begun", as: Bool?.self) ?? false
+    }
+
+    private func perform(
+        _ step: Step, _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
+    ) async throws -> Outcome? {
+        let list = link.listID
+        let reference = state.reference
+        switch step {
+        case .create:
+            let member = try state.newMember(status: .subscribed)
+            let created = try await call(link) { try await $0.create(list: list, member, skipMergeValidation: true) }
+            return try await record(action, created, as: step, of: state, context)
+        case .adopt, .update:
+            let patch = MemberPatch(mergeFields: try state.fields())
+            let updated = try await call(link) {
+                try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+            }
+            return try await record(action, updated, as: step, of: state, context)
+        case .move:
+            return try await move(state, action, link, context)
+        case .archive:
+            try await archive(state, link)
+            return try await finish(action, context) { connection in
+                try await connection.execute("select koppeling.record_archived(\(state.id)::bigint)")
+            }
+        case .replace:
+            return try await replace(state, action, link, context)
+        case .unsubscribe:
+            let patch = MemberPatch(status: .unsubscribed)
+            let left = try await call(link) {
+                try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+            }
+            return try await record(action, left, as: step, of: state, context)
+        case .unarchive:
+            return try await unarchive(state, action, link, context)
+        case .nothing, .read, .removedInMailchimp:
+            return nil
+        }
+    }
+
+    /// Archives; a refusal is judged by what Mailchimp shows now.
+    func archive(_ state: MemberState, _ link: Link) async throws {
+        let list = link.listID
+        let reference = state.reference
+        do {
+            try await call(link) { try await $0.archive(list: list, reference) }
+        } catch let error as MailchimpError where error.code == .methodNotAllowed {
+            // Archived already, or in a state that is never archived: the read says which.
+            _ = try await read(state, link)
+        }
+    }
+
+    /// Reads the contact and stores what Mailchimp says; absent when neither its id nor its address is known there.
+    @discardableResult
+    func read(_ state: MemberState, _ link: Link) async throws -> Member? {
+        let list = link.listID
+        var found: Member?
+        if let contact = state.contactID {
+            found = try await call(link) { try await $0.member(list: list, .contactID(contact)) }
+        }
+        if found == nil {
+            let address = state.address
+            found = try await call(link) { try await $0.member(list: list, .address(address)) }
+        }
+        let member = found
+        try await pool.transaction { connection in
+            if let member {
+                try await connection.query(
+                    "select koppeling.observe_member(\(self.id)::bigint, \(try JSONText(encoding: member))::jsonb, true)")
+            } else {
+                try await connection.query("select koppeling.record_absent(\(state.id)::bigint)")
+            }
+        }
+        return member
+    }
+
+    /// Records what a call answered and completes its job, in one transaction.
+    func record(
+        _ action: Action, _ answer: Member, as step: Step, of state: MemberState, _ context: JobContext
+    ) async throws -> Outcome? {
+        let ownership: String? =
+            switch step {
+            case .create, .unarchive: "created"
+            case .adopt: "adopted"
+            default: nil
+            }
+        let answer = try JSONText(encoding: answer)
+        let fields = step == .unsubscribe ? nil : state.wantedFields
+        return try await finish(action, context) { connection in
+            try await connection.query(
+                """
+                select koppeling.record_call(\(action.member)::bigint, \(ownership)::text, \(fields)::jsonb,
+                    \(answer)::jsonb)
+                """)
+        }
+    }
+
+    /// Writes the record and the completion of the job together. The record stands even when the job was taken away
+    /// meanwhile: what happened at Mailchimp happened.
+    func finish(
+        _ action: Action, _ context: JobContext, _ write: (Connection) async throws -> Void
+    ) async throws -> Outcome? {
+        try await pool.transaction { connection in
+            try await write(connection)
+            _ = try await context.complete([action.job.id: .done(nil)], on: connection)
+        }
+        return nil
+    }
+
+    private func recordRemoved(_ state: MemberState, _ link: Link, on connection: Connection) async throws {
+        try await connection.query(
+            """
+            select koppeling.open_suppression(\(link.targetGroupID)::bigint, 'removedInMailchimp',
+                \(state.address)::text, \(state.contactID)::text, koppeling.claimants(\(state.id)::bigint),
+                'mailchimp', koppeling.now(), '{}')
+            """)
+        try await connection.query("select koppeling.record_nothing(\(state.id)::bigint, 'removedInMailchimp')")
+    }
+}
+
+extension Step {
+    /// What is committed before the step's call.
+    var intent: MemberState.Intent? {
+        switch self {
+        case .create, .unarchive: .creating
+        case .adopt, .update: .updating
+        case .move: .moving
+        case .archive, .replace: .archiving
+        case .unsubscribe: .unsubscribing
+        case .nothing, .read, .removedInMailchimp: nil
+        }
+    }
+}
+
+extension MemberState {
+    /// How Mailchimp is asked for this contact: its id outlives a change of address.
+    var reference: MemberReference { contactID.map { .contactID($0) } ?? .address(address) }
+
+    var isOursToArchive: Bool { ownership == .created || ownership == .adopted && !keepsAdopted }
+
+    /// The wanted merge fields.
+    func fields() throws -> [String: MergeValue] {
+        try (wantedFields ?? "{}").decode([String: String].self).mapValues { .text($0) }
+    }
+
+    /// The wanted contact as a new member.
+    func newMember(status: MemberStatus) throws -> NewMember {
+        NewMember(emailAddress: wantedAddress ?? address, status: status, mergeFields: try fields())
+    }
+
+    /// Whether the contact as read has every wanted field already, at the address it stands for.
+    func fieldsAreApplied(by member: Member) -> Bool {
+        guard member.status == .subscribed, let wanted = try? fields() else { return false }
+        return wanted.allSatisfy { tag, value in member.mergeFields[tag] == value }
+    }
+}

@@ -1,0 +1,222 @@
+import FoundationEssentials
+public import Mailchimp
+public import Postgres
+
+/// The instances: each links one Mailchimp list to the target group that was made for it.
+public struct Instances: Sendable {
+    /// An instance as a person sees it.
+    public struct Instance: Sendable, Codable {
+        /// Its number, which is also part of its queue's name.
+        public var id: Int64
+        /// The name it was given.
+        public var name: String
+        /// The account it belongs to.
+        public var account: String
+        /// Mailchimp's id of the list.
+        public var listID: String
+        /// The target group that was made with it.
+        public var targetGroup: String
+        /// Whether Mailchimp accepts the account's credential.
+        public var authenticated: Bool
+        /// Whether it works.
+        public var enabled: Bool
+        /// Why it stopped creating and updating by itself, when it did.
+        public var pausedReason: String?
+    }
+
+    private let pool: Pool
+    private let accounts: Accounts
+    private let vault: Vault
+
+    /// The instances of a database.
+    public init(pool: Pool, accounts: Accounts, vault: Vault) {
+        self.pool = pool
+        self.accounts = accounts
+        self.vault = vault
+    }
+
+    /// The lists of an account that can be linked; at most a thousand.
+    public func lists(account: Accounts.Account) async throws -> [MailchimpList] {
+        let (client, _) = try await accounts.client(account: account.id)
+        return try await client.lists(offset: 0, count: 1000).lists
+    }
+
+    /// Links a list: makes the instance, its target group "Mailchimp - NAME" and the three action templates.
+    ///
+    /// The instance starts disabled; its first change plan is always held.
+    /// - Parameters:
+    ///   - list: the list's id or its exact name; nil takes the account's only list.
+    ///   - name: the instance's name; nil takes the list's name of now. Later renames of the list change nothing.
+    ///   - emailKind: which of a person's addresses is mailed, such as `zakelijk`.
+    /// - Throws: ``ConnectorError`` when there is no such list or it is linked already.
+    public func link(
+        account: Accounts.Account, list: String?, name: String?, emailKind: String, actor: String
+    ) async throws -> Instance {
+        let candidates = try await lists(account: account)
+        guard !candidates.isEmpty else {
+            throw ConnectorError(
+                .noList, "account '\(account.name)' has no list (audience): make one in Mailchimp first, then link it")
+        }
+        let matching = candidates.filter { list == nil || $0.id == list || $0.name == list }
+        guard let chosen = matching.first, matching.count == 1 else {
+            let known = candidates.prefix(10).map { "'\($0.name)' (\($0.id))" }.joined(separator: ", ")
+            throw ConnectorError(.noList, "say which list to link with --list: \(known)")
+        }
+        let (client, _) = try await accounts.client(account: account.id)
+        let tags = Set(try await client.mergeFields(list: chosen.id).map(\.tag))
+        let secret = Vault.makeSecret()
+        let sealed = try vault.seal(secret, for: Self.purpose(list: chosen.id))
+        let title = name ?? chosen.name
+        let id = try await pool.transaction { connection in
+            try await self.refuseDouble(list: chosen, title: title, on: connection)
+            return try await Self.insert(
+                account: account, list: chosen, title: title, tags: tags, emailKind: emailKind,
+                secretHash: Vault.hash(secret), sealedSecret: sealed, actor: actor, on: connection)
+        }
+        return try await find(String(id))
+    }
+
+    private static func insert(
+        account: Accounts.Account, list: MailchimpList, title: String, tags: Set<String>, emailKind: String,
+        secretHash: [UInt8], sealedSecret: [UInt8], actor: String, on connection: Connection
+    ) async throws -> Int64 {
+        let rows = try await connection.query(
+            """
+            with made as (
+                insert into koppeling.target_group (name, email_kind, linked)
+                values ('Mailchimp - ' || \(title)::text, \(emailKind)::text, true)
+                returning id
+            )
+            insert into koppeling.connector_instance
+                (account_id, name, list_id, list_name, target_group_id, webhook_secret_hash, webhook_secret)
+            select \(account.id)::bigint, \(title)::text, \(list.id)::text, \(list.name)::text, made.id,
+                   \(secretHash)::bytea, \(sealedSecret)::bytea
+            from made
+            returning id, target_group_id
+            """)
+        guard let row = rows.first else { throw ConnectorError(.wrongState, "the instance was not stored: try again") }
+        let id: Int64 = try row.decode("id")
+        try await connection.execute(
+            """
+            insert into koppeling.action_template (instance_id, action)
+            select \(id)::bigint, unnest(array['create', 'update', 'delete'])
+            """)
+        try await connection.execute(
+            """
+            insert into koppeling.merge_field (instance_id, tag, source)
+            select \(id)::bigint, f.tag, f.source
+            from (values ('FNAME', 'first_name'), ('LNAME', 'last_name')) f (tag, source)
+            where f.tag = any (\(Array(tags))::text[])
+            """)
+        try await connection.execute(
+            """
+            insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
+            values (\(try row.decode("target_group_id", as: Int64.self))::bigint, 'instance.linked',
+                    jsonb_build_object('instance', \(id)::bigint, 'list', \(list.id)::text), \(actor)::text, 'linking')
+            """)
+        return id
+    }
+
+    private func refuseDouble(list: MailchimpList, title: String, on connection: Connection) async throws {
+        let rows = try await connection.query(
+            """
+            select name, list_id = \(list.id)::text as same_list
+            from koppeling.connector_instance
+            where list_id = \(list.id)::text or name = \(title)::text
+            order by same_list desc
+            limit 1
+            """)
+        guard let row = rows.first else { return }
+        let other: String = try row.decode("name")
+        if try row.decode("same_list", as: Bool.self) {
+            throw ConnectorError(.alreadyLinked, "list '\(list.name)' is linked already, by instance '\(other)'")
+        }
+        throw ConnectorError(.alreadyLinked, "there is an instance '\(other)' already: give this one another --name")
+    }
+
+    /// Turns an instance on or off. Turned on, it reads the list before it sends anything.
+    ///
+    /// - Throws: ``ConnectorError`` when there is no such instance.
+    public func setEnabled(_ enabled: Bool, instance name: String) async throws {
+        let instance = try await find(name)
+        try await pool.transaction { connection in
+            try await connection.execute(
+                """
+                update koppeling.connector_instance
+                set enabled = \(enabled)::boolean,
+                    paused_reason = case when \(enabled)::boolean then null else paused_reason end
+                where id = \(instance.id)::bigint
+                """)
+            if enabled {
+                try await connection.query("select koppeling.request_pull(\(instance.id)::bigint, false, koppeling.now())")
+            }
+        }
+    }
+
+    /// Asks for a pull now.
+    public func requestPull(instance name: String, full: Bool) async throws {
+        let instance = try await find(name)
+        try await pool.withConnection { connection in
+            _ = try await connection.query(
+                "select koppeling.request_pull(\(instance.id)::bigint, \(full)::boolean, koppeling.now())")
+        }
+    }
+
+    /// Lets the actions of one template run by themselves, or wait until somebody runs them.
+    ///
+    /// Actions that wait already keep the mode they were staged with.
+    public func setAutomatic(_ automatic: Bool, template: String, instance name: String) async throws {
+        let instance = try await find(name)
+        let changed = try await pool.withConnection { connection in
+            try await connection.execute(
+                """
+                update koppeling.action_template set automatic = \(automatic)::boolean
+                where instance_id = \(instance.id)::bigint and action = \(template)::text
+                """)
+        }
+        guard changed == 1 else {
+            throw ConnectorError(.notFound, "'\(template)' is no template: create, update or delete")
+        }
+    }
+
+    /// The instances, by name; at most a thousand.
+    public func list() async throws -> [Instance] {
+        try await select(name: nil)
+    }
+
+    /// The instance of that name or number.
+    ///
+    /// - Throws: ``ConnectorError`` when there is none.
+    public func find(_ name: String) async throws -> Instance {
+        guard let found = try await select(name: name).first else {
+            throw ConnectorError(.notFound, "there is no instance '\(name)': `koppeling instance list` shows them")
+        }
+        return found
+    }
+
+    private func select(name: String?) async throws -> [Instance] {
+        let rows = try await pool.withConnection { connection in
+            try await connection.query(
+                """
+                select i.id, i.name, a.name as account, i.list_id, g.name as target_group, a.authenticated, i.enabled,
+                       i.paused_reason
+                from koppeling.connector_instance i
+                join koppeling.mailchimp_account a on a.id = i.account_id
+                join koppeling.target_group g on g.id = i.target_group_id
+                where \(name)::text is null or i.name = \(name)::text or i.id::text = \(name)::text
+                order by i.name = \(name)::text desc, i.name
+                limit 1000
+                """)
+        }
+        return try rows.map { row in
+            Instance(
+                id: try row.decode("id"), name: try row.decode("name"), account: try row.decode("account"),
+                listID: try row.decode("list_id"), targetGroup: try row.decode("target_group"),
+                authenticated: try row.decode("authenticated"), enabled: try row.decode("enabled"),
+                pausedReason: try row.decode("paused_reason"))
+        }
+    }
+
+    /// What the webhook secret is sealed for.
+    static func purpose(list: String) -> String { "webhook-secret:\(list)" }
+}

@@ -1,0 +1,90 @@
+public import Postgres
+
+/// Everything that a step is decided on: what is wanted of an audience member, and what is known of it.
+///
+/// Read in one statement by `koppeling.member_states`, so that both sides are of the same moment.
+public struct MemberState: Sendable, Equatable {
+    /// Who put the contact into the list.
+    public enum Ownership: String, Sendable { case none, created, adopted, foreign }
+
+    /// A call that was about to be made and whose answer was never recorded.
+    public enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing }
+
+    /// The status as last seen; nil when the address was never looked up.
+    public enum Status: String, Sendable {
+        case absent, subscribed, unsubscribed, cleaned, pending, transactional, archived
+    }
+
+    public var id: Int64
+    public var contactID: String?
+    public var address: String
+    public var addressKey: String
+    public var fileKey: String?
+    public var status: Status?
+    public var ownership = Ownership.none
+    public var archivedByUs = false
+    public var intent: Intent?
+    public var movingTo: String?
+    public var appliedFields: JSONText?
+    /// How many memberships claim this contact.
+    public var claims = 0
+    /// The primary claim's address as the person file spells it, and its key.
+    public var wantedAddress: String?
+    public var wantedKey: String?
+    /// The primary claim's merge fields, an object of tag and text.
+    public var wantedFields: JSONText?
+    /// Open suppressions that bind this contact, and those that bind the address it moves to.
+    public var reasons: [String] = []
+    public var targetReasons: [String] = []
+    /// A user recorded the person's own no: Mailchimp has to follow.
+    public var unsubscribeHere = false
+    /// A user took back a removal that was made inside Mailchimp.
+    public var reactivated = false
+    public var keepsAdopted = false
+
+    init(id: Int64, address: String) {
+        self.id = id
+        self.address = address
+        addressKey = address.lowercased()
+    }
+
+    /// Reads the states of these members; members that no longer exist are left out.
+    static func load(_ ids: [Int64], on connection: Connection) async throws -> [Int64: MemberState] {
+        let rows = try await connection.query(
+            """
+            select id, contact_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to,
+                   applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons,
+                   unsubscribe_here, reactivated, keeps_adopted
+            from koppeling.member_states(\(ids)::bigint[])
+            """)
+        var states: [Int64: MemberState] = [:]
+        for row in rows {
+            let state = try MemberState(row)
+            states[state.id] = state
+        }
+        return states
+    }
+
+    private init(_ row: Row) throws {
+        id = try row.decode("id")
+        contactID = try row.decode("contact_id")
+        address = try row.decode("address")
+        addressKey = try row.decode("address_key")
+        fileKey = try row.decode("file_key")
+        status = try row.decode("status", as: String?.self).flatMap(Status.init)
+        ownership = Ownership(rawValue: try row.decode("ownership")) ?? .none
+        archivedByUs = try row.decode("archived_by_us")
+        intent = try row.decode("intent", as: String?.self).flatMap(Intent.init)
+        movingTo = try row.decode("moving_to")
+        appliedFields = try row.decode("applied_fields")
+        claims = Int(try row.decode("claims", as: Int64.self))
+        wantedAddress = try row.decode("wanted_address")
+        wantedKey = try row.decode("wanted_key")
+        wantedFields = try row.decode("wanted_fields")
+        reasons = try row.decode("reasons")
+        targetReasons = try row.decode("target_reasons")
+        unsubscribeHere = try row.decode("unsubscribe_here")
+        reactivated = try row.decode("reactivated")
+        keepsAdopted = try row.decode("keeps_adopted")
+    }
+}

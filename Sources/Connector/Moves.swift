@@ -1,0 +1,44 @@
+import JobQueue
+import Mailchimp
+import Postgres
+
+/// The person file's address changed: the same contact gets the new one, or the claim goes to who is there already.
+extension ConnectorInstance {
+    /// Gives the contact its new address. Mailchimp refuses when somebody stands there already, also an archived one.
+    func move(
+        _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
+    ) async throws -> Outcome? {
+        guard let address = state.wantedAddress else { return .snooze(.seconds(5)) }
+        let list = link.listID
+        let reference = state.reference
+        let patch = MemberPatch(emailAddress: address, mergeFields: try state.fields())
+        do {
+            let moved = try await call(link) {
+                try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+            }
+            return try await record(action, moved, as: .move, of: state, context)
+        } catch let error as MailchimpError where error.code == .addressTaken || error.code == .memberExists {
+            if let taken = try await call(link, { try await $0.member(list: list, .address(address)) }) {
+                try await pool.transaction { connection in
+                    try await connection.query(
+                        """
+                        select koppeling.observe_member(\(self.id)::bigint, \(try JSONText(encoding: taken))::jsonb, true)
+                        """)
+                }
+            }
+            return try await replace(state, action, link, context)
+        }
+    }
+
+    /// Leaves the old address, archived where it is ours, and lets the claim go to the new one.
+    func replace(
+        _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
+    ) async throws -> Outcome? {
+        let archives = state.status == .subscribed && state.isOursToArchive
+        if archives { try await archive(state, link) }
+        return try await finish(action, context) { connection in
+            if archives { try await connection.query("select koppeling.record_archived(\(state.id)::bigint)") }
+            try await connection.query("select koppeling.replace_contact(\(state.id)::bigint)")
+        }
+    }
+}

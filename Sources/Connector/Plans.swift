@@ -1,0 +1,102 @@
+import FoundationEssentials
+public import Postgres
+
+/// The change plans: what a recompute would change, held until a person approves it.
+public struct Plans: Sendable {
+    /// A plan in numbers.
+    public struct Plan: Sendable, Codable {
+        /// Its number.
+        public var id: Int64
+        /// The target group it belongs to.
+        public var targetGroup: String
+        /// `held`, `approved` or `dissolved`.
+        public var state: String
+        /// The version to name when approving: a later recompute raises it.
+        public var version: Int
+        /// Why the brake held it.
+        public var heldBecause: String
+        /// Persons who would be created in the list.
+        public var joins: Int
+        /// Persons who would be archived there.
+        public var leaves: Int
+        /// Persons who would lose the content of a mapped field.
+        public var emptied: Int
+    }
+
+    /// One person's line of a plan.
+    public struct Line: Sendable, Codable {
+        /// The person's number here; pass the last one to get the next page.
+        public var person: Int64
+        /// The person's name.
+        public var name: String
+        /// `join`, `leave` or `empty`.
+        public var change: String
+        /// Why, in the words of the membership's status.
+        public var reason: String
+        /// What brought it about.
+        public var cause: String
+    }
+
+    private let pool: Pool
+
+    /// The plans of a database.
+    public init(pool: Pool) {
+        self.pool = pool
+    }
+
+    /// The newest plans, held ones first; at most a hundred.
+    public func list() async throws -> [Plan] {
+        let rows = try await pool.withConnection { connection in
+            try await connection.query(
+                """
+                select id, target_group, state, version, held_because, joins, leaves, emptied
+                from koppeling.plans
+                order by state = 'held' desc, id desc
+                limit 100
+                """)
+        }
+        return try rows.map { row in
+            Plan(
+                id: try row.decode("id"), targetGroup: try row.decode("target_group"), state: try row.decode("state"),
+                version: Int(try row.decode("version", as: Int32.self)), heldBecause: try row.decode("held_because"),
+                joins: Int(try row.decode("joins", as: Int64.self)),
+                leaves: Int(try row.decode("leaves", as: Int64.self)),
+                emptied: Int(try row.decode("emptied", as: Int64.self)))
+        }
+    }
+
+    /// A page of a plan's lines in the order of the persons' numbers.
+    public func lines(plan: Int64, after person: Int64 = 0, limit: Int = 100) async throws -> [Line] {
+        let rows = try await pool.withConnection { connection in
+            try await connection.query(
+                """
+                select l.person_id, concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
+                       koppeling.last_name(p.prefixes, p.family_name)) as name, l.change, l.reason, l.cause
+                from koppeling.change_plan_line l
+                join koppeling.person p on p.id = l.person_id
+                where l.plan_id = \(plan)::bigint and l.person_id > \(person)::bigint
+                order by l.person_id
+                limit \(limit)::int
+                """)
+        }
+        return try rows.map { row in
+            Line(
+                person: try row.decode("person_id"), name: try row.decode("name"), change: try row.decode("change"),
+                reason: try row.decode("reason"), cause: try row.decode("cause"))
+        }
+    }
+
+    /// Approves a plan and stages what it holds.
+    ///
+    /// - Parameter version: the version that the person looked at; a plan that changed since is refused.
+    /// - Returns: how many persons it concerned.
+    public func approve(plan: Int64, version: Int, actor: String) async throws -> Int {
+        let rows = try await pool.transaction { connection in
+            try await connection.query(
+                """
+                select koppeling.approve_plan(\(plan)::bigint, \(Int32(clamping: version))::int, \(actor)::text) as persons
+                """)
+        }
+        return Int(try rows.first?.decode("persons", as: Int64.self) ?? 0)
+    }
+}

@@ -1,0 +1,81 @@
+import JobQueue
+import Mailchimp
+import Postgres
+
+/// What becomes of an action that Mailchimp refused.
+extension ConnectorInstance {
+    /// Turns a refusal into an outcome, after whatever it means has been stored.
+    func resolve(_ error: MailchimpError, of action: Action, _ link: Link) async throws -> Outcome {
+        switch error.advice {
+        case .retry:
+            return .retry(after: nil, error: error.summary)
+        case .waitForAccount:
+            try await credentialRefused(link)
+            return .snooze(.seconds(60))
+        case .stop:
+            try await pause(because: error.summary)
+            return .snooze(.seconds(60))
+        case .deferDays:
+            return .snooze(.seconds(86_400 * max(1, min(action.job.attempt, 7))))
+        case .suppress:
+            try await recordSuppression(error, of: action, link)
+            return .done(nil)
+        case .park:
+            return try await park(error, action)
+        case .alarm:
+            logger.error("Mailchimp found the request itself wrong", metadata: ["error": "\(error.summary)"])
+            return try await park(error, action)
+        }
+    }
+
+    private func park(_ error: MailchimpError, _ action: Action) async throws -> Outcome {
+        // The contact is not where we thought, or stands there already: the intent makes the next attempt read first.
+        switch error.code {
+        case .notFound, .memberExists, .addressTaken, .methodNotAllowed:
+            return .retry(after: .seconds(1), error: error.summary)
+        default: break
+        }
+        try await pool.withConnection { connection in
+            _ = try await connection.execute(
+                "select koppeling.record_nothing(\(action.member)::bigint, \(error.summary)::text)")
+        }
+        return .rejected(reason: error.summary)
+    }
+
+    /// Mailchimp says that the contact may not be subscribed: read which no it is, and keep it.
+    private func recordSuppression(_ error: MailchimpError, of action: Action, _ link: Link) async throws {
+        let states = try await pool.withConnection { connection in
+            try await MemberState.load([action.member], on: connection)
+        }
+        guard let state = states[action.member] else { return }
+        let reason = error.code == .forgotten ? "forgotten" : "unsubscribed"
+        // A bounced contact is refused in the same words as one who said no: the read tells them apart.
+        if error.code == .complianceState, let seen = try await read(state, link),
+            seen.status == .cleaned || seen.status == .unsubscribed
+        {
+            try await pool.withConnection { connection in
+                _ = try await connection.execute(
+                    "select koppeling.record_nothing(\(state.id)::bigint, \(seen.status.description)::text)")
+            }
+            return
+        }
+        try await pool.transaction { connection in
+            try await connection.query(
+                """
+                select koppeling.open_suppression(\(link.targetGroupID)::bigint, \(reason)::text,
+                    \(state.address)::text, \(state.contactID)::text, koppeling.claimants(\(state.id)::bigint),
+                    'mailchimp', koppeling.now(), jsonb_build_object('refusal', \(error.title)::text))
+                """)
+            try await connection.query("select koppeling.record_nothing(\(state.id)::bigint, \(reason)::text)")
+        }
+    }
+}
+
+extension MailchimpError {
+    /// The refusal in one line, without the address that Mailchimp repeats in it.
+    var summary: String {
+        fields.isEmpty
+            ? "\(code): \(title ?? "no title")"
+            : "\(code): \(title ?? "no title") (\(fields.map(\.field).joined(separator: ", ")))"
+    }
+}

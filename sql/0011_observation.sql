@@ -1,0 +1,247 @@
+-- What Mailchimp says: single members, pages of a pull, hooks. Facts are written from what it says now, never from a hook.
+
+-- The stricter of two statuses seen within the same second wins.
+create function koppeling.strictness(p_status text) returns int
+    language sql immutable parallel safe
+    return case p_status when 'unsubscribed' then 4 when 'cleaned' then 3 when 'archived' then 2
+                         when 'pending' then 1 else 0 end;
+
+-- The claimants of a member: a no binds them.
+create function koppeling.claimants(p_member bigint) returns bigint[]
+    language sql stable set search_path = koppeling, pg_temp
+    return array(select c.person_id from koppeling.claim c where c.member_id = p_member);
+
+-- The row of a contact: by its id, else by its address. A row that only stood for the address becomes the contact's.
+create function koppeling.find_member(p_instance bigint, p_contact text, p_key text) returns bigint
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_by_contact bigint;
+    v_by_address koppeling.audience_member;
+begin
+    select id into v_by_contact from koppeling.audience_member
+    where instance_id = p_instance and contact_id = p_contact for update;
+    select * into v_by_address from koppeling.audience_member
+    where instance_id = p_instance and address_key = p_key for update;
+    if v_by_contact is null then
+        -- Another contact stood there and is gone: its row stays with the address.
+        return v_by_address.id;
+    end if;
+    if v_by_address.id is not null and v_by_address.id <> v_by_contact then
+        update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        perform koppeling.cancel_waiting(koppeling.instance_queue(p_instance), 'member-' || v_by_address.id, 'merged');
+        delete from koppeling.audience_member where id = v_by_address.id;
+    end if;
+    return v_by_contact;
+end $$;
+
+-- Takes in one member as Mailchimp shows it: {"id", "contact_id", "email_address", "status", "last_changed",
+-- "unsubscribe_reason"}. A direct answer is newer than what is stored unless it says otherwise itself; one of a page
+-- may be older. Returns the row when something about it may need an action, else null.
+create function koppeling.observe_member(p_instance bigint, p_answer jsonb, p_direct boolean) returns bigint
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_group    bigint;
+    v_key      text := koppeling.address_key(p_answer ->> 'email_address');
+    v_contact  text := nullif(p_answer ->> 'contact_id', '');
+    v_status   text := p_answer ->> 'status';
+    v_changed  timestamptz := nullif(p_answer ->> 'last_changed', '')::timestamptz;
+    v_old      koppeling.audience_member;
+    v_id       bigint;
+    v_ours     boolean;
+    v_reason   text;
+begin
+    select target_group_id into strict v_group from koppeling.connector_instance where id = p_instance;
+    v_id := koppeling.find_member(p_instance, v_contact, v_key);
+    if v_id is null then
+        insert into koppeling.audience_member (instance_id, address, address_key, ownership)
+        values (p_instance, p_answer ->> 'email_address', v_key, 'foreign')
+        returning id into v_id;
+    end if;
+    select * into strict v_old from koppeling.audience_member where id = v_id;
+    if v_changed < v_old.last_changed
+        or not p_direct and v_changed = v_old.last_changed
+           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
+    then
+        return null;
+    end if;
+    v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
+
+    update koppeling.audience_member m
+    set contact_id = coalesce(v_contact, m.contact_id), remote_id = p_answer ->> 'id',
+        address = p_answer ->> 'email_address', address_key = v_key, status = v_status,
+        last_changed = coalesce(v_changed, m.last_changed), observed_at = koppeling.now(),
+        archived_by_us = v_ours,
+        ownership = case
+            when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
+                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
+            when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
+            else m.ownership
+        end,
+        file_key = case when v_key = m.moving_to then v_key else coalesce(m.file_key, v_key) end,
+        moving_to = case when v_key = m.moving_to then null else m.moving_to end
+    where m.id = v_id;
+
+    if v_status in ('unsubscribed', 'cleaned') and v_old.status is distinct from v_status
+        and coalesce(v_old.intent, '') <> 'unsubscribing'
+    then
+        v_reason := case when v_status = 'cleaned' then 'cleaned'
+                         when p_answer ->> 'unsubscribe_reason' ~* '(abuse|spam)' then 'complained'
+                         else 'unsubscribed' end;
+    elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
+        and cardinality(koppeling.claimants(v_id)) > 0
+    then
+        v_reason := 'removedInMailchimp';
+    end if;
+    if v_reason is not null then
+        perform koppeling.open_suppression(v_group, v_reason, p_answer ->> 'email_address', v_contact,
+            koppeling.claimants(v_id), 'mailchimp', coalesce(v_changed, koppeling.now()), '{}');
+    end if;
+
+    if v_status = 'subscribed' then
+        perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
+    end if;
+    if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
+        perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
+        from koppeling.claim c
+        where c.member_id = v_id;
+    end if;
+    return case when v_status is distinct from v_old.status or v_key <> v_old.address_key
+                     or exists (select from koppeling.claim c where c.member_id = v_id) then v_id end;
+end $$;
+
+-- Mailchimp reports a contact subscribed: a bounce is over; a no of the person stands, and somebody is told.
+create function koppeling.resubscribed(p_instance bigint, p_group bigint, p_member bigint, p_before text) returns void
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_member koppeling.audience_member;
+begin
+    select * into strict v_member from koppeling.audience_member where id = p_member;
+    perform koppeling.lift_suppression(s.id, 'mailchimp', 'subscribed again')
+    from koppeling.open_suppression s
+    where s.target_group_id = p_group and s.reason = 'cleaned'
+      and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
+    if p_before in ('unsubscribed', 'archived') then
+        perform koppeling.open_task('resubscribed', p_instance, b.person_id, jsonb_build_object('member', p_member))
+        from (
+            select distinct s.person_id
+            from koppeling.open_suppression s
+            join koppeling.email_address e on e.person_id = s.person_id
+            where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+              and e.address_key = v_member.address_key
+        ) b;
+    end if;
+end $$;
+
+-- Takes in a page of a pull, read at p_read_at: what we carried out since is newer. Returns how many it told of.
+create function koppeling.observe_page(p_instance bigint, p_page jsonb, p_read_at timestamptz, p_sweep bigint)
+    returns table (members bigint, latest timestamptz)
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_touched bigint[];
+begin
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
+    insert into koppeling.audience_member (instance_id, contact_id, remote_id, address, address_key, file_key, status,
+                                           last_changed, observed_at, ownership, sweep)
+    select distinct on (koppeling.address_key(o.email_address))
+           p_instance, nullif(o.contact_id, ''), o.id, o.email_address, koppeling.address_key(o.email_address),
+           koppeling.address_key(o.email_address), o.status, nullif(o.last_changed, '')::timestamptz, koppeling.now(),
+           'foreign', p_sweep
+    from jsonb_to_recordset(p_page -> 'members') o (id text, contact_id text, email_address text, status text,
+                                                    last_changed text)
+    where o.status in ('subscribed', 'pending', 'transactional', 'archived')
+      and not exists (select from koppeling.audience_member m
+                      where m.instance_id = p_instance and m.contact_id = o.contact_id)
+    order by koppeling.address_key(o.email_address)
+    on conflict do nothing;
+
+    select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
+    from (
+        select koppeling.observe_member(p_instance, o.member, false) as id
+        from jsonb_array_elements(p_page -> 'members') o (member)
+        where not exists (
+            -- Nothing new, or older than what we did ourselves: the next overlapping pull reads it again.
+            select from koppeling.audience_member m
+            where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id'
+              and (m.acted_at >= p_read_at
+                   or m.status = o.member ->> 'status' and m.address = o.member ->> 'email_address'
+                      and m.last_changed = nullif(o.member ->> 'last_changed', '')::timestamptz))
+    ) t;
+    if p_sweep > 0 then
+        update koppeling.audience_member m set sweep = p_sweep
+        from jsonb_array_elements(p_page -> 'members') o (member)
+        where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id' and m.sweep <> p_sweep;
+    end if;
+    perform koppeling.stage_members(p_instance, v_touched);
+    return query
+        select count(*), max(nullif(o.member ->> 'last_changed', '')::timestamptz)
+        from jsonb_array_elements(p_page -> 'members') o (member);
+end $$;
+
+-- Contacts that a full sweep did not meet: each is looked up by its id before anything is believed.
+create function koppeling.missing_members(p_instance bigint, p_sweep bigint, p_limit int)
+    returns table (id bigint, contact_id text)
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    select m.id, m.contact_id
+    from koppeling.audience_member m
+    where m.instance_id = p_instance and m.contact_id is not null and m.sweep < p_sweep and m.status <> 'absent'
+    order by m.id
+    limit p_limit;
+end;
+
+-- The webhook door: stores a hook for an instance whose secret is right, and wakes the instance.
+create function koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb, p_headers jsonb)
+    returns text
+    language plpgsql security definer
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_hash bytea;
+begin
+    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance;
+    -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
+    if v_hash is null or v_hash <> p_secret_hash then
+        return 'unknown';
+    end if;
+    if p_body is not null then
+        insert into koppeling.webhook_inbox (instance_id, body) values (p_instance, p_body);
+        perform koppeling.enqueue_internal('instance.webhooks', jsonb_build_object('instance', p_instance),
+            queue => koppeling.instance_queue(p_instance), key => 'webhooks', order_key => 'webhooks', priority => -20);
+    end if;
+    return 'stored';
+end $$;
+
+-- A verified unsubscribe, complaint or bounce counts at once; only a later reading that says subscribed overrules it.
+create function koppeling.believe_webhook(p_instance bigint, p_body jsonb) returns void
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_address text := p_body #>> '{data,email}';
+    v_type    text := p_body ->> 'type';
+    v_member  koppeling.audience_member;
+    v_group   bigint;
+begin
+    if v_address is null or v_type not in ('unsubscribe', 'cleaned')
+        or v_type = 'unsubscribe' and p_body #>> '{data,action}' = 'delete'
+    then
+        return;
+    end if;
+    select target_group_id into strict v_group from koppeling.connector_instance where id = p_instance;
+    select * into v_member from koppeling.audience_member
+    where instance_id = p_instance and address_key = koppeling.address_key(v_address);
+    perform koppeling.open_suppression(v_group,
+        case when p_body #>> '{data,reason}' = 'abuse' then 'complained'
+             when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
+        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
+        jsonb_build_object('hook', v_type));
+end $$;
