@@ -33,10 +33,11 @@ public struct Backoff: Sendable, Hashable {
     /// The delay after the given number of failed attempts, with the chance drawn from the generator.
     public func delay(attempt: Int, using generator: inout some RandomNumberGenerator) -> Duration {
         var computed = min(base, cap)
-        // The loop ends at the cap, so a huge attempt neither overflows nor takes long.
-        for _ in 1..<max(2, attempt) where computed < cap && attempt > 1 {
+        var doublings = attempt - 1
+        // Ends at the cap, so that a huge attempt neither overflows nor takes long.
+        while doublings > 0 && computed < cap && computed > .zero {
             computed = min(computed * 2, cap)
-            if computed == .zero { break }
+            doublings -= 1
         }
         return switch jitter {
         case .none: computed

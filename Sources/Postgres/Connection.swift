@@ -1,0 +1,144 @@
+import CLibPQ
+import IO
+
+/// A connection to the database, used by one task at a time.
+///
+/// It is deliberately not `Sendable`: whoever leases it from a `Pool` passes it down and never stores it, and the compiler
+/// refuses to share it between tasks. All waiting happens in the reactor, no thread is blocked.
+public final class Connection {
+    let handle: OpaquePointer
+    let settings: ConnectionSettings
+    let canceller: Canceller
+    var statements = StatementCache()
+    var transactionDepth = 0
+    private var isBusy = false
+    private var isBroken = false
+
+    private init(_ handle: OpaquePointer, _ settings: ConnectionSettings) {
+        self.handle = handle
+        self.settings = settings
+        canceller = Canceller(handle)
+    }
+
+    deinit {
+        PQfinish(handle)
+    }
+
+    /// Opens a connection; tries the hosts of the URL in turn.
+    public static func connect(_ settings: ConnectionSettings) async throws(PostgresError) -> Connection {
+        let parameters = try settings.parameters()
+        let opened = try await blocking { () throws(PostgresError) in try Handle.open(parameters) }
+        let connection = Connection(opened.pointer, settings)
+        return connection
+    }
+
+    /// The number of the server process that serves this connection.
+    public var processID: Int32 { PQbackendPID(handle) }
+
+    /// The version of the server: 150004 for 15.4.
+    public var serverVersion: Int { Int(PQserverVersion(handle)) }
+
+    /// Whether a transaction is open.
+    public var isInTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
+
+    /// Whether the connection can take another statement.
+    public var isUsable: Bool { !isBroken && !isBusy && PQstatus(handle) == CONNECTION_OK }
+
+    var socket: Int32 { PQsocket(handle) }
+
+    /// Gives the connection up as lost; the pool will replace it.
+    func markBroken() {
+        isBroken = true
+    }
+
+    /// The error for a connection that libpq reports as lost.
+    func lost() -> PostgresError {
+        isBroken = true
+        return PostgresError(.connection, "the connection to the database was lost: \(libpqMessage(handle))")
+    }
+
+    /// Runs one exchange with the server: sends, then receives until the server is ready again.
+    ///
+    /// When the task is cancelled the server is asked to stop, and its answer is still awaited: the connection stays usable.
+    func exchange<Value>(
+        cancellable: Bool = true, _ body: () async throws(PostgresError) -> Value
+    ) async throws(PostgresError) -> Value {
+        guard !isBusy else {
+            throw PostgresError(.usage, "the connection is in the middle of another statement: lease one for each task")
+        }
+        guard !isBroken, PQstatus(handle) == CONNECTION_OK else { throw lost() }
+        guard cancellable else {
+            isBusy = true
+            defer { isBusy = false }
+            return try await body()
+        }
+        guard !Task.isCancelled else {
+            throw PostgresError(.cancelled, "the task was cancelled before the statement was sent")
+        }
+        isBusy = true
+        defer { isBusy = false }
+        canceller.arm()
+        let outcome = await withTaskCancellationHandler { () async -> Result<Value, PostgresError> in
+            do throws(PostgresError) {
+                return .success(try await body())
+            } catch {
+                return .failure(error)
+            }
+        } onCancel: { [canceller] in
+            canceller.fire()
+        }
+        let wasCancelled = await canceller.settle()
+        if case .failure(var error) = outcome, wasCancelled, error.sqlState == "57014" {
+            error.code = .cancelled
+            throw error
+        }
+        return try outcome.get()
+    }
+}
+
+/// Carries a new connection from the thread that opened it.
+// Sendable because the pointer has one owner: it is made on one thread and handed over once.
+private struct Handle: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    static func open(_ parameters: [(keyword: String, value: String)]) throws(PostgresError) -> Handle {
+        let keywords = CStrings(parameters.map(\.keyword))
+        let values = CStrings(parameters.map(\.value))
+        guard let pointer = PQconnectdbParams(keywords.pointers, values.pointers, 1) else {
+            throw PostgresError(.connection, "no memory for another connection")
+        }
+        guard PQstatus(pointer) == CONNECTION_OK else {
+            defer { PQfinish(pointer) }
+            throw PostgresError(.connection, libpqMessage(pointer))
+        }
+        PQsetnonblocking(pointer, 1)
+        PQsetNoticeProcessor(pointer, { _, _ in }, nil)
+        return Handle(pointer: pointer)
+    }
+}
+
+/// Strings as C wants a list of them, ended by a null pointer.
+private final class CStrings {
+    let pointers: [UnsafePointer<CChar>?]
+
+    init(_ strings: [String]) {
+        pointers =
+            strings.map { string in
+                let bytes = string.utf8CString
+                let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+                copy.initialize(from: Array(bytes), count: bytes.count)
+                return UnsafePointer(copy)
+            } + [nil]
+    }
+
+    deinit {
+        for pointer in pointers { pointer?.deallocate() }
+    }
+}
+
+/// The last message of libpq about a connection, on one line.
+func libpqMessage(_ handle: OpaquePointer) -> String {
+    let text = PQerrorMessage(handle).map { String(cString: $0) } ?? ""
+    let lines = text.split(whereSeparator: \.isNewline).map { $0.drop { $0 == " " || $0 == "\t" } }
+    return lines.isEmpty ? "no reason given" : lines.joined(separator: "; ")
+}

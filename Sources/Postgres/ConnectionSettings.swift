@@ -1,0 +1,104 @@
+import CLibPQ
+
+/// Where the database is and how to talk to it.
+///
+/// The description leaves the password out.
+public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
+    /// A libpq connection string or URI; several hosts and `target_session_attrs` are allowed.
+    public var url: String
+    /// The database, when it is not the one of `url`.
+    public var database: String?
+    /// The name that `pg_stat_activity` shows, unless `url` sets one.
+    public var applicationName: String
+    /// How long a host may take to answer.
+    public var connectTimeout: Duration
+    /// The longest a statement may run; nil for no limit.
+    public var statementTimeout: Duration?
+    /// The longest a statement may wait for a lock; nil for no limit.
+    public var lockTimeout: Duration?
+    /// The longest a transaction may stand idle before the server ends the connection; nil for no limit.
+    public var idleInTransactionTimeout: Duration?
+    /// Whether statements are prepared under a name and reused.
+    ///
+    /// Switch it off behind a pooler that gives every transaction another server connection, such as PgBouncer in
+    /// transaction mode: then names and session settings do not carry over, so none are used.
+    public var namedStatements: Bool
+
+    /// Settings for the database at this URL or connection string.
+    public init(
+        url: String, applicationName: String = "koppeling", connectTimeout: Duration = .seconds(10),
+        statementTimeout: Duration? = .seconds(60), lockTimeout: Duration? = nil,
+        idleInTransactionTimeout: Duration? = .seconds(120), namedStatements: Bool = true
+    ) {
+        self.url = url
+        self.applicationName = applicationName
+        self.connectTimeout = connectTimeout
+        self.statementTimeout = statementTimeout
+        self.lockTimeout = lockTimeout
+        self.idleInTransactionTimeout = idleInTransactionTimeout
+        self.namedStatements = namedStatements
+    }
+
+    /// The same server, another database.
+    public func with(database: String) -> ConnectionSettings {
+        var copy = self
+        copy.database = database
+        return copy
+    }
+
+    /// Host, port, user and database, without the password.
+    public var description: String {
+        guard let options = try? parsed() else { return "an invalid connection string" }
+        let shown = ["host", "hostaddr", "port", "user"].compactMap { key in options[key].map { "\(key)=\($0)" } }
+        let name = database ?? options["dbname"]
+        return (shown + (name.map { ["dbname=\($0)"] } ?? [])).joined(separator: " ")
+    }
+
+    /// The keyword that libpq knows, with the values that the URL gives them.
+    func parsed() throws(PostgresError) -> [String: String] {
+        var reason: UnsafeMutablePointer<CChar>?
+        guard let options = PQconninfoParse(url, &reason) else {
+            // libpq quotes the faulty part, which may be a password, so its text is not shown.
+            PQfreemem(reason)
+            throw PostgresError(
+                .usage, "DATABASE_URL is not a connection string: write postgresql://user:password@host:5432/database")
+        }
+        defer { PQconninfoFree(options) }
+        var values: [String: String] = [:]
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if let value = option.pointee.val { values[String(cString: keyword)] = String(cString: value) }
+            option += 1
+        }
+        return values
+    }
+
+    /// Keywords and values in the order in which libpq is to read them: a later one wins.
+    func parameters() throws(PostgresError) -> [(keyword: String, value: String)] {
+        let given = try parsed()
+        var list: [(keyword: String, value: String)] = [
+            ("connect_timeout", String(max(2, connectTimeout.components.seconds))),
+            ("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3"),
+            ("tcp_user_timeout", "30000"),
+            ("dbname", url),
+            ("fallback_application_name", applicationName),
+            ("client_encoding", "UTF8"),
+        ]
+        if let database { list.append(("dbname", database)) }
+        if namedStatements { list.append(("options", options(adding: given["options"]))) }
+        return list
+    }
+
+    private func options(adding given: String?) -> String {
+        var parts: [String] = []
+        func limit(_ name: String, _ duration: Duration?) {
+            if let duration { parts.append("-c \(name)=\(Int64(duration / .milliseconds(1)))") }
+        }
+        limit("statement_timeout", statementTimeout)
+        limit("lock_timeout", lockTimeout)
+        limit("idle_in_transaction_session_timeout", idleInTransactionTimeout)
+        // The given ones come last, so that a setting in the URL wins.
+        if let given { parts.append(given) }
+        return parts.joined(separator: " ")
+    }
+}
