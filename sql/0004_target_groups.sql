@@ -36,7 +36,7 @@ create index criterion_by_value on koppeling.criterion (kind, value_id);
 -- them. Nobody who was ever active loses the row: it is the tombstone.
 create table koppeling.membership (
     target_group_id bigint not null references koppeling.target_group,
-    person_id bigint not null references koppeling.person,
+    person_id bigint not null,
     matched_rule_id bigint,
     changed_at timestamptz not null default koppeling.now(),
     rule_match boolean not null default false,

@@ -80,20 +80,17 @@ as $$
         from unnest(r.email_kinds, r.addresses) e (kind, address)
         union all
         select 'categories', case
-            when p.category_group is null or p.name is null then format('"%s" must be written as "Group / Name"', c)
-            when greatest(length(p.category_group), length(p.name)) > 200 then 'is longer than 200 characters' end
+            when length(c) > 200 then 'is longer than 200 characters'
+            when c !~ '^[^/]*[^/ ][^/]*/ *[^ ]' then format('"%s" must be written as "Group / Name"', c) end
         from unnest(r.categories) c
-        cross join lateral koppeling.category_parts(c) p
     ) f
     where f.message is not null
 $$;
 
--- Makes the categories that these labels name and that are not there yet; returns how many.
-create function koppeling.make_categories(p_labels text[]) returns bigint
+-- Makes the categories that these labels name and that are not there yet; returns all their ids by label.
+create function koppeling.make_categories(p_labels text[], out made bigint, out ids jsonb)
     language plpgsql
 as $$
-declare
-    v_made bigint;
 begin
     insert into koppeling.category_group (name)
     select distinct on (koppeling.fold(p.category_group)) p.category_group
@@ -114,31 +111,28 @@ begin
         where k.category_group_id = g.id and koppeling.fold(k.name) = koppeling.fold(p.name))
     order by g.id, koppeling.fold(p.name), p.name
     on conflict do nothing;
-    get diagnostics v_made = row_count;
-    return v_made;
+    get diagnostics made = row_count;
+
+    select coalesce(jsonb_object_agg(l, k.id), '{}') into ids
+    from unnest(p_labels) l
+    cross join lateral koppeling.category_parts(l) p
+    join koppeling.category_group g on koppeling.fold(g.name) = koppeling.fold(p.category_group)
+    join koppeling.category k on k.category_group_id = g.id and koppeling.fold(k.name) = koppeling.fold(p.name);
 end $$;
 
 -- The rows with the ids of their persons and categories, by rising person.
-create function koppeling.resolve_persons(p_rows koppeling.person_input[]) returns koppeling.person_input[]
+create function koppeling.resolve_persons(p_rows koppeling.person_input[], p_categories jsonb)
+    returns koppeling.person_input[]
     language sql volatile set plan_cache_mode = force_custom_plan
 as $$
-    with tagged as (
-        select r.line, array_agg(distinct k.id order by k.id) as ids
-        from unnest(p_rows) r
-        cross join unnest(r.categories) c
-        cross join lateral koppeling.category_parts(c) p
-        join koppeling.category_group g on koppeling.fold(g.name) = koppeling.fold(p.category_group)
-        join koppeling.category k on k.category_group_id = g.id and koppeling.fold(k.name) = koppeling.fold(p.name)
-        group by r.line
-    )
     select coalesce(array_agg(row(
         r.line, r.source, r.external_id, r.given_name, r.initials, r.prefixes, r.family_name, r.gender,
-        r.email_kinds, r.addresses, r.categories, r.fields, p.id, coalesce(t.ids, '{}'))::koppeling.person_input
+        r.email_kinds, r.addresses, r.categories, r.fields, p.id,
+        array(select distinct (p_categories ->> c)::bigint from unnest(r.categories) c))::koppeling.person_input
         order by p.id), '{}')
     from unnest(p_rows) r
     join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
         and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
-    left join tagged t on t.line = r.line
 $$;
 
 -- Puts cleaned, faultless rows of different persons. Returns the persons whose facts changed so that they must be
@@ -150,11 +144,13 @@ create function koppeling.put_person_rows(
 as $$
 declare
     v_rows koppeling.person_input[];
+    v_old koppeling.person_input[];
+    v_categories jsonb;
     v_new bigint[];
     v_touched bigint[];
 begin
-    categories_made := koppeling.make_categories(array(
-        select distinct c from unnest(p_rows) r cross join unnest(r.categories) c));
+    select made, ids into categories_made, v_categories
+    from koppeling.make_categories(array(select distinct c from unnest(p_rows) r cross join unnest(r.categories) c));
 
     with made as (
         insert into koppeling.person (source, external_id, given_name, initials, prefixes, family_name, gender)
@@ -172,37 +168,50 @@ begin
     select coalesce(array_agg(id), '{}') into v_new from made;
     created := cardinality(v_new);
 
-    v_rows := koppeling.resolve_persons(p_rows);
+    v_rows := koppeling.resolve_persons(p_rows, v_categories);
 
-    select
-        coalesce(array_agg(d.person_id) filter (where d.named or d.readdressed or d.respelled or d.tagged), '{}'),
-        coalesce(array_agg(d.person_id) filter (where d.named or d.readdressed or d.tagged
-            or d.person_id = any (v_new)), '{}')
+    v_old := array(select r from unnest(v_rows) r where r.person_id <> all (v_new));
+
+    select coalesce(array_agg(d.person_id), '{}'), coalesce(array_agg(d.person_id) filter (where d.matters), '{}')
     into v_touched, evaluate
     from (
-        select
-            r.person_id,
-            'given_name' = any (r.fields) and r.given_name is distinct from p.given_name
+        select t.person_id, bool_or(t.matters) as matters
+        from (
+            select person_id, true as matters from unnest(v_new) person_id
+            union all
+            select r.person_id, true
+            from unnest(v_old) r
+            join koppeling.person p on p.id = r.person_id
+            where 'given_name' = any (r.fields) and r.given_name is distinct from p.given_name
                 or 'initials' = any (r.fields) and r.initials is distinct from p.initials
                 or 'prefixes' = any (r.fields) and r.prefixes is distinct from p.prefixes
                 or 'family_name' = any (r.fields) and r.family_name is distinct from p.family_name
                 or 'gender' = any (r.fields) and coalesce(koppeling.gender_value(r.gender), 'unknown') <> p.gender
-                as named,
-            coalesce(e.readdressed, false) as readdressed,
-            coalesce(e.respelled, false) as respelled,
-            'categories' = any (r.fields) and r.category_ids is distinct from array(
-                select pc.category_id from koppeling.person_category pc
-                where pc.person_id = r.person_id order by pc.category_id) as tagged
-        from unnest(v_rows) r
-        join koppeling.person p on p.id = r.person_id
-        cross join lateral (
-            select
-                bool_or(a.address_key is distinct from koppeling.address_key(g.address)) as readdressed,
-                bool_or(a.address is distinct from g.address) as respelled
-            from unnest(r.email_kinds, r.addresses) g (kind, address)
-            full join (select * from koppeling.email_address x where x.person_id = r.person_id) a on a.kind = g.kind
-            where g.kind is not null or 'emails' = any (r.fields)
-        ) e
+            union all
+            select r.person_id, a.address_key is distinct from koppeling.address_key(g.address)
+            from unnest(v_old) r
+            cross join unnest(r.email_kinds, r.addresses) g (kind, address)
+            left join koppeling.email_address a on a.person_id = r.person_id and a.kind = g.kind
+            where a.address is distinct from g.address
+            union all
+            select r.person_id, true
+            from unnest(v_old) r
+            join koppeling.email_address a on a.person_id = r.person_id and a.kind <> all (r.email_kinds)
+            where 'emails' = any (r.fields)
+            union all
+            select r.person_id, true
+            from unnest(v_old) r
+            cross join unnest(r.category_ids) c
+            left join koppeling.person_category pc on pc.person_id = r.person_id and pc.category_id = c
+            where 'categories' = any (r.fields) and pc.person_id is null
+            union all
+            select r.person_id, true
+            from unnest(v_old) r
+            join koppeling.person_category pc
+                on pc.person_id = r.person_id and pc.category_id <> all (r.category_ids)
+            where 'categories' = any (r.fields)
+        ) t
+        group by t.person_id
     ) d;
     changed := cardinality(v_touched);
     -- By rising id, so that two puts of the same persons wait for each other instead of deadlocking.
@@ -216,11 +225,11 @@ begin
         gender = case when 'gender' = any (r.fields)
             then coalesce(koppeling.gender_value(r.gender), 'unknown') else p.gender end,
         changed_at = koppeling.now()
-    from unnest(v_rows) r
-    where p.id = r.person_id and p.id = any (v_touched) and p.id <> all (v_new);
+    from unnest(v_old) r
+    where p.id = r.person_id and p.id = any (v_touched);
 
     delete from koppeling.email_address a
-    using unnest(v_rows) r
+    using unnest(v_old) r
     where a.person_id = r.person_id and r.person_id = any (v_touched)
         and case
             when a.kind = any (r.email_kinds) then r.addresses[array_position(r.email_kinds, a.kind)] is null
@@ -235,7 +244,7 @@ begin
     on conflict (person_id, kind) do update set address = excluded.address where a.address <> excluded.address;
 
     delete from koppeling.person_category pc
-    using unnest(v_rows) r
+    using unnest(v_old) r
     where pc.person_id = r.person_id and r.person_id = any (v_touched)
         and 'categories' = any (r.fields) and pc.category_id <> all (r.category_ids);
     insert into koppeling.person_category (person_id, category_id)
