@@ -1,0 +1,24 @@
+extension MailchimpClient {
+    /// Reads the webhooks of a list.
+    public func webhooks(_ list: String) async throws(MailchimpError) -> [Webhook] {
+        try await decoded(.get("lists", list, "webhooks"), as: WebhookPage.self).webhooks
+    }
+
+    /// Makes a webhook; Mailchimp calls the address at once, and refuses it unless it answers.
+    public func addWebhook(
+        _ list: String, url: String, events: Webhook.Events = .init(), sources: Webhook.Sources = .init()
+    ) async throws(MailchimpError) -> Webhook {
+        struct Body: Encodable {
+            var url: String
+            var events: Webhook.Events
+            var sources: Webhook.Sources
+        }
+        return try await decoded(
+            .write("POST", "lists", list, "webhooks", json: Body(url: url, events: events, sources: sources)))
+    }
+
+    /// Takes a webhook away.
+    public func deleteWebhook(_ list: String, _ id: String) async throws(MailchimpError) {
+        _ = try await body(Call(method: "DELETE", path: ["lists", list, "webhooks", id]))
+    }
+}
