@@ -43,6 +43,12 @@ public struct Query: Sendable, ExpressibleByStringInterpolation {
             sql += "$\(parameters.count)"
         }
 
+        /// Binds a value or null.
+        public mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value?) {
+            parameters.append(value)
+            sql += "$\(parameters.count)"
+        }
+
         /// Splices text into the statement: for identifiers and fragments of our own, never for a value from outside.
         public mutating func appendInterpolation(unsafe text: String) {
             sql += text
