@@ -20,6 +20,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1"].map { .product(name: $0, package: "swift-nio") }
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let testSupport = Target.Dependency.target(name: "TestSupport")
 
@@ -32,6 +33,8 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        // Comes with Hummingbird; the sandbox delivers webhooks and cuts connections with it.
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
@@ -49,7 +52,7 @@ let package = Package(
         .target(name: "IO", dependencies: ["CEpoll"], swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["CLibPQ", "IO", logging], swiftSettings: strict),
         .target(name: "HTTPClient", dependencies: ["CCurl", "IO"], swiftSettings: strict),
-        .target(name: "EmbeddedPostgres", dependencies: ["IO", "Postgres", logging], swiftSettings: strict),
+        .target(name: "EmbeddedPostgres", dependencies: ["CEpoll", "IO", "Postgres", logging], swiftSettings: strict),
 
         // The domain.
         .target(name: "JobQueue", dependencies: ["IO", "Postgres", logging, metrics, lifecycle], swiftSettings: safe),
@@ -71,7 +74,8 @@ let package = Package(
             swiftSettings: safe),
 
         // The stand-in for Mailchimp shares no code with the client, so that neither can hide the other's mistake.
-        .target(name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging], swiftSettings: safe),
+        .target(
+            name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging, lifecycle] + nio, swiftSettings: safe),
 
         // The programs.
         .executableTarget(
@@ -82,7 +86,7 @@ let package = Package(
             ],
             swiftSettings: safe),
         .executableTarget(
-            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging], swiftSettings: safe),
+            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging, lifecycle], swiftSettings: safe),
 
         // Tests: a folder a module.
         .target(
@@ -94,8 +98,7 @@ let package = Package(
             name: "EmbeddedPostgresTests", dependencies: ["EmbeddedPostgres", "Postgres", "IO", testSupport],
             swiftSettings: strict),
         .testTarget(
-            name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", "MailchimpSandbox", testSupport],
-            swiftSettings: strict),
+            name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", testSupport], swiftSettings: strict),
         .testTarget(
             name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", testSupport], swiftSettings: strict),
         .testTarget(
@@ -105,7 +108,7 @@ let package = Package(
             name: "MailchimpTests", dependencies: ["Mailchimp", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
             swiftSettings: strict),
         .testTarget(
-            name: "MailchimpSandboxTests", dependencies: ["MailchimpSandbox", "HTTPClient", testSupport],
+            name: "MailchimpSandboxTests", dependencies: ["MailchimpSandbox", "HTTPClient", hummingbird, testSupport],
             swiftSettings: strict),
         .testTarget(
             name: "ConnectorTests",
