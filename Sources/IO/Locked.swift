@@ -1,10 +1,10 @@
 import Glibc
 
+// Sendable because the value is only reached inside `withLock`, and enters and leaves it as a `sending` value.
 /// A value that many threads share, one at a time.
 ///
 /// A pthread lock rather than `Mutex`: the thread sanitizer follows pthread locks on Linux, and reports hand-overs of a
 /// contended `Mutex` as races that are none.
-// Sendable because the value is only reached inside `withLock`, and enters and leaves it as a `sending` value.
 public final class Locked<Value>: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private var value: Value

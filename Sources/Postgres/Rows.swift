@@ -1,7 +1,7 @@
 import CLibPQ
 
-/// The rows of a result, held in libpq's memory until the last user lets go.
 // Sendable because a finished PGresult is never written again.
+/// The rows of a result, held in libpq's memory until the last user lets go.
 public final class Rows: @unchecked Sendable, RandomAccessCollection {
     private let result: OpaquePointer
     private let columns: [String]
