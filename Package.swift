@@ -75,18 +75,20 @@ let package = Package(
 
         // The stand-in for Mailchimp shares no code with the client, so that neither can hide the other's mistake.
         .target(
-            name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging, lifecycle] + nio, swiftSettings: safe),
+            name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging, lifecycle] + nio, swiftSettings: safe
+        ),
 
         // The programs.
         .executableTarget(
             name: "koppeling",
             dependencies: [
                 "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups", "Mailchimp",
-                "Connector", "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, lifecycle,
+                "Connector", "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, lifecycle, metrics,
             ],
             swiftSettings: safe),
         .executableTarget(
-            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging, lifecycle], swiftSettings: safe),
+            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging, lifecycle],
+            swiftSettings: safe),
 
         // Tests: a folder a module.
         .target(

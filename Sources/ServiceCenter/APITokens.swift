@@ -1,0 +1,95 @@
+import Crypto
+public import FoundationEssentials
+public import Postgres
+
+/// A token that another system was given, without the token itself.
+public struct APIToken: Sendable, Hashable, Codable {
+    /// Its name, unique among those that were not revoked.
+    public var name: String
+    /// When it was made.
+    public var createdAt: Date
+    /// When it was last shown, to the minute.
+    public var lastUsedAt: Date?
+    /// When it was revoked.
+    public var revokedAt: Date?
+}
+
+/// The bearer tokens of the HTTP API: made, listed, revoked, recognised.
+public struct APITokens: Sendable {
+    private let pool: Pool
+
+    /// The tokens in this database.
+    public init(pool: Pool) {
+        self.pool = pool
+    }
+
+    /// Makes a token and returns it; only its hash is kept, so it cannot be shown again.
+    public func create(name: String) async throws -> String {
+        guard !name.isEmpty else { throw ServiceCenterError(.usage, "A token needs a name that says who it is for.") }
+        var random = SystemRandomNumberGenerator()
+        let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &random) }
+        let token = "koppeling_" + Self.urlSafe(bytes)
+        do throws(PostgresError) {
+            try await pool.execute(
+                """
+                insert into koppeling.api_token (name, token_hash) values (\(name), \(Self.hash(of: token)))
+                """)
+        } catch {
+            guard error.constraint == "api_token_name" else { throw error }
+            throw ServiceCenterError(
+                .tokenExists, "There is a token \(name) already: revoke it first, or take another name.")
+        }
+        return token
+    }
+
+    /// The newest tokens first, at most this many.
+    public func list(limit: Int = 1_000) async throws -> [APIToken] {
+        let rows = try await pool.query(
+            """
+            select name, created_at, last_used_at, revoked_at
+            from koppeling.api_token
+            order by id desc
+            limit \(limit)
+            """)
+        return try rows.map { row in
+            APIToken(
+                name: try row.decode("name"), createdAt: try row.decode("created_at"),
+                lastUsedAt: try row.decode("last_used_at"), revokedAt: try row.decode("revoked_at"))
+        }
+    }
+
+    /// Makes the token of this name worthless at once.
+    public func revoke(name: String) async throws {
+        let revoked = try await pool.execute(
+            """
+            update koppeling.api_token set revoked_at = koppeling.now() where name = \(name) and revoked_at is null
+            """)
+        guard revoked > 0 else {
+            throw ServiceCenterError(.noSuchToken, "There is no token \(name): koppeling token list shows them.")
+        }
+    }
+
+    /// Whether this is a token that was made here and not revoked.
+    ///
+    /// What is looked up is a hash, so how long it takes tells nothing about the token.
+    func isKnown(_ token: String) async throws -> Bool {
+        let rows = try await pool.query("select koppeling.present_token(\(Self.hash(of: token)))")
+        return try rows.first?.decode(0, as: Int64?.self) != nil
+    }
+
+    private static func hash(of token: String) -> [UInt8] {
+        Array(SHA256.hash(data: Array(token.utf8)))
+    }
+
+    private static func urlSafe(_ bytes: [UInt8]) -> String {
+        String(
+            Data(bytes).base64EncodedString().compactMap { character in
+                switch character {
+                case "+": "-"
+                case "/": "_"
+                case "=": nil
+                default: character
+                }
+            })
+    }
+}

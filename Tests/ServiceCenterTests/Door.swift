@@ -1,0 +1,94 @@
+import FoundationEssentials
+import HTTPClient
+import IO
+import Logging
+import Postgres
+import ServiceCenter
+import TestSupport
+
+/// A running service center on the test's database, and a client that knocks at its doors.
+struct Door: Sendable {
+    let http: HTTPClient
+    let base: String
+    let log: CapturedLog
+
+    /// Sends a request and returns the answer.
+    func send(
+        _ method: String, _ path: String, token: String? = nil, type: String = "application/json", body: String? = nil
+    ) async throws -> HTTPResponse {
+        var headers: [(String, String)] = [("content-type", type)]
+        if let token { headers.append(("authorization", "Bearer \(token)")) }
+        return try await http.send(
+            HTTPRequest(method: method, url: base + path, headers: headers, body: body.map { Array($0.utf8) }))
+    }
+
+    /// Posts a form to the webhook of an instance.
+    func deliver(_ form: String, instance: Int64, secret: String) async throws -> HTTPResponse {
+        try await send(
+            "POST", "/webhooks/mailchimp/\(instance)/\(secret)", type: "application/x-www-form-urlencoded", body: form)
+    }
+}
+
+extension HTTPResponse {
+    /// The body as text.
+    var text: String { String(decoding: body, as: UTF8.self) }
+
+    /// The body as JSON.
+    func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
+        try JSONDecoder().decode(type, from: Data(body))
+    }
+}
+
+/// An error as the service center tells it.
+struct ToldProblem: Decodable {
+    var title: String
+    var status: Int
+    var detail: String
+    var field: String?
+}
+
+/// Runs the body with a service center on the database of the running test.
+func withServiceCenter(_ body: (Door) async throws -> Void) async throws {
+    let log = CapturedLog()
+    let center = ServiceCenter(
+        pool: TestDatabase.current.pool, configuration: ServiceCenter.Configuration(port: 0), logger: log.logger)
+    let http = HTTPClient(allowPlaintext: true)
+    defer { http.shutdown() }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await center.run() }
+        let port = try await center.boundPort()
+        try await body(Door(http: http, base: "http://127.0.0.1:\(port)", log: log))
+        group.cancelAll()
+        // A server that is cancelled may say so.
+        while await group.nextResult() != nil {}
+    }
+}
+
+/// Everything that was logged, at every level.
+final class CapturedLog: Sendable {
+    private let lines = Locked<[String]>([])
+
+    var text: String { lines.withLock { $0 }.joined(separator: "\n") }
+
+    var logger: Logger {
+        var logger = Logger(label: "test") { _ in Handler(log: self) }
+        logger.logLevel = .trace
+        return logger
+    }
+
+    private struct Handler: LogHandler {
+        let log: CapturedLog
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.trace
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) {
+            let line = "\(event.level) \(event.message) \(metadata) \(event.metadata ?? [:])"
+            log.lines.withLock { $0.append(line) }
+        }
+    }
+}

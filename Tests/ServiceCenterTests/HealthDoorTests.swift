@@ -1,0 +1,48 @@
+import HTTPClient
+import Postgres
+import ServiceCenter
+import TestSupport
+import Testing
+
+@Suite("Health")
+struct HealthDoorTests {
+    @Test(.database) func aMigratedDatabaseIsReady() async throws {
+        try await withServiceCenter { door in
+            #expect(try await door.send("GET", "/health/live").status == 200)
+            #expect(try await door.send("GET", "/health/ready").status == 200)
+            // The second answer does not look at the schema again.
+            #expect(try await door.send("GET", "/health/ready").status == 200)
+        }
+    }
+
+    @Test(.emptyDatabase) func aDatabaseWithoutTheSchemaIsNotReadyAndTheAnswerSaysWhatToDo() async throws {
+        try await withServiceCenter { door in
+            #expect(try await door.send("GET", "/health/live").status == 200)
+            let answer = try await door.send("GET", "/health/ready")
+            #expect(answer.status == 503)
+            #expect(answer.header("content-type") == "application/problem+json")
+            #expect(try answer.decode(ToldProblem.self).detail.contains("koppeling migrate"))
+        }
+    }
+
+    @Test(.database) func anAddressThatIsNotThereIsAProblemToo() async throws {
+        try await withServiceCenter { door in
+            let answer = try await door.send("GET", "/nowhere")
+            #expect(answer.status == 404)
+            #expect(try answer.decode(ToldProblem.self).status == 404)
+        }
+    }
+
+    @Test(.database) func aPortThatIsTakenEndsInOneLine() async throws {
+        try await withServiceCenter { door in
+            let port = try #require(Int(door.base.split(separator: ":").last ?? ""))
+            let second = ServiceCenter(
+                pool: TestDatabase.current.pool, configuration: .init(port: port), logger: door.log.logger)
+            await #expect {
+                try await second.run()
+            } throws: { error in
+                (error as? ServiceCenterError)?.code == .listen && "\(error)".contains("KOPPELING_LISTEN")
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+import Crypto
+import HTTPClient
+import Postgres
+import ServiceCenter
+import TestSupport
+import Testing
+
+@Suite("The webhooks' door", .database)
+struct WebhookDoorTests {
+    private let secret = "5ecre7ecre7ecre7"
+
+    /// An instance with the secret, and what came in for it.
+    private func makeInstance() async throws -> Int64 {
+        let hash = Array(SHA256.hash(data: Array(secret.utf8)))
+        let rows = try await TestDatabase.current.pool.query(
+            """
+            with the_group as (
+                insert into koppeling.target_group (name, email_kind, linked) values ('News', 'work', true) returning id
+            ), account as (
+                insert into koppeling.mailchimp_account (name, credential, data_centre, account_id, login_id)
+                values ('Account', '\\x00', 'us1', 'a', 'l') returning id
+            )
+            insert into koppeling.connector_instance (
+                account_id, name, list_id, list_name, target_group_id, webhook_secret_hash, webhook_secret)
+            select account.id, 'News', 'abc123', 'News', the_group.id, \(hash), '\\x00' from the_group, account
+            returning id
+            """)
+        return try rows.scalar()
+    }
+
+    private func inbox() async throws -> [JSONText] {
+        let rows = try await TestDatabase.current.pool.query("select body from koppeling.webhook_inbox order by id")
+        return try rows.map { try $0.decode("body") }
+    }
+
+    @Test func mailchimpMayAskWhetherTheAddressIsRight() async throws {
+        let instance = try await makeInstance()
+        try await withServiceCenter { door in
+            let right = try await door.send("GET", "/webhooks/mailchimp/\(instance)/\(secret)")
+            #expect(right.status == 200)
+            for path in ["\(instance)/wrong", "\(instance + 1)/\(secret)", "x/\(secret)"] {
+                let wrong = try await door.send("GET", "/webhooks/mailchimp/" + path)
+                #expect(wrong.status == 404)
+            }
+        }
+        #expect(try await inbox().isEmpty)
+    }
+
+    @Test func aDeliveryIsStoredAsNestedJSON() async throws {
+        let instance = try await makeInstance()
+        try await withServiceCenter { door in
+            let answer = try await door.deliver(
+                "type=unsubscribe&data%5Bemail%5D=ann%40example.org&data[merges][FNAME]=Ann", instance: instance,
+                secret: secret)
+            #expect(answer.status == 200)
+        }
+        struct Delivery: Decodable {
+            struct Contact: Decodable { var email: String, merges: [String: String] }
+            var type: String, data: Contact
+        }
+        let stored = try await inbox()
+        #expect(stored.count == 1)
+        let delivery = try #require(stored.first).decode(Delivery.self)
+        #expect(delivery.type == "unsubscribe")
+        #expect(delivery.data.email == "ann@example.org")
+        #expect(delivery.data.merges == ["FNAME": "Ann"])
+    }
+
+    @Test func aWrongSecretIsAnsweredLikeAnInstanceThatDoesNotExist() async throws {
+        let instance = try await makeInstance()
+        try await withServiceCenter { door in
+            let wrong = try await door.deliver("type=unsubscribe", instance: instance, secret: "wrong")
+            let missing = try await door.deliver("type=unsubscribe", instance: instance + 1, secret: secret)
+            #expect(wrong.status == 404)
+            #expect(wrong.text == missing.text)
+        }
+        #expect(try await inbox().isEmpty)
+    }
+
+    @Test func aBodyThatIsTooLargeIsRefused() async throws {
+        let instance = try await makeInstance()
+        try await withServiceCenter { door in
+            let form = "a=" + String(repeating: "x", count: 300_000)
+            #expect(try await door.deliver(form, instance: instance, secret: secret).status == 413)
+        }
+        #expect(try await inbox().isEmpty)
+    }
+
+    @Test func theSecretIsInNoLog() async throws {
+        let instance = try await makeInstance()
+        try await withServiceCenter { door in
+            _ = try await door.deliver("type=unsubscribe", instance: instance, secret: secret)
+            _ = try await door.deliver("type=unsubscribe", instance: instance + 1, secret: secret)
+            let metrics = try await door.send("GET", "/metrics")
+            #expect(metrics.text.contains("/webhooks/mailchimp/"))
+            #expect(!metrics.text.contains(secret))
+            #expect(door.log.text.contains("/webhooks/mailchimp/"))
+            #expect(!door.log.text.contains(secret))
+        }
+    }
+}
