@@ -121,7 +121,7 @@ create table koppeling.change_plan (
     id               bigint generated always as identity primary key,
     target_group_id  bigint not null references koppeling.target_group on delete cascade,
     state            text not null default 'held' check (state in ('held', 'approved', 'discarded', 'dissolved')),
-    version          int not null default 1,
+    version          int not null default 0,
     held_because     text not null,
     created_at       timestamptz not null default koppeling.now(),
     changed_at       timestamptz not null default koppeling.now(),

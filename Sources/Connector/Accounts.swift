@@ -1,6 +1,6 @@
 import FoundationEssentials
 public import HTTPClient
-public import Mailchimp
+import Mailchimp
 public import Postgres
 
 /// The Mailchimp accounts that this deployment is connected with.
@@ -22,7 +22,7 @@ public struct Accounts: Sendable {
     private let http: HTTPClient
     private let rootOverride: String?
 
-    /// - Parameter rootOverride: the API root of every account instead of the real one: the sandbox, a test.
+    /// The accounts of a database; `rootOverride` is the API root of all of them instead of the real one, for a test.
     public init(pool: Pool, vault: Vault, http: HTTPClient, rootOverride: String?) {
         self.pool = pool
         self.vault = vault
@@ -30,39 +30,40 @@ public struct Accounts: Sendable {
         self.rootOverride = rootOverride
     }
 
-    /// Connects an account by its API key, after asking Mailchimp whose it is. The same login again takes the new key.
+    /// Connects an account by its API key, after asking Mailchimp whose it is.
+    ///
+    /// The same login again takes the new key.
     ///
     /// - Throws: `MailchimpError` when the key is malformed or refused; ``ConnectorError`` when the name is taken.
     public func connect(apiKey: String, name: String?) async throws -> Account {
         let key = try APIKey(apiKey)
-        let client = MailchimpClient(credential: .apiKey(key), http: http, rootOverride: rootOverride)
+        let client = try MailchimpClient(credential: .apiKey(key), http: http, rootOverride: rootOverride)
         let root = try await client.root()
-        let purpose = Self.purpose(dataCentre: key.dataCentre, login: root.loginID)
-        let sealed = try vault.seal(apiKey, for: purpose)
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                insert into koppeling.mailchimp_account as a (name, credential, data_centre, account_id, login_id)
-                values (\(name ?? root.accountName)::text, \(sealed)::bytea, \(key.dataCentre)::text,
-                        \(root.accountID)::text, \(root.loginID)::text)
-                on conflict (data_centre, login_id) do update
-                    set credential = excluded.credential, authenticated = true,
-                        name = case when \(name != nil)::boolean then excluded.name else a.name end
-                returning id, name, data_centre, authenticated
-                """)
+        guard let login = root.loginID else {
+            throw ConnectorError(.refused, "Mailchimp did not say which login the key belongs to: try again later")
         }
+        let purpose = Self.purpose(dataCentre: key.dataCentre, login: login)
+        let sealed = try vault.seal(apiKey, for: purpose)
+        let rows = try await pool.query(
+            """
+            insert into koppeling.mailchimp_account as a (name, credential, data_centre, account_id, login_id)
+            values (\(name ?? root.accountName)::text, \(sealed)::bytea, \(key.dataCentre)::text,
+                    \(root.accountID)::text, \(login)::text)
+            on conflict (data_centre, login_id) do update
+                set credential = excluded.credential, authenticated = true,
+                    name = case when \(name != nil)::boolean then excluded.name else a.name end
+            returning id, name, data_centre, authenticated
+            """)
         guard let row = rows.first else { throw ConnectorError(.notFound, "the account was not stored: try again") }
         return try Self.account(row)
     }
 
     /// The connected accounts, by name; at most a thousand.
     public func list() async throws -> [Account] {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select id, name, data_centre, authenticated from koppeling.mailchimp_account order by name limit 1000
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select id, name, data_centre, authenticated from koppeling.mailchimp_account order by name limit 1000
+            """)
         return try rows.map(Self.account)
     }
 
@@ -70,15 +71,13 @@ public struct Accounts: Sendable {
     ///
     /// - Throws: ``ConnectorError`` when there is none.
     public func find(_ name: String) async throws -> Account {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select id, name, data_centre, authenticated from koppeling.mailchimp_account
-                where name = \(name)::text or id::text = \(name)::text
-                order by name = \(name)::text desc
-                limit 1
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select id, name, data_centre, authenticated from koppeling.mailchimp_account
+            where name = \(name)::text or id::text = \(name)::text
+            order by name = \(name)::text desc
+            limit 1
+            """)
         guard let row = rows.first else {
             throw ConnectorError(.notFound, "there is no account '\(name)': `koppeling account list` shows them")
         }
@@ -89,18 +88,16 @@ public struct Accounts: Sendable {
     ///
     /// Mailchimp's limit is per user, so the name is the login's, whatever the key.
     func client(account id: Int64) async throws -> (client: MailchimpClient, permit: String) {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select credential, data_centre, login_id from koppeling.mailchimp_account where id = \(id)::bigint
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select credential, data_centre, login_id from koppeling.mailchimp_account where id = \(id)::bigint
+            """)
         guard let row = rows.first else { throw ConnectorError(.notFound, "there is no account \(id)") }
         let dataCentre: String = try row.decode("data_centre")
         let login: String = try row.decode("login_id")
         let key = try vault.open(
             try row.decode("credential", as: [UInt8].self), for: Self.purpose(dataCentre: dataCentre, login: login))
-        let client = MailchimpClient(credential: .apiKey(try APIKey(key)), http: http, rootOverride: rootOverride)
+        let client = try MailchimpClient(credential: .apiKey(try APIKey(key)), http: http, rootOverride: rootOverride)
         return (client, "mailchimp:\(dataCentre):\(login)")
     }
 

@@ -1,5 +1,6 @@
 import IO
 import JobQueue
+import Logging
 import Mailchimp
 import Postgres
 

@@ -1,4 +1,5 @@
 import JobQueue
+import Logging
 import Mailchimp
 import Postgres
 
@@ -12,7 +13,9 @@ extension ConnectorInstance {
         let list = link.listID
         let answer: [UInt8]
         do {
-            answer = try await call(link) { try await $0.bulkCreateBytes(list: list, body: Array(body.utf8)) }
+            answer = try await call(link) {
+                try await $0.bulkCreateBytes(list, body: Array(body.utf8), skipMergeValidation: true)
+            }
         } catch let error as MailchimpError {
             // The intents stay: each member is read before anything else is tried.
             logger.warning("a bulk create failed", metadata: ["members": "\(members.count)", "code": "\(error.code)"])
@@ -23,7 +26,7 @@ extension ConnectorInstance {
             let rows = try await connection.query(
                 """
                 select koppeling.record_creates(\(self.id)::bigint, \(members)::bigint[],
-                    \(JSONText(String(decoding: answer, as: UTF8.self)))::jsonb) as created
+                    \(JSONText(utf8: answer))::jsonb) as created
                 """)
             let created = try rows.first?.decode("created", as: [Int64].self) ?? []
             let done = created.compactMap { jobs[$0] }
@@ -34,9 +37,7 @@ extension ConnectorInstance {
     }
 
     private func beginCreates(_ members: [Int64]) async throws -> (members: [Int64], body: String)? {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query("select members, body from koppeling.begin_creates(\(members)::bigint[])")
-        }
+        let rows = try await pool.query("select members, body from koppeling.begin_creates(\(members)::bigint[])")
         guard let row = rows.first else { return nil }
         return (try row.decode("members"), try row.decode("body"))
     }

@@ -1,7 +1,7 @@
-public import JobQueue
+import JobQueue
 import Logging
 import Mailchimp
-public import Postgres
+import Postgres
 
 /// One linked list at work in this process: carries out its actions, reads what changed there, listens to its hooks.
 ///
@@ -20,7 +20,7 @@ public actor ConnectorInstance {
     private var performed = 0
     private var rejected = 0
 
-    /// - Parameter webhooks: where Mailchimp reaches this deployment; nil when it cannot, and pulls come more often.
+    /// An instance of a database; without an address for webhooks its pulls come more often.
     init(
         id: Int64, pool: Pool, accounts: Accounts, permits: Permits, webhooks: WebhookAddress?, logger: Logger
     ) {
@@ -47,7 +47,7 @@ public actor ConnectorInstance {
         try await permits.withPermit(link.permit, holder: queue) {
             do {
                 return try await body(link.client)
-            } catch let error as MailchimpError where error.isOverload {
+            } catch let error as MailchimpError where error.isThrottling {
                 try await permits.throttle(link.permit)
                 throw error
             }
@@ -75,7 +75,7 @@ public actor ConnectorInstance {
                     where kind = 'credentialRevoked' and instance_id = \(self.id)::bigint and done_at is null
                     """)
             } else {
-                _ = try await connection.query(
+                try await connection.query(
                     "select koppeling.open_task('credentialRevoked', \(self.id)::bigint, null, '{}')")
             }
         }
@@ -92,7 +92,7 @@ public actor ConnectorInstance {
                 update koppeling.connector_instance set paused_reason = \(reason)::text
                 where id = \(self.id)::bigint and paused_reason is null
                 """)
-            _ = try await connection.query(
+            try await connection.query(
                 """
                 select koppeling.open_task('rejections', \(self.id)::bigint, null,
                     jsonb_build_object('reason', \(reason)::text))
@@ -106,15 +106,5 @@ public actor ConnectorInstance {
         if isRejected { rejected += 1 }
         guard performed >= 100, rejected * 50 > performed else { return }
         try await pause(because: "\(rejected) of \(performed) actions were rejected")
-    }
-}
-
-extension MailchimpError {
-    /// Whether Mailchimp, or what stands before it, asks for fewer calls.
-    var isOverload: Bool {
-        switch code {
-        case .tooManyRequests, .overloaded: true
-        default: false
-        }
     }
 }

@@ -20,10 +20,9 @@ extension ConnectorInstance {
         var seen: Member?
         var isFresh = false
         for _ in 0..<Self.patience {
-            let states = try await pool.withConnection { connection in
-                try await MemberState.load([action.member], on: connection)
+            guard let state = try await MemberState.load(action.member, from: pool) else {
+                return .cancelled(reason: "the contact was merged")
             }
-            guard let state = states[action.member] else { return .cancelled(reason: "the contact was merged") }
             let step = state.step(fresh: isFresh)
             switch step {
             case .nothing(let note):
@@ -58,13 +57,11 @@ extension ConnectorInstance {
     /// Commits the intent; false when what the step was decided on has changed.
     private func begin(_ step: Step, _ state: MemberState) async throws -> Bool {
         guard let intent = step.intent else { return true }
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select koppeling.begin_call(\(state.id)::bigint, \(intent.rawValue)::text,
-                    \(state.wantedFields)::jsonb) as begun
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select koppeling.begin_call(\(state.id)::bigint, \(intent.rawValue)::text,
+                \(state.wantedFields)::jsonb) as begun
+            """)
         return try rows.first?.decode("begun", as: Bool?.self) ?? false
     }
 
@@ -76,12 +73,12 @@ extension ConnectorInstance {
         switch step {
         case .create:
             let member = try state.newMember(status: .subscribed)
-            let created = try await call(link) { try await $0.create(list: list, member, skipMergeValidation: true) }
+            let created = try await call(link) { try await $0.create(list, member, skipMergeValidation: true) }
             return try await record(action, created, as: step, of: state, context)
         case .adopt, .update:
             let patch = MemberPatch(mergeFields: try state.fields())
             let updated = try await call(link) {
-                try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+                try await $0.update(list, reference, patch, skipMergeValidation: true)
             }
             return try await record(action, updated, as: step, of: state, context)
         case .move:
@@ -96,7 +93,7 @@ extension ConnectorInstance {
         case .unsubscribe:
             let patch = MemberPatch(status: .unsubscribed)
             let left = try await call(link) {
-                try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+                try await $0.update(list, reference, patch, skipMergeValidation: true)
             }
             return try await record(action, left, as: step, of: state, context)
         case .unarchive:
@@ -111,7 +108,7 @@ extension ConnectorInstance {
         let list = link.listID
         let reference = state.reference
         do {
-            try await call(link) { try await $0.archive(list: list, reference) }
+            try await call(link) { try await $0.archive(list, reference) }
         } catch let error as MailchimpError where error.code == .methodNotAllowed {
             // Archived already, or in a state that is never archived: the read says which.
             _ = try await read(state, link)
@@ -124,17 +121,18 @@ extension ConnectorInstance {
         let list = link.listID
         var found: Member?
         if let contact = state.contactID {
-            found = try await call(link) { try await $0.member(list: list, .contactID(contact)) }
+            found = try await call(link) { try await $0.member(list, .contactID(contact)) }
         }
         if found == nil {
             let address = state.address
-            found = try await call(link) { try await $0.member(list: list, .address(address)) }
+            found = try await call(link) { try await $0.member(list, .address(address)) }
         }
         let member = found
         try await pool.transaction { connection in
             if let member {
                 try await connection.query(
-                    "select koppeling.observe_member(\(self.id)::bigint, \(try JSONText(encoding: member))::jsonb, true)")
+                    "select koppeling.observe_member(\(self.id)::bigint, \(try JSONText(encoding: member))::jsonb, true)"
+                )
             } else {
                 try await connection.query("select koppeling.record_absent(\(state.id)::bigint)")
             }
@@ -163,7 +161,9 @@ extension ConnectorInstance {
         }
     }
 
-    /// Writes the record and the completion of the job together. The record stands even when the job was taken away
+    /// Writes the record and the completion of the job together.
+    ///
+    /// The record stands even when the job was taken away
     /// meanwhile: what happened at Mailchimp happened.
     func finish(
         _ action: Action, _ context: JobContext, _ write: (Connection) async throws -> Void

@@ -36,7 +36,7 @@ public struct Instances: Sendable {
     }
 
     /// The lists of an account that can be linked; at most a thousand.
-    public func lists(account: Accounts.Account) async throws -> [MailchimpList] {
+    public func lists(account: Accounts.Account) async throws -> [MailingList] {
         let (client, _) = try await accounts.client(account: account.id)
         return try await client.lists(offset: 0, count: 1000).lists
     }
@@ -45,9 +45,12 @@ public struct Instances: Sendable {
     ///
     /// The instance starts disabled; its first change plan is always held.
     /// - Parameters:
+    ///   - account: whose list it is.
     ///   - list: the list's id or its exact name; nil takes the account's only list.
     ///   - name: the instance's name; nil takes the list's name of now. Later renames of the list change nothing.
     ///   - emailKind: which of a person's addresses is mailed, such as `zakelijk`.
+    ///   - actor: who links, for the audit.
+    /// - Returns: the instance.
     /// - Throws: ``ConnectorError`` when there is no such list or it is linked already.
     public func link(
         account: Accounts.Account, list: String?, name: String?, emailKind: String, actor: String
@@ -63,7 +66,7 @@ public struct Instances: Sendable {
             throw ConnectorError(.noList, "say which list to link with --list: \(known)")
         }
         let (client, _) = try await accounts.client(account: account.id)
-        let tags = Set(try await client.mergeFields(list: chosen.id).map(\.tag))
+        let tags = Set(try await client.mergeFields(chosen.id).map(\.tag))
         let secret = Vault.makeSecret()
         let sealed = try vault.seal(secret, for: Self.purpose(list: chosen.id))
         let title = name ?? chosen.name
@@ -77,7 +80,7 @@ public struct Instances: Sendable {
     }
 
     private static func insert(
-        account: Accounts.Account, list: MailchimpList, title: String, tags: Set<String>, emailKind: String,
+        account: Accounts.Account, list: MailingList, title: String, tags: Set<String>, emailKind: String,
         secretHash: [UInt8], sealedSecret: [UInt8], actor: String, on connection: Connection
     ) async throws -> Int64 {
         let rows = try await connection.query(
@@ -117,7 +120,7 @@ public struct Instances: Sendable {
         return id
     }
 
-    private func refuseDouble(list: MailchimpList, title: String, on connection: Connection) async throws {
+    private func refuseDouble(list: MailingList, title: String, on connection: Connection) async throws {
         let rows = try await connection.query(
             """
             select name, list_id = \(list.id)::text as same_list
@@ -134,7 +137,9 @@ public struct Instances: Sendable {
         throw ConnectorError(.alreadyLinked, "there is an instance '\(other)' already: give this one another --name")
     }
 
-    /// Turns an instance on or off. Turned on, it reads the list before it sends anything.
+    /// Turns an instance on or off.
+    ///
+    /// Turned on, it reads the list before it sends anything.
     ///
     /// - Throws: ``ConnectorError`` when there is no such instance.
     public func setEnabled(_ enabled: Bool, instance name: String) async throws {
@@ -148,7 +153,8 @@ public struct Instances: Sendable {
                 where id = \(instance.id)::bigint
                 """)
             if enabled {
-                try await connection.query("select koppeling.request_pull(\(instance.id)::bigint, false, koppeling.now())")
+                try await connection.query(
+                    "select koppeling.request_pull(\(instance.id)::bigint, false, koppeling.now())")
             }
         }
     }
@@ -156,10 +162,8 @@ public struct Instances: Sendable {
     /// Asks for a pull now.
     public func requestPull(instance name: String, full: Bool) async throws {
         let instance = try await find(name)
-        try await pool.withConnection { connection in
-            _ = try await connection.query(
-                "select koppeling.request_pull(\(instance.id)::bigint, \(full)::boolean, koppeling.now())")
-        }
+        try await pool.query(
+            "select koppeling.request_pull(\(instance.id)::bigint, \(full)::boolean, koppeling.now())")
     }
 
     /// Lets the actions of one template run by themselves, or wait until somebody runs them.
@@ -167,13 +171,11 @@ public struct Instances: Sendable {
     /// Actions that wait already keep the mode they were staged with.
     public func setAutomatic(_ automatic: Bool, template: String, instance name: String) async throws {
         let instance = try await find(name)
-        let changed = try await pool.withConnection { connection in
-            try await connection.execute(
-                """
-                update koppeling.action_template set automatic = \(automatic)::boolean
-                where instance_id = \(instance.id)::bigint and action = \(template)::text
-                """)
-        }
+        let changed = try await pool.execute(
+            """
+            update koppeling.action_template set automatic = \(automatic)::boolean
+            where instance_id = \(instance.id)::bigint and action = \(template)::text
+            """)
         guard changed == 1 else {
             throw ConnectorError(.notFound, "'\(template)' is no template: create, update or delete")
         }
@@ -195,19 +197,17 @@ public struct Instances: Sendable {
     }
 
     private func select(name: String?) async throws -> [Instance] {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select i.id, i.name, a.name as account, i.list_id, g.name as target_group, a.authenticated, i.enabled,
-                       i.paused_reason
-                from koppeling.connector_instance i
-                join koppeling.mailchimp_account a on a.id = i.account_id
-                join koppeling.target_group g on g.id = i.target_group_id
-                where \(name)::text is null or i.name = \(name)::text or i.id::text = \(name)::text
-                order by i.name = \(name)::text desc, i.name
-                limit 1000
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select i.id, i.name, a.name as account, i.list_id, g.name as target_group, a.authenticated, i.enabled,
+                   i.paused_reason
+            from koppeling.connector_instance i
+            join koppeling.mailchimp_account a on a.id = i.account_id
+            join koppeling.target_group g on g.id = i.target_group_id
+            where \(name)::text is null or i.name = \(name)::text or i.id::text = \(name)::text
+            order by i.name = \(name)::text desc, i.name
+            limit 1000
+            """)
         return try rows.map { row in
             Instance(
                 id: try row.decode("id"), name: try row.decode("name"), account: try row.decode("account"),

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Mailchimp
 import Postgres
 
@@ -15,7 +16,7 @@ struct Link: Sendable {
     /// Whether the last complete pull is recent enough for a call that can subscribe (15 minutes).
     let pulledRecently: Bool
     /// Where the next incremental pull begins, in Mailchimp's own time; nil before the first sweep.
-    let cursor: String?
+    let cursor: Date?
     let sweepIsDue: Bool
     let webhookSecret: [UInt8]
 
@@ -24,21 +25,19 @@ struct Link: Sendable {
     /// - Returns: nil when the instance is gone.
     /// - Throws: ``ConnectorError`` when the credential cannot be opened.
     static func load(instance: Int64, pool: Pool, accounts: Accounts) async throws -> Link? {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select i.account_id, i.list_id, i.target_group_id, i.enabled, a.authenticated, i.paused_reason,
-                       coalesce(i.last_pull_at > koppeling.now() - interval '15 minutes', false) as pulled_recently,
-                       to_char(i.pull_cursor at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"') as cursor,
-                       i.pull_cursor is null or i.last_sweep_at is null
-                           or i.last_sweep_at < koppeling.now() - interval '7 days'
-                           or i.last_pull_at < koppeling.now() - interval '1 day' as sweep_is_due,
-                       i.webhook_secret
-                from koppeling.connector_instance i
-                join koppeling.mailchimp_account a on a.id = i.account_id
-                where i.id = \(instance)::bigint
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select i.account_id, i.list_id, i.target_group_id, i.enabled, a.authenticated, i.paused_reason,
+                   coalesce(i.last_pull_at > koppeling.now() - interval '15 minutes', false) as pulled_recently,
+                   i.pull_cursor as cursor,
+                   i.pull_cursor is null or i.last_sweep_at is null
+                       or i.last_sweep_at < koppeling.now() - interval '7 days'
+                       or i.last_pull_at < koppeling.now() - interval '1 day' as sweep_is_due,
+                   i.webhook_secret
+            from koppeling.connector_instance i
+            join koppeling.mailchimp_account a on a.id = i.account_id
+            where i.id = \(instance)::bigint
+            """)
         guard let row = rows.first else { return nil }
         let account: Int64 = try row.decode("account_id")
         let (client, permit) = try await accounts.client(account: account)

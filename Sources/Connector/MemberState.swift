@@ -1,46 +1,46 @@
-public import Postgres
+import Postgres
 
 /// Everything that a step is decided on: what is wanted of an audience member, and what is known of it.
 ///
 /// Read in one statement by `koppeling.member_states`, so that both sides are of the same moment.
-public struct MemberState: Sendable, Equatable {
+struct MemberState: Sendable, Equatable {
     /// Who put the contact into the list.
-    public enum Ownership: String, Sendable { case none, created, adopted, foreign }
+    enum Ownership: String, Sendable { case none, created, adopted, foreign }
 
     /// A call that was about to be made and whose answer was never recorded.
-    public enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing }
+    enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing }
 
     /// The status as last seen; nil when the address was never looked up.
-    public enum Status: String, Sendable {
+    enum Status: String, Sendable {
         case absent, subscribed, unsubscribed, cleaned, pending, transactional, archived
     }
 
-    public var id: Int64
-    public var contactID: String?
-    public var address: String
-    public var addressKey: String
-    public var fileKey: String?
-    public var status: Status?
-    public var ownership = Ownership.none
-    public var archivedByUs = false
-    public var intent: Intent?
-    public var movingTo: String?
-    public var appliedFields: JSONText?
+    var id: Int64
+    var contactID: String?
+    var address: String
+    var addressKey: String
+    var fileKey: String?
+    var status: Status?
+    var ownership = Ownership.none
+    var archivedByUs = false
+    var intent: Intent?
+    var movingTo: String?
+    var appliedFields: JSONText?
     /// How many memberships claim this contact.
-    public var claims = 0
+    var claims = 0
     /// The primary claim's address as the person file spells it, and its key.
-    public var wantedAddress: String?
-    public var wantedKey: String?
+    var wantedAddress: String?
+    var wantedKey: String?
     /// The primary claim's merge fields, an object of tag and text.
-    public var wantedFields: JSONText?
+    var wantedFields: JSONText?
     /// Open suppressions that bind this contact, and those that bind the address it moves to.
-    public var reasons: [String] = []
-    public var targetReasons: [String] = []
+    var reasons: [String] = []
+    var targetReasons: [String] = []
     /// A user recorded the person's own no: Mailchimp has to follow.
-    public var unsubscribeHere = false
+    var unsubscribeHere = false
     /// A user took back a removal that was made inside Mailchimp.
-    public var reactivated = false
-    public var keepsAdopted = false
+    var reactivated = false
+    var keepsAdopted = false
 
     init(id: Int64, address: String) {
         self.id = id
@@ -48,21 +48,16 @@ public struct MemberState: Sendable, Equatable {
         addressKey = address.lowercased()
     }
 
-    /// Reads the states of these members; members that no longer exist are left out.
-    static func load(_ ids: [Int64], on connection: Connection) async throws -> [Int64: MemberState] {
-        let rows = try await connection.query(
+    /// Reads the state of a member; nil when the member was merged into another.
+    static func load(_ id: Int64, from pool: Pool) async throws -> MemberState? {
+        let rows = try await pool.query(
             """
             select id, contact_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to,
                    applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons,
                    unsubscribe_here, reactivated, keeps_adopted
-            from koppeling.member_states(\(ids)::bigint[])
+            from koppeling.member_states(array[\(id)::bigint])
             """)
-        var states: [Int64: MemberState] = [:]
-        for row in rows {
-            let state = try MemberState(row)
-            states[state.id] = state
-        }
-        return states
+        return try rows.first.map(MemberState.init)
     }
 
     private init(_ row: Row) throws {

@@ -4,7 +4,9 @@ import Postgres
 
 /// The person file's address changed: the same contact gets the new one, or the claim goes to who is there already.
 extension ConnectorInstance {
-    /// Gives the contact its new address. Mailchimp refuses when somebody stands there already, also an archived one.
+    /// Gives the contact its new address.
+    ///
+    /// Mailchimp refuses when somebody stands there already, also an archived one.
     func move(
         _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
     ) async throws -> Outcome? {
@@ -14,11 +16,11 @@ extension ConnectorInstance {
         let patch = MemberPatch(emailAddress: address, mergeFields: try state.fields())
         do {
             let moved = try await call(link) {
-                try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+                try await $0.update(list, reference, patch, skipMergeValidation: true)
             }
             return try await record(action, moved, as: .move, of: state, context)
         } catch let error as MailchimpError where error.code == .addressTaken || error.code == .memberExists {
-            if let taken = try await call(link, { try await $0.member(list: list, .address(address)) }) {
+            if let taken = try await call(link, { try await $0.member(list, .address(address)) }) {
                 try await pool.transaction { connection in
                     try await connection.query(
                         """

@@ -46,15 +46,13 @@ public struct Plans: Sendable {
 
     /// The newest plans, held ones first; at most a hundred.
     public func list() async throws -> [Plan] {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select id, target_group, state, version, held_because, joins, leaves, emptied
-                from koppeling.plans
-                order by state = 'held' desc, id desc
-                limit 100
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select id, target_group, state, version, held_because, joins, leaves, emptied
+            from koppeling.plans
+            order by state = 'held' desc, id desc
+            limit 100
+            """)
         return try rows.map { row in
             Plan(
                 id: try row.decode("id"), targetGroup: try row.decode("target_group"), state: try row.decode("state"),
@@ -67,18 +65,16 @@ public struct Plans: Sendable {
 
     /// A page of a plan's lines in the order of the persons' numbers.
     public func lines(plan: Int64, after person: Int64 = 0, limit: Int = 100) async throws -> [Line] {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select l.person_id, concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
-                       koppeling.last_name(p.prefixes, p.family_name)) as name, l.change, l.reason, l.cause
-                from koppeling.change_plan_line l
-                join koppeling.person p on p.id = l.person_id
-                where l.plan_id = \(plan)::bigint and l.person_id > \(person)::bigint
-                order by l.person_id
-                limit \(limit)::int
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select l.person_id, concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
+                   koppeling.last_name(p.prefixes, p.family_name)) as name, l.change, l.reason, l.cause
+            from koppeling.change_plan_line l
+            join koppeling.person p on p.id = l.person_id
+            where l.plan_id = \(plan)::bigint and l.person_id > \(person)::bigint
+            order by l.person_id
+            limit \(limit)::int
+            """)
         return try rows.map { row in
             Line(
                 person: try row.decode("person_id"), name: try row.decode("name"), change: try row.decode("change"),
@@ -88,8 +84,12 @@ public struct Plans: Sendable {
 
     /// Approves a plan and stages what it holds.
     ///
-    /// - Parameter version: the version that the person looked at; a plan that changed since is refused.
+    /// - Parameters:
+    ///   - plan: the plan's number.
+    ///   - version: the version that the person looked at.
+    ///   - actor: who approves, for the audit.
     /// - Returns: how many persons it concerned.
+    /// - Throws: `PostgresError` when there is no such plan, it is not held, or it changed since.
     public func approve(plan: Int64, version: Int, actor: String) async throws -> Int {
         let rows = try await pool.transaction { connection in
             try await connection.query(

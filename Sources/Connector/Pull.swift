@@ -1,3 +1,4 @@
+import FoundationEssentials
 import IO
 import JobQueue
 import Mailchimp
@@ -40,7 +41,7 @@ extension ConnectorInstance {
         let isSweep = full || link.sweepIsDue
         let sweep = isSweep ? try await beginSweep() : 0
         do {
-            var latest: String?
+            var latest: Date?
             for status in [nil, MemberStatus.archived] {
                 let seen = try await readPages(status: status, since: isSweep ? nil : link.cursor, sweep: sweep, link)
                 latest = [latest, seen].compactMap { $0 }.max()
@@ -61,70 +62,63 @@ extension ConnectorInstance {
     /// Queues the pull that follows: the guarantee behind the hooks, and more often where there are none.
     func requestNextPull() async throws {
         let minutes = webhooks == nil ? 2 : 10
-        try await pool.withConnection { connection in
-            _ = try await connection.query(
-                """
-                select koppeling.request_pull(\(self.id)::bigint, false,
-                    koppeling.now() + make_interval(mins => \(minutes)::int))
-                """)
-        }
+        try await pool.query(
+            """
+            select koppeling.request_pull(\(self.id)::bigint, false,
+                koppeling.now() + make_interval(mins => \(minutes)::int))
+            """)
     }
 
     /// Reads page after page; returns the latest change seen, in Mailchimp's own time.
     private func readPages(
-        status: MemberStatus?, since: String?, sweep: Int64, _ link: Link
-    ) async throws -> String? {
-        var latest: String?
+        status: MemberStatus?, since: Date?, sweep: Int64, _ link: Link
+    ) async throws -> Date? {
+        var latest: Date?
         var offset = 0
         let list = link.listID
         while true {
             let readAt = try await now()
             let filter = MemberFilter(
                 status: status, sinceLastChanged: since, offset: offset, count: Self.pageSize,
-                sortField: "last_changed", sortDirection: "ASC")
-            let page = try await call(link) { try await $0.membersPageBytes(list: list, filter) }
+                sort: .lastChanged)
+            let page = try await call(link) { try await $0.membersPageBytes(list, filter) }
             let rows = try await pool.transaction { connection in
                 try await connection.query(
                     """
-                    select members, to_char(latest at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"') as latest
+                    select members, latest
                     from koppeling.observe_page(\(self.id)::bigint,
-                        \(JSONText(String(decoding: page, as: UTF8.self)))::jsonb, \(readAt)::text::timestamptz,
+                        \(JSONText(utf8: page))::jsonb, \(readAt)::timestamptz,
                         \(sweep)::bigint)
                     """)
             }
             guard let row = rows.first else { return latest }
             let count = Int(try row.decode("members", as: Int64.self))
-            latest = [latest, try row.decode("latest", as: String?.self)].compactMap { $0 }.max()
+            latest = [latest, try row.decode("latest", as: Date?.self)].compactMap { $0 }.max()
             guard count == Self.pageSize else { return latest }
             offset += count
         }
     }
 
-    private func now() async throws -> String {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query("select koppeling.now()::text as now")
-        }
-        return try rows.first?.decode("now") ?? ""
+    private func now() async throws -> Date {
+        try await pool.query("select koppeling.now()").scalar()
     }
 
     private func beginSweep() async throws -> Int64 {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                update koppeling.connector_instance set sweep = sweep + 1 where id = \(self.id)::bigint returning sweep
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            update koppeling.connector_instance set sweep = sweep + 1 where id = \(self.id)::bigint returning sweep
+            """)
         return try rows.first?.decode("sweep") ?? 1
     }
 
-    private func finishPull(latest: String?, isSweep: Bool) async throws {
+    private func finishPull(latest: Date?, isSweep: Bool) async throws {
         try await pool.withConnection { connection in
             // The overlap: a page that changed while it was read is read again next time.
-            _ = try await connection.execute(
+            try await connection.execute(
                 """
                 update koppeling.connector_instance
                 set pull_cursor = greatest(
-                        coalesce(\(latest)::text::timestamptz - interval '10 minutes', pull_cursor,
+                        coalesce(\(latest)::timestamptz - interval '10 minutes', pull_cursor,
                                  koppeling.now() - interval '1 day'), pull_cursor),
                     last_pull_at = koppeling.now(),
                     last_sweep_at = case when \(isSweep)::boolean then koppeling.now() else last_sweep_at end
@@ -137,14 +131,12 @@ extension ConnectorInstance {
     ///
     /// - Returns: false when so many are missing that this is no news of persons but an incident.
     private func lookUpMissing(sweep: Int64, _ link: Link) async throws -> Bool {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select count(*) filter (where sweep < \(sweep)::bigint) as missing, count(*) as known
-                from koppeling.audience_member
-                where instance_id = \(self.id)::bigint and contact_id is not null and status <> 'absent'
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select count(*) filter (where sweep < \(sweep)::bigint) as missing, count(*) as known
+            from koppeling.audience_member
+            where instance_id = \(self.id)::bigint and contact_id is not null and status <> 'absent'
+            """)
         guard let row = rows.first else { return true }
         let missing: Int64 = try row.decode("missing")
         let known: Int64 = try row.decode("known")
@@ -152,18 +144,13 @@ extension ConnectorInstance {
             try await listIsGone("\(missing) of \(known) known contacts are not in the list any more")
             return false
         }
-        let gone = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select id from koppeling.missing_members(\(self.id)::bigint, \(sweep)::bigint, \(Int(missing))::int)
-                """)
-        }
+        let gone = try await pool.query(
+            """
+            select id from koppeling.missing_members(\(self.id)::bigint, \(sweep)::bigint, \(Int(missing))::int)
+            """)
         for row in gone {
             let member: Int64 = try row.decode("id")
-            let states = try await pool.withConnection { connection in
-                try await MemberState.load([member], on: connection)
-            }
-            if let state = states[member] { try await read(state, link) }
+            if let state = try await MemberState.load(member, from: pool) { try await read(state, link) }
         }
         return true
     }
@@ -171,12 +158,10 @@ extension ConnectorInstance {
     /// A whole list that vanished is an incident: no person's status changes, and everything stops until somebody looks.
     private func listIsGone(_ reason: String) async throws {
         try await pause(because: reason)
-        try await pool.withConnection { connection in
-            _ = try await connection.query(
-                """
-                select koppeling.open_task('listGone', \(self.id)::bigint, null,
-                    jsonb_build_object('reason', \(reason)::text))
-                """)
-        }
+        try await pool.query(
+            """
+            select koppeling.open_task('listGone', \(self.id)::bigint, null,
+                jsonb_build_object('reason', \(reason)::text))
+            """)
     }
 }

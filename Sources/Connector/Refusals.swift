@@ -1,4 +1,5 @@
 import JobQueue
+import Logging
 import Mailchimp
 import Postgres
 
@@ -6,14 +7,21 @@ import Postgres
 extension ConnectorInstance {
     /// Turns a refusal into an outcome, after whatever it means has been stored.
     func resolve(_ error: MailchimpError, of action: Action, _ link: Link) async throws -> Outcome {
+        if error.isCancellation { throw CancellationError() }
         switch error.advice {
         case .retry:
-            return .retry(after: nil, error: error.summary)
+            return .retry(after: nil, error: "\(error)")
+        case .lookAgain:
+            // The contact is not where we thought: the intent that stays makes the next attempt read first.
+            return .retry(after: .seconds(1), error: "\(error)")
+        case .waitForAccount where error.code == .contactLimit:
+            try await pause(because: "\(error)")
+            return .snooze(.seconds(60))
         case .waitForAccount:
             try await credentialRefused(link)
             return .snooze(.seconds(60))
         case .stop:
-            try await pause(because: error.summary)
+            try await pause(because: "\(error)")
             return .snooze(.seconds(60))
         case .deferDays:
             return .snooze(.seconds(86_400 * max(1, min(action.job.attempt, 7))))
@@ -23,40 +31,26 @@ extension ConnectorInstance {
         case .park:
             return try await park(error, action)
         case .alarm:
-            logger.error("Mailchimp found the request itself wrong", metadata: ["error": "\(error.summary)"])
+            logger.error("Mailchimp found the request itself wrong", metadata: ["error": "\(error)"])
             return try await park(error, action)
         }
     }
 
     private func park(_ error: MailchimpError, _ action: Action) async throws -> Outcome {
-        // The contact is not where we thought, or stands there already: the intent makes the next attempt read first.
-        switch error.code {
-        case .notFound, .memberExists, .addressTaken, .methodNotAllowed:
-            return .retry(after: .seconds(1), error: error.summary)
-        default: break
-        }
-        try await pool.withConnection { connection in
-            _ = try await connection.execute(
-                "select koppeling.record_nothing(\(action.member)::bigint, \(error.summary)::text)")
-        }
-        return .rejected(reason: error.summary)
+        try await pool.execute("select koppeling.record_nothing(\(action.member)::bigint, \("\(error)")::text)")
+        return .rejected(reason: "\(error)")
     }
 
     /// Mailchimp says that the contact may not be subscribed: read which no it is, and keep it.
     private func recordSuppression(_ error: MailchimpError, of action: Action, _ link: Link) async throws {
-        let states = try await pool.withConnection { connection in
-            try await MemberState.load([action.member], on: connection)
-        }
-        guard let state = states[action.member] else { return }
+        guard let state = try await MemberState.load(action.member, from: pool) else { return }
         let reason = error.code == .forgotten ? "forgotten" : "unsubscribed"
         // A bounced contact is refused in the same words as one who said no: the read tells them apart.
         if error.code == .complianceState, let seen = try await read(state, link),
             seen.status == .cleaned || seen.status == .unsubscribed
         {
-            try await pool.withConnection { connection in
-                _ = try await connection.execute(
-                    "select koppeling.record_nothing(\(state.id)::bigint, \(seen.status.description)::text)")
-            }
+            try await pool.execute(
+                "select koppeling.record_nothing(\(state.id)::bigint, \(seen.status.description)::text)")
             return
         }
         try await pool.transaction { connection in
@@ -68,14 +62,5 @@ extension ConnectorInstance {
                 """)
             try await connection.query("select koppeling.record_nothing(\(state.id)::bigint, \(reason)::text)")
         }
-    }
-}
-
-extension MailchimpError {
-    /// The refusal in one line, without the address that Mailchimp repeats in it.
-    var summary: String {
-        fields.isEmpty
-            ? "\(code): \(title ?? "no title")"
-            : "\(code): \(title ?? "no title") (\(fields.map(\.field).joined(separator: ", ")))"
     }
 }

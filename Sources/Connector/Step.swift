@@ -2,7 +2,7 @@
 ///
 /// Decided by ``MemberState/step(fresh:)`` alone, which reads nothing and calls nothing: the same state always gives
 /// the same step, whoever asks, so that repeats, late hooks and crashes converge.
-public enum Step: Sendable, Equatable {
+enum Step: Sendable, Equatable {
     /// Nothing; the note says why a wanted delivery does not happen, nil when all is as it should be.
     case nothing(note: String?)
     /// What is known is too old or too uncertain: read the contact, then decide again.
@@ -34,7 +34,7 @@ extension MemberState {
     ///
     /// - Parameter fresh: whether the status was read from Mailchimp just now, for this decision.
     /// - Returns: the step; ``Step/read`` is never returned for a fresh state.
-    public func step(fresh: Bool) -> Step {
+    func step(fresh: Bool) -> Step {
         // A reply may have been lost: what Mailchimp holds is not known until it is read.
         if intent != nil, !fresh { return .read }
         if unsubscribeHere { return stepToUnsubscribe(fresh: fresh) }

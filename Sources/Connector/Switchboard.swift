@@ -13,9 +13,7 @@ public struct Switchboard: Sendable {
     private let logger: Logger
     private let running = Locked<Set<Int64>>([])
 
-    /// - Parameters:
-    ///   - worker: the process's worker, which claims the instances' jobs.
-    ///   - webhooks: where Mailchimp reaches this deployment, nil when it cannot.
+    /// For a database and the process's worker, which claims the jobs of the instances.
     public init(pool: Pool, worker: Worker, accounts: Accounts, webhooks: WebhookAddress?, logger: Logger) {
         self.pool = pool
         self.worker = worker
@@ -43,7 +41,9 @@ public struct Switchboard: Sendable {
         }
     }
 
-    /// One instance, until it is disabled. What goes wrong with it ends it alone: the next look starts it again.
+    /// One instance, until it is disabled.
+    ///
+    /// What goes wrong with it ends it alone: the next look starts it again.
     private func serve(_ id: Int64) async {
         let instance = ConnectorInstance(
             id: id, pool: pool, accounts: accounts, permits: permits, webhooks: webhooks, logger: logger)
@@ -67,7 +67,8 @@ public struct Switchboard: Sendable {
         } catch is CancellationError {
             return
         } catch {
-            logger.error("an instance stopped and is started again", metadata: ["instance": "\(id)", "error": "\(error)"])
+            logger.error(
+                "an instance stopped and is started again", metadata: ["instance": "\(id)", "error": "\(error)"])
         }
     }
 
@@ -80,16 +81,12 @@ public struct Switchboard: Sendable {
 
     /// At start, whatever came while nobody listened is read.
     private func requestFirstPull(_ id: Int64) async throws {
-        try await pool.withConnection { connection in
-            _ = try await connection.query("select koppeling.request_pull(\(id)::bigint, false, koppeling.now())")
-        }
+        try await pool.query("select koppeling.request_pull(\(id)::bigint, false, koppeling.now())")
     }
 
     private func enabled() async throws -> [Int64] {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                "select id from koppeling.connector_instance where enabled order by id limit 1000")
-        }
+        let rows = try await pool.query(
+            "select id from koppeling.connector_instance where enabled order by id limit 1000")
         return try rows.map { try $0.decode("id") }
     }
 }

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import IO
 import JobQueue
+import Logging
 import Mailchimp
 import Postgres
 
@@ -22,11 +23,11 @@ extension ConnectorInstance {
         let reference = state.reference
         let patch = MemberPatch(status: .subscribed, mergeFields: try state.fields())
         let member = try await call(link) {
-            try await $0.update(list: list, reference, patch, skipMergeValidation: true)
+            try await $0.update(list, reference, patch, skipMergeValidation: true)
         }
         if try await saidNoMeanwhile(state, link) {
             let restored = try await call(link) {
-                try await $0.update(list: list, reference, MemberPatch(status: .unsubscribed), skipMergeValidation: true)
+                try await $0.update(list, reference, MemberPatch(status: .unsubscribed), skipMergeValidation: true)
             }
             logger.notice("a no that fell in between was restored", metadata: ["member": "\(state.id)"])
             return try await finish(action, context) { connection in
@@ -53,13 +54,15 @@ extension ConnectorInstance {
         return try await saidNo(state, link)
     }
 
-    /// Whether the contact's activity shows an unsubscribe or a complaint. Activity that cannot be read counts as one.
+    /// Whether the contact's activity shows an unsubscribe or a complaint.
+    ///
+    /// Activity that cannot be read counts as one.
     private func saidNo(_ state: MemberState, _ link: Link) async throws -> Bool {
         let list = link.listID
         let reference = state.reference
         do {
             return try await call(link) {
-                !(try await $0.activity(list: list, reference, actions: ["unsub", "abuse"]).isEmpty)
+                !(try await $0.activity(list, reference, actions: [.unsubscribed, .complained]).isEmpty)
             }
         } catch let error as MailchimpError where error.advice != .retry && error.advice != .waitForAccount {
             return true

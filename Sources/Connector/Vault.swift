@@ -43,7 +43,7 @@ public struct Vault: Sendable {
 
     /// A new unguessable secret, 32 random bytes in hexadecimal.
     static func makeSecret() -> String {
-        let bytes = SymmetricKey(size: .bits256).withUnsafeBytes { unsafe Array($0) }
+        let bytes = unsafe SymmetricKey(size: .bits256).withUnsafeBytes { unsafe Array($0) }
         return bytes.map { byte in
             let digits = Array("0123456789abcdef")
             return String([digits[Int(byte >> 4)], digits[Int(byte & 15)]])

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import IO
 import JobQueue
+import Logging
 import Mailchimp
 import Postgres
 
@@ -46,32 +47,30 @@ extension ConnectorInstance {
     func readHooks() async throws -> Bool {
         guard let link = try await link() else { return false }
         let hooks = try await waitingHooks()
-        var read: Set<String> = []
+        // A contact is read once for all its hooks: they came before the reading.
+        var subscribed: [String: Bool] = [:]
         for hook in hooks {
-            for address in hook.addresses where !read.contains(address) {
-                let isReadable = link.authenticated ? try await observe(address, hook, link) : false
-                if isReadable { read.insert(address) } else { try await believe(hook) }
+            for address in hook.addresses {
+                if subscribed[address] == nil { subscribed[address] = try await isSubscribed(address, link) }
+                // Only a reading that says subscribed overrules a no that a hook brought.
+                if subscribed[address] != true { try await believe(hook) }
             }
-            try await pool.withConnection { connection in
-                _ = try await connection.execute(
-                    "update koppeling.webhook_inbox set processed_at = koppeling.now() where id = \(hook.id)::bigint")
-            }
+            try await pool.execute(
+                "update koppeling.webhook_inbox set processed_at = koppeling.now() where id = \(hook.id)::bigint")
         }
         return hooks.count == Self.batch
     }
 
-    /// Reads the contact that a hook tells of. Only `subscribed` overrules a no that the hook brought.
+    /// Reads the contact that a hook tells of and stores what Mailchimp says.
     ///
-    /// - Returns: false when the account's credential is refused.
-    private func observe(_ address: String, _ hook: Hook, _ link: Link) async throws -> Bool {
+    /// - Returns: whether it is subscribed now; false also when the account's credential is refused.
+    private func isSubscribed(_ address: String, _ link: Link) async throws -> Bool {
+        guard link.authenticated else { return false }
         let list = link.listID
         do {
-            let member = try await call(link) { try await $0.member(list: list, .address(address)) }
-            guard let member else {
-                try await believe(hook)
-                return true
+            guard let member = try await call(link, { try await $0.member(list, .address(address)) }) else {
+                return false
             }
-            if member.status != .subscribed { try await believe(hook) }
             try await pool.transaction { connection in
                 try await connection.query(
                     """
@@ -79,7 +78,7 @@ extension ConnectorInstance {
                         \(self.id)::bigint, \(try JSONText(encoding: member))::jsonb, true)], null))
                     """)
             }
-            return true
+            return member.status == .subscribed
         } catch let error as MailchimpError where error.advice == .waitForAccount {
             try await credentialRefused(link)
             return false
@@ -88,22 +87,20 @@ extension ConnectorInstance {
 
     private func believe(_ hook: Hook) async throws {
         try await pool.transaction { connection in
-            _ = try await connection.query(
+            try await connection.query(
                 "select koppeling.believe_webhook(\(self.id)::bigint, \(hook.body)::jsonb)")
         }
     }
 
     private func waitingHooks() async throws -> [Hook] {
-        let rows = try await pool.withConnection { connection in
-            try await connection.query(
-                """
-                select id, body, array_remove(array[body #>> '{data,email}', body #>> '{data,new_email}'], null) as addresses
-                from koppeling.webhook_inbox
-                where instance_id = \(self.id)::bigint and processed_at is null
-                order by id
-                limit \(Self.batch)::int
-                """)
-        }
+        let rows = try await pool.query(
+            """
+            select id, body, array_remove(array[body #>> '{data,email}', body #>> '{data,new_email}'], null) as addresses
+            from koppeling.webhook_inbox
+            where instance_id = \(self.id)::bigint and processed_at is null
+            order by id
+            limit \(Self.batch)::int
+            """)
         return try rows.map { row in
             Hook(id: try row.decode("id"), body: try row.decode("body"), addresses: try row.decode("addresses"))
         }
@@ -115,11 +112,11 @@ extension ConnectorInstance {
         let secret = try accounts.openWebhookSecret(link.webhookSecret, list: link.listID)
         let url = webhooks.url(instance: id, secret: secret)
         let list = link.listID
-        let existing = try await call(link) { try await $0.webhooks(list: list) }
+        let existing = try await call(link) { try await $0.webhooks(list) }
         guard !existing.contains(where: { $0.url == url }) else { return }
         _ = try await call(link) { client in
             try await client.addWebhook(
-                list: list, url: url, events: .all, sources: WebhookSources(user: true, admin: true, api: false))
+                list, url: url, events: Webhook.Events(), sources: Webhook.Sources(user: true, admin: true, api: false))
         }
         logger.info("the webhook was made")
     }

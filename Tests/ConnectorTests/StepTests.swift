@@ -24,7 +24,8 @@ struct StepTests {
         #expect(state { $0.status = .absent }.step(fresh: true) == .create)
     }
 
-    @Test("adopts a subscribed contact that somebody else put there", arguments: [MemberState.Ownership.none, .foreign])
+    @Test(
+        "adopts a subscribed contact that somebody else put there", arguments: [MemberState.Ownership.none, .foreign])
     func adopt(ownership: MemberState.Ownership) {
         let known = state {
             $0.status = .subscribed
@@ -46,9 +47,11 @@ struct StepTests {
         #expect(same.step(fresh: false) == .nothing(note: nil))
     }
 
-    @Test("reads again whenever an intent was left behind", arguments: [
-        MemberState.Intent.creating, .updating, .moving, .archiving, .unsubscribing,
-    ])
+    @Test(
+        "reads again whenever an intent was left behind",
+        arguments: [
+            MemberState.Intent.creating, .updating, .moving, .archiving, .unsubscribing,
+        ])
     func intent(intent: MemberState.Intent) {
         let left = state {
             $0.status = .subscribed
@@ -115,9 +118,11 @@ struct StepTests {
         #expect(reactivated.step(fresh: true) == .unarchive)
     }
 
-    @Test("writes nothing for anybody a no binds, whatever else is wanted", arguments: [
-        "complained", "unsubscribed", "cleaned", "forgotten", "removedInMailchimp",
-    ])
+    @Test(
+        "writes nothing for anybody a no binds, whatever else is wanted",
+        arguments: [
+            "complained", "unsubscribed", "cleaned", "forgotten", "removedInMailchimp",
+        ])
     func suppressed(reason: String) {
         for status in [nil, .absent, .subscribed, .archived, .unsubscribed] as [MemberState.Status?] {
             let bound = state {

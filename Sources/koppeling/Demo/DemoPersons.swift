@@ -52,7 +52,8 @@ struct DemoPersons {
 
     /// The file that is imported: UTF-8, comma separated, every field quoted.
     func csv() -> String {
-        let header = "bron,nummer,voornaam,voorletters,tussenvoegsels,achternaam,geslacht,e-mailadres zakelijk,categorieën\n"
+        let header =
+            "bron,nummer,voornaam,voorletters,tussenvoegsels,achternaam,geslacht,e-mailadres zakelijk,categorieën\n"
         return persons.reduce(into: header) { file, person in
             let fields = [
                 "coachview", person.id, person.givenName, person.initials, person.prefixes, person.familyName,

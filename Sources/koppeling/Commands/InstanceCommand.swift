@@ -1,0 +1,114 @@
+import ArgumentParser
+import Connector
+
+/// `koppeling instance`: the links between lists and target groups.
+struct InstanceCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "instance", abstract: "Link lists, turn the links on and off, read lists again.",
+        subcommands: [Link.self, List.self, Enable.self, Disable.self, Pull.self, Template.self])
+
+    struct Link: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Link a list: its target group and three action templates are made with it.",
+            discussion: "The link starts turned off. Its first changes always wait in a plan.")
+
+        @Argument(help: "The account's name or number.")
+        var account: String
+
+        @Option(help: "The list's id or exact name; not needed when the account has only one.")
+        var list: String?
+
+        @Option(help: "The name of the link; the list's name of now without.")
+        var name: String?
+
+        @Option(help: "Which of a person's addresses is written to.")
+        var emailKind = "zakelijk"
+
+        func run() async throws {
+            try await LinkServices.with { runtime, services in
+                let instance = try await services.instances.link(
+                    account: try await services.accounts.find(account), list: list, name: name,
+                    emailKind: emailKind.lowercased(), actor: runtime.actor)
+                Console.line("\(instance.id)  \(instance.name)  \(instance.targetGroup)")
+            }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the instances with how they are.")
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select * from koppeling.instance_status order by instance limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Enable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Turn an instance on, also after it paused itself; it reads the list before it sends anything.")
+
+        @Argument(help: "The instance's name or number.")
+        var instance: String
+
+        func run() async throws {
+            try await LinkServices.with { try await $1.instances.setEnabled(true, instance: instance) }
+        }
+    }
+
+    struct Disable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Turn an instance off; its actions wait.")
+
+        @Argument(help: "The instance's name or number.")
+        var instance: String
+
+        func run() async throws {
+            try await LinkServices.with { try await $1.instances.setEnabled(false, instance: instance) }
+        }
+    }
+
+    struct Pull: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Read what changed in the list, as soon as a worker can.")
+
+        @Argument(help: "The instance's name or number.")
+        var instance: String
+
+        @Flag(help: "Read the whole list.")
+        var full = false
+
+        func run() async throws {
+            try await LinkServices.with { try await $1.instances.requestPull(instance: instance, full: full) }
+        }
+    }
+
+    struct Template: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let the actions of a template run by themselves, or wait until somebody runs them.",
+            discussion: "What waits already keeps its mode. `koppeling action run` runs what waits.")
+
+        @Argument(help: "The instance's name or number.")
+        var instance: String
+
+        @Argument(help: "create, update or delete.")
+        var template: String
+
+        @Argument(help: "automatic or manual.")
+        var mode: Mode
+
+        enum Mode: String, ExpressibleByArgument { case automatic, manual }
+
+        func run() async throws {
+            try await LinkServices.with { _, services in
+                try await services.instances.setAutomatic(mode == .automatic, template: template, instance: instance)
+            }
+        }
+    }
+}
