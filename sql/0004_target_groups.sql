@@ -274,6 +274,12 @@ begin
         raise exception using errcode = 'invalid_parameter_value',
             message = format('override "%s" is not known', p_override), hint = 'It is none, include or exclude.';
     end if;
+    if not exists (select from koppeling.person p where p.id = p_person)
+        or not exists (select from koppeling.target_group g where g.id = p_group)
+    then
+        raise exception using errcode = 'no_data_found',
+            message = format('there is no person %s or no target group %s', p_person, p_group);
+    end if;
     perform koppeling.lock_group(p_group);
     v_old := coalesce((
         select m.override from koppeling.membership m

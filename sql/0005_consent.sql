@@ -156,7 +156,11 @@ begin
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key)
     returning id into v_id;
-    v_first := coalesce(v_first, v_id);
+    -- What was open already at the contact or the address is what more of the same follows from.
+    v_first := coalesce(v_first, v_id, (
+        select min(o.id) from koppeling.open_suppression o
+        where o.target_group_id = p_group and o.reason = p_reason
+            and (o.contact_id = p_contact_id or o.address_key = v_key)));
 
     insert into koppeling.suppression (
         target_group_id, reason, person_id, file_key, follows, source, occurred_at, detail)
@@ -217,6 +221,8 @@ begin
     from ended e
     left join koppeling.email_address a on a.address_key = e.address_key
     where coalesce(e.person_id, a.person_id) is not null;
+    -- Who was let go but holds another address with a no is bound by that one.
+    perform koppeling.bind_holders(v_persons);
     return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
 end $$;
 

@@ -1,0 +1,148 @@
+public import Postgres
+
+/// Imports persons from a CSV file: all of it or nothing, unless bad rows are to be skipped.
+///
+/// The rows go through COPY into a table of the session, are judged and put there in chunks, and become visible together
+/// when the transaction commits. Memory stays flat whatever the size of the file.
+public struct PersonImport: Sendable {
+    /// The file of persons.
+    public var path: String
+    /// The source of rows without one, for a file that has no such column.
+    public var source: String?
+    /// Where rows with faults are written with a reason; nil refuses the file when there are any.
+    public var rejects: String?
+    /// Whether to find out what would happen and change nothing.
+    public var isDryRun: Bool
+
+    private static let chunk = 5000
+    private static let faultsShown = 20
+
+    /// An import of the file at this path.
+    public init(path: String, source: String? = nil, rejects: String? = nil, isDryRun: Bool = false) {
+        self.path = path
+        self.source = source
+        self.rejects = rejects
+        self.isDryRun = isDryRun
+    }
+
+    /// Imports the file and tells of its progress on the way.
+    ///
+    /// A file with faults comes back as a report that says where they are; a file that is no list of persons at all, or
+    /// cannot be read, is an error.
+    public func run(
+        in pool: Pool, progress: @Sendable (ImportProgress) -> Void = { _ in }
+    ) async throws(TargetGroupsError) -> ImportReport {
+        if rejects == path {
+            throw TargetGroupsError(
+                .badInput, "the rejects cannot go into the file that is imported; name another file")
+        }
+        var report = ImportReport()
+        do {
+            try await pool.transaction { connection in
+                report = try await run(on: connection, progress: progress)
+                // The transaction is rolled back: a file is imported whole, or row by row only when that was asked for.
+                guard report.isImported else { throw NothingImported() }
+            }
+        } catch is NothingImported {
+            return report
+        } catch {
+            throw TargetGroupsError(error)
+        }
+        return report
+    }
+
+    private func run(
+        on connection: Connection, progress: @Sendable (ImportProgress) -> Void
+    ) async throws -> ImportReport {
+        try await connection.query("select koppeling.begin_person_import()")
+        let (columns, rows) = try await stage(on: connection, progress: progress)
+        try await connection.query("select koppeling.judge_person_import(\(source)::text)")
+        var report = try await store(columns, rows: rows, on: connection, progress: progress)
+        report.faults = try await faults(columns, on: connection)
+        let mayImport = report.rejected == 0 || rejects != nil
+        var file: RejectsFile?
+        if let rejects, report.rejected > 0, !isDryRun {
+            file = try await RejectsFile.write(to: rejects, from: path, columns: columns, connection: connection)
+        }
+        guard mayImport, !isDryRun else { return report }
+        let name = path.split(separator: "/").last.map { String($0) } ?? path
+        try await connection.query("select koppeling.finish_person_import(\("import " + name)::text)")
+        try await file?.finish()
+        report.isImported = true
+        return report
+    }
+
+    private func stage(
+        on connection: Connection, progress: @Sendable (ImportProgress) -> Void
+    ) async throws -> (ImportColumns, Int) {
+        var reader = try await CSVReader(path: path)
+        guard let header = try await reader.next() else {
+            throw TargetGroupsError(.badInput, "\(path) is empty; its first line names the columns")
+        }
+        let columns = try ImportColumns(header: header, hasSource: source != nil)
+        let row = StagedRow(columns: columns)
+        var rows = 0
+        try await connection.copyIn(
+            """
+            copy person_import (
+                line, source, external_id, given_name, initials, prefixes, family_name, gender, addresses, categories, fault
+            ) from stdin
+            """
+        ) { writer in
+            while let record = try await reader.next() {
+                try await writer.write(row.encode(record))
+                rows += 1
+                if rows.isMultiple(of: Self.chunk) {
+                    progress(.init(phase: .reading, done: reader.position, total: reader.size))
+                }
+            }
+        }
+        return (columns, rows)
+    }
+
+    private func store(
+        _ columns: ImportColumns, rows: Int, on connection: Connection, progress: @Sendable (ImportProgress) -> Void
+    ) async throws -> ImportReport {
+        var report = ImportReport(rows: rows)
+        report.rejected = try await connection.query(
+            "select count(distinct line) from person_import_fault where field is null"
+        ).scalar()
+        var line = 0
+        var persons = 0
+        while true {
+            let puts = rejects != nil || report.rejected == 0
+            let done = try await connection.query(
+                """
+                select * from koppeling.import_person_chunk(
+                    \(line)::bigint, \(Self.chunk)::bigint, \(source)::text, \(columns.emailKinds)::text[],
+                    \(columns.fields)::text[], \(puts)::boolean)
+                """)[0]
+            guard let last = try done.decode("last_line", as: Int?.self) else { break }
+            line = last
+            persons += try done.decode("persons", as: Int.self)
+            report.rejected += try done.decode("faults", as: Int.self)
+            report.created += try done.decode("created", as: Int?.self) ?? 0
+            report.changed += try done.decode("changed", as: Int?.self) ?? 0
+            report.categoriesMade += try done.decode("categories_made", as: Int?.self) ?? 0
+            progress(.init(phase: .storing, done: persons, total: rows))
+        }
+        report.unchanged = max(0, rows - report.rejected - report.created - report.changed)
+        return report
+    }
+
+    private func faults(_ columns: ImportColumns, on connection: Connection) async throws -> [ImportReport.Fault] {
+        let rows = try await connection.query(
+            """
+            select line, field, message from person_import_fault
+            order by line, field, message limit \(Self.faultsShown)::bigint
+            """)
+        return try rows.map { row in
+            ImportReport.Fault(
+                line: try row.decode("line"), field: try row.decode("field", as: String?.self).map(columns.header),
+                message: try row.decode("message"))
+        }
+    }
+}
+
+/// Rolls the transaction of an import back when nothing of it is to stay.
+private struct NothingImported: Error {}
