@@ -110,7 +110,7 @@ let package = Package(
             name: "MailchimpTests", dependencies: ["Mailchimp", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
             swiftSettings: strict),
         .testTarget(
-            name: "MailchimpSandboxTests", dependencies: ["MailchimpSandbox", "HTTPClient", hummingbird, testSupport],
+            name: "MailchimpSandboxTests", dependencies: ["MailchimpSandbox", "HTTPClient", "IO", hummingbird, testSupport] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "ConnectorTests",

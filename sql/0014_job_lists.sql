@@ -75,8 +75,8 @@ begin
     if v_fault is null then
         v_jobs := koppeling.parsed_jobs(jobs);
         select format('jobs[%s].%s', j.n, j.fault) into v_fault
-        from (select n - 1 as n, koppeling.job_fault(v_jobs[n]) as fault
-              from generate_subscripts(v_jobs, 1) n offset 0) j
+        from (select row_number() over () - 1 as n, koppeling.job_fault(j) as fault
+              from unnest(v_jobs) j) j
         where j.fault is not null
         limit 1;
     end if;
@@ -117,16 +117,15 @@ begin
         (g.base).order_key, (g.base).limit_key, (g.base).run_at, g.priority, (g.base).max_attempts,
         (g.base).enqueued_at) order by g.first) into v_folded
     from (
-        select min(n) as first, min(j.id) as id, min(j.priority) as priority,
-            (array_agg(p_jobs[n] order by case when j.key_mode = 'replace' then -n else n end))[1] as base,
-            case min(j.key_mode)
-                when 'append' then koppeling.args_concat(j.args order by n)
-                when 'replace' then (array_agg(j.args order by n desc))[1]
-                else (array_agg(j.args order by n))[1]
+        select min(j.n) as first, min((j.job).id) as id, min((j.job).priority) as priority,
+            (array_agg(j.job order by case when (j.job).key_mode = 'replace' then -j.n else j.n end))[1] as base,
+            case min((j.job).key_mode)
+                when 'append' then koppeling.args_concat((j.job).args order by j.n)
+                when 'replace' then (array_agg((j.job).args order by j.n desc))[1]
+                else (array_agg((j.job).args order by j.n))[1]
             end as args
-        from unnest(p_jobs) with ordinality j
-        cross join lateral (select j.ordinality::int as n) o
-        group by j.queue, j.key, case when j.key is null then n end
+        from (select row_number() over () as n, j as job from unnest(p_jobs) j) j
+        group by (j.job).queue, (j.job).key, case when (j.job).key is null then j.n end
     ) g;
     v_ids := koppeling.put_jobs(v_folded);
     return (

@@ -77,7 +77,8 @@ final class Transfer: @unchecked Sendable {
             let limit = "The response of \(origin.host) is larger than \(request.maximumBody) bytes."
             return .failure(HTTPError(.tooLarge, limit, requestMayHaveBeenProcessed: wasSent))
         }
-        let kind = HTTPError.Code(code)
+        // libcurl calls an answer that does not begin like HTTP an unsupported protocol.
+        let kind = code == CURLE_UNSUPPORTED_PROTOCOL && wasSent ? .malformed : HTTPError.Code(code)
         let detail =
             kind == .reset && timesSent > 1
             ? "The connection broke after the request was sent."

@@ -1,5 +1,4 @@
 import CCurl
-import Glibc
 import IO
 
 /// The thread that does all transfers of one client.
@@ -42,22 +41,9 @@ final class TransferLoop: @unchecked Sendable {
         inbox = Locked(Inbox(multi: multi))
     }
 
-    /// Starts the thread; without one every call fails with a clear error.
+    /// Starts the thread, which blocks every signal: a write to a connection that is gone must be an error, not SIGPIPE.
     func start() {
-        let context = Unmanaged.passRetained(self)
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<TransferLoop>.fromOpaque(context).takeRetainedValue().run()
-                return nil
-            }, context.toOpaque())
-        guard code == 0 else {
-            context.release()
-            return close()
-        }
-        pthread_detach(thread)
+        startThread { self.run() }
     }
 
     /// Leaves a note for the thread.
@@ -82,12 +68,6 @@ final class TransferLoop: @unchecked Sendable {
     }
 
     private func run() {
-        // A write to a connection that the other side has closed must end in an error code, not in a signal.
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        sigaddset(&signals, SIGPIPE)
-        pthread_sigmask(SIG_BLOCK, &signals, nil)
-
         guard let multi = inbox.withLock({ $0.multi }) else { return }
         while true {
             let (notes, isStopping) = inbox.withLock { inbox in
@@ -209,10 +189,10 @@ final class TransferLoop: @unchecked Sendable {
         close()
     }
 
+    /// Lets go of the multi handle, after which every call fails with a clear error.
     private func close() {
         let multi = inbox.withLock { inbox in
             defer { inbox.multi = nil }
-            inbox.isStopping = true
             return inbox.multi
         }
         if let multi { curl_multi_cleanup(multi) }

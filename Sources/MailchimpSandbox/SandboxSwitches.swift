@@ -12,6 +12,8 @@ public struct SandboxSwitches: Sendable, Equatable {
     public var cleanedToPending = false
     /// Whether archiving hides an earlier own unsubscribe or bounce, so that the contact can be subscribed again.
     public var archiveHidesRefusal = false
+    /// Whether an archived contact who unsubscribes stays archived to the API; otherwise he becomes unsubscribed.
+    public var archivedUnsubscribeIsHidden = false
     /// Whether `POST /lists/{id}` takes an archived contact for a new one; otherwise it answers that he exists.
     public var bulkRevivesArchived = true
     /// Whether `POST /lists/{id}` leaves a refused status as it is without an error.
@@ -39,6 +41,7 @@ public struct SandboxSwitches: Sendable, Equatable {
         var switches = SandboxSwitches()
         switches.cleanedToPending = true
         switches.archiveHidesRefusal = true
+        switches.archivedUnsubscribeIsHidden = true
         switches.sinceIsInclusive = true
         return switches
     }
@@ -65,6 +68,7 @@ public struct SandboxSwitches: Sendable, Equatable {
             ("cleaned_to_unsubscribed", \.cleanedToUnsubscribed),
             ("cleaned_to_pending", \.cleanedToPending),
             ("archive_hides_refusal", \.archiveHidesRefusal),
+            ("archived_unsubscribe_is_hidden", \.archivedUnsubscribeIsHidden),
             ("bulk_revives_archived", \.bulkRevivesArchived),
             ("bulk_refuses_silently", \.bulkRefusesSilently),
             ("bulk_fires_webhooks", \.bulkFiresWebhooks),

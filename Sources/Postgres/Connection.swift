@@ -26,10 +26,8 @@ public final class Connection {
 
     /// Opens a connection; tries the hosts of the URL in turn.
     public static func connect(_ settings: ConnectionSettings) async throws(PostgresError) -> Connection {
-        let parameters = try settings.parameters()
-        let opened = try await blocking { () throws(PostgresError) in try Handle.open(parameters) }
-        let connection = Connection(opened.pointer, settings)
-        return connection
+        let opening = Opening(try settings.parameters())
+        return Connection(try await opening.handle(), settings)
     }
 
     /// The number of the server process that serves this connection.
@@ -93,46 +91,6 @@ public final class Connection {
             throw error
         }
         return try outcome.get()
-    }
-}
-
-/// Carries a new connection from the thread that opened it.
-// Sendable because the pointer has one owner: it is made on one thread and handed over once.
-private struct Handle: @unchecked Sendable {
-    let pointer: OpaquePointer
-
-    static func open(_ parameters: [(keyword: String, value: String)]) throws(PostgresError) -> Handle {
-        let keywords = CStrings(parameters.map(\.keyword))
-        let values = CStrings(parameters.map(\.value))
-        guard let pointer = PQconnectdbParams(keywords.pointers, values.pointers, 1) else {
-            throw PostgresError(.connection, "no memory for another connection")
-        }
-        guard PQstatus(pointer) == CONNECTION_OK else {
-            defer { PQfinish(pointer) }
-            throw PostgresError(.connection, libpqMessage(pointer))
-        }
-        PQsetnonblocking(pointer, 1)
-        PQsetNoticeProcessor(pointer, { _, _ in }, nil)
-        return Handle(pointer: pointer)
-    }
-}
-
-/// Strings as C wants a list of them, ended by a null pointer.
-private final class CStrings {
-    let pointers: [UnsafePointer<CChar>?]
-
-    init(_ strings: [String]) {
-        pointers =
-            strings.map { string in
-                let bytes = string.utf8CString
-                let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
-                copy.initialize(from: Array(bytes), count: bytes.count)
-                return UnsafePointer(copy)
-            } + [nil]
-    }
-
-    deinit {
-        for pointer in pointers { pointer?.deallocate() }
     }
 }
 

@@ -54,7 +54,23 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
         return (shown + (name.map { ["dbname=\($0)"] } ?? [])).joined(separator: " ")
     }
 
-    /// The keyword that libpq knows, with the values that the URL gives them.
+    /// A connection string with everything that `url` and `database` say, for a program that takes one.
+    ///
+    /// It may hold the password.
+    public func connectionString() throws(PostgresError) -> String {
+        var values = try parsed()
+        if let database { values["dbname"] = database }
+        return values.sorted { $0.key < $1.key }.map { key, value in
+            var quoted = ""
+            for character in value {
+                if character == "\\" || character == "'" { quoted.append("\\") }
+                quoted.append(character)
+            }
+            return "\(key)='\(quoted)'"
+        }.joined(separator: " ")
+    }
+
+    /// The keywords that libpq knows, with the values that the URL gives them.
     func parsed() throws(PostgresError) -> [String: String] {
         var reason: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(url, &reason) else {

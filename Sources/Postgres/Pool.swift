@@ -22,6 +22,7 @@ public final class Pool: Sendable {
     }
 
     /// Leases a connection to the body; the body must not keep it.
+    @discardableResult
     public func withConnection<Value: Sendable>(
         _ body: (Connection) async throws -> Value
     ) async throws -> Value {
@@ -31,6 +32,7 @@ public final class Pool: Sendable {
     }
 
     /// Leases a connection and runs the body in a transaction.
+    @discardableResult
     public func transaction<Value: Sendable>(
         _ level: IsolationLevel = .readCommitted, _ body: (Connection) async throws -> Value
     ) async throws -> Value {

@@ -14,9 +14,13 @@ extension Connection {
     /// Runs the body in a transaction: commits when it returns, rolls back when it throws.
     ///
     /// Inside another transaction it becomes a savepoint: a throw undoes the inner work only.
+    @discardableResult
     public func transaction<Value>(
         _ level: IsolationLevel = .readCommitted, _ body: (Connection) async throws -> Value
     ) async throws -> Value {
+        guard transactionDepth > 0 || !isInTransaction else {
+            throw PostgresError(.usage, "a transaction was begun by a statement: use transaction for all of them")
+        }
         let marks = marks(level)
         try await simple(marks.begin, cancellable: true)
         transactionDepth += 1

@@ -18,7 +18,12 @@ extension World {
             member.activity.append(ActivityEntry(at: now, action: "bounce"))
         }
         guard former != status || context.party == .contact else { return }
-        member.consent.set(status, by: context.party, reason: reason)
+        let staysArchived = former == .archived && status == .unsubscribed && switches.archivedUnsubscribeIsHidden
+        if staysArchived {
+            member.consent.beneath = .unsubscribed
+        } else {
+            member.consent.set(status, by: context.party, reason: reason)
+        }
         if status == .subscribed, context.party == .contact {
             member.timestampOpt = now
             member.ipOpt = context.remoteIP
@@ -26,7 +31,7 @@ extension World {
         member.lastChanged = now
         record(&member, "\(former.rawValue) to \(status.rawValue)\(complaint ? " (complaint)" : "")", context, at: now)
         audience.replace(slot, with: member)
-        guard former != status else { return }
+        guard former != member.status || staysArchived else { return }
         fire(.status(from: former, to: status, complaint: complaint), member, audience, context)
     }
 

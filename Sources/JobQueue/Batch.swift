@@ -1,0 +1,127 @@
+import IO
+import Logging
+import Postgres
+
+/// Jobs that were claimed together, on their way through their handlers.
+struct Batch: Sendable {
+    let lane: Lane
+    let worker: Int64
+    let jobs: [Job]
+
+    private enum Run: Sendable {
+        case outcomes([Int64: Outcome])
+        case failure(String)
+    }
+
+    /// Runs all jobs and records what became of them; false when that could not be recorded.
+    func run() async -> Bool {
+        QueueMetrics.claimed(jobs, queue: lane.queue)
+        // Kinds that share a handler go to it together.
+        let groups = Dictionary(grouping: jobs) { job in
+            lane.handlers[job.kind]?.kinds.min() ?? job.kind
+        }
+        return await withTaskGroup(of: Bool.self) { group in
+            for (kind, jobs) in groups {
+                guard let handler = lane.handlers[kind] else { continue }
+                group.addTask { await run(jobs, handler, kind) }
+            }
+            var isRecorded = true
+            for await wasRecorded in group { isRecorded = isRecorded && wasRecorded }
+            return isRecorded
+        }
+    }
+
+    private func run(_ jobs: [Job], _ handler: any JobHandler, _ kind: String) async -> Bool {
+        var logger = lane.worker.logger
+        logger[metadataKey: "queue"] = "\(lane.queue)"
+        let context = JobContext(
+            worker: worker, logger: logger,
+            jobs: Dictionary(jobs.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first }),
+            store: lane.worker.store)
+        let start = ContinuousClock.now
+        let (run, isInterrupted) = await interruptible { () async -> Run in
+            do {
+                return .outcomes(try await handler.run(jobs, context))
+            } catch {
+                return .failure("\(error)")
+            }
+        }
+        QueueMetrics.ran(jobs, queue: lane.queue, for: .now - start)
+
+        var given: [Int64: Outcome] = [:]
+        var reason = "the handler gave the job no outcome, and did not complete it"
+        switch run {
+        case .outcomes(let outcomes): given = outcomes
+        case .failure(let error):
+            reason = error
+            if !isInterrupted {
+                logger.warning("a handler failed", metadata: ["kind": "\(kind)", "error": "\(error)"])
+            }
+        }
+        var completion = Completion()
+        for job in jobs {
+            if let outcome = given[job.id] {
+                QueueMetrics.finished(job, as: outcome)
+                completion.add(job, outcome)
+            } else if isInterrupted {
+                completion.addReleased(job, reason: "its worker stopped")
+            } else {
+                // The fence refuses this for those that were completed through the context.
+                completion.add(job, .retry(error: reason))
+            }
+        }
+        return await record(completion, logger)
+    }
+
+    /// Runs the body, which is cancelled when the task is, when the grace period is over, or when others own the jobs.
+    private func interruptible<Result: Sendable>(
+        _ body: @escaping @Sendable () async -> Result
+    ) async -> (Result, isInterrupted: Bool) {
+        let ended = Watched<Result?>(nil)
+        let isInterrupted = await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                let result = await body()
+                // Said before the watch ends, so that only what came before the end counts as an interruption.
+                let isCancelled = Task.isCancelled
+                ended.update { $0 = .some(result) }
+                return isCancelled
+            }
+            group.addTask {
+                _ = await lane.worker.state.wait { state -> Bool? in
+                    state.phase(of: lane.consumption) >= .aborting || state.worker != worker ? true : nil
+                }
+                return false
+            }
+            var isInterrupted = false
+            for await wasCancelled in group {
+                isInterrupted = isInterrupted || wasCancelled
+                group.cancelAll()
+            }
+            return isInterrupted
+        }
+        guard let result = ended.value else { preconditionFailure("the body has ended, so there is a result") }
+        return (result, isInterrupted)
+    }
+
+    /// Records outcomes, also when the task is cancelled, and again when the database cannot be reached.
+    private func record(_ completion: Completion, _ logger: Logger) async -> Bool {
+        await uncancelled {
+            let backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+            var failures = 0
+            while true {
+                do {
+                    _ = try await lane.worker.store.complete(completion, worker: worker)
+                    return true
+                } catch {
+                    failures += 1
+                    logger.warning("cannot record what became of jobs", metadata: ["error": "\(error)"])
+                    let isFinal = (error as? PostgresError).map { !$0.isRetryable && $0.code != .timeout } ?? true
+                    if isFinal || failures >= Self.tries || lane.worker.state.value.phase == .stopped { return false }
+                    try? await Task.sleep(for: backoff.delay(attempt: failures))
+                }
+            }
+        }
+    }
+
+    private static var tries: Int { 10 }
+}

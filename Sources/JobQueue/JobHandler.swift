@@ -1,0 +1,56 @@
+public import Logging
+public import Postgres
+
+/// Carries out jobs of some kinds, many at a time.
+public protocol JobHandler: Sendable {
+    /// The kinds of job it takes.
+    var kinds: Set<String> { get }
+
+    /// Carries out the jobs and says what became of each.
+    ///
+    /// A job without an outcome must have been completed through the context; any other is tried again. When this
+    /// throws, or when the task is cancelled because the worker stops, that holds for all that were not completed;
+    /// a stopping worker's do not lose an attempt by it.
+    func run(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome]
+}
+
+/// What a handler may know and do about the jobs it was given.
+public struct JobContext: Sendable {
+    /// The number of the worker that runs the jobs.
+    public let worker: Int64
+    /// Logs with the queue and the worker as metadata.
+    public let logger: Logger
+
+    let jobs: [Int64: Job]
+    let store: QueueStore
+
+    /// A logger that names a job and its attempt on every line.
+    public func logger(for job: Job) -> Logger {
+        var logger = logger
+        logger[metadataKey: "job"] = "\(job.id)"
+        logger[metadataKey: "attempt"] = "\(job.attempt)"
+        return logger
+    }
+
+    /// Completes jobs in the connection's transaction, together with what the handler writes there.
+    ///
+    /// - Returns: those that were still this worker's. The others were given to somebody else meanwhile; when what was
+    ///   written must not stand then, roll back.
+    public func complete(
+        _ outcomes: [Int64: Outcome], on connection: Connection
+    ) async throws(PostgresError) -> Set<Int64> {
+        var completion = Completion()
+        for (id, outcome) in outcomes {
+            guard let job = jobs[id] else {
+                throw PostgresError(.usage, "job \(id) was not given to this handler, so it cannot complete it")
+            }
+            completion.add(job, outcome)
+        }
+        return try await store.complete(completion, worker: worker, on: connection)
+    }
+
+    /// Those of the jobs that are still this worker's.
+    public func stillHeld(_ ids: some Collection<Int64>) async throws(PostgresError) -> Set<Int64> {
+        try await store.held(ids.compactMap { jobs[$0] }, worker: worker)
+    }
+}

@@ -1,0 +1,123 @@
+import FoundationEssentials
+import Postgres
+
+/// The statements that a worker sends.
+struct QueueStore: Sendable {
+    let pool: Pool
+
+    /// How a consumer stands: whether there is work for it, and how long until the next job that has a time.
+    struct Look: Sendable {
+        var consumer: Int64
+        var isDue: Bool
+        var wait: Duration?
+    }
+
+    func register(name: String, host: String, processID: Int32, version: String) async throws(PostgresError) -> Int64 {
+        try await pool.query(
+            """
+            select koppeling.register_worker(\(name)::text, \(host)::text, \(processID)::int, \(version)::text) as id
+            """
+        ).only("id")
+    }
+
+    /// Nil when the worker is not registered any more.
+    func registerConsumer(
+        worker: Int64, queue: String, kinds: [String]
+    ) async throws(PostgresError) -> Int64? {
+        try await pool.query(
+            "select koppeling.register_consumer(\(worker)::bigint, \(queue)::text, \(kinds)::text[]) as id"
+        ).only("id")
+    }
+
+    func forgetConsumer(_ consumer: Int64) async throws(PostgresError) {
+        try await pool.execute("delete from koppeling.consumer where id = \(consumer)::bigint")
+    }
+
+    func claim(worker: Int64, consumer: Int64, limit: Int) async throws(PostgresError) -> [Job] {
+        let rows = try await pool.query(
+            """
+            select id, queue, kind, args, key, order_key, priority, attempt, max_attempts, run_at, enqueued_at, claim
+            from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(Int32(clamping: limit))::int)
+            """)
+        var jobs: [Job] = []
+        jobs.reserveCapacity(rows.count)
+        for row in rows { jobs.append(try Job(row)) }
+        return jobs
+    }
+
+    func look(worker: Int64) async throws(PostgresError) -> [Look] {
+        let rows = try await pool.query(
+            """
+            select consumer_id, is_due, extract(epoch from next_at - koppeling.now())::float8 as wait
+            from koppeling.look_for_work(\(worker)::bigint)
+            """)
+        var looks: [Look] = []
+        for row in rows {
+            looks.append(
+                Look(
+                    consumer: try row.decode("consumer_id"), isDue: try row.decode("is_due"),
+                    wait: try row.decode("wait", as: Double?.self).map { .seconds(min(max(0, $0), 86_400)) }))
+        }
+        return looks
+    }
+
+    /// The jobs whose claim still held.
+    func complete(
+        _ completion: Completion, worker: Int64, on connection: Connection
+    ) async throws(PostgresError) -> Set<Int64> {
+        guard !completion.isEmpty else { return [] }
+        let ids: [Int64] = try await connection.query(
+            """
+            select koppeling.complete_jobs(\(worker)::bigint, \(completion.ids)::bigint[], \(completion.claims)::int[],
+                \(completion.outcomes)::text[], \(completion.notes)::text[], \(completion.delays)::float8[]) as ids
+            """
+        ).only("ids")
+        return Set(ids)
+    }
+
+    func complete(_ completion: Completion, worker: Int64) async throws -> Set<Int64> {
+        try await pool.withConnection { connection in try await complete(completion, worker: worker, on: connection) }
+    }
+
+    func held(_ jobs: [Job], worker: Int64) async throws(PostgresError) -> Set<Int64> {
+        let rows = try await pool.query(
+            """
+            select j.id
+            from unnest(\(jobs.map(\.id))::bigint[], \(jobs.map(\.claim))::int[]) as g (id, claim)
+            join koppeling.job j on j.id = g.id and j.claim = g.claim
+            where j.worker_id = \(worker)::bigint and j.state = 'running'
+            """)
+        var ids: Set<Int64> = []
+        for row in rows { ids.insert(try row.decode("id")) }
+        return ids
+    }
+
+    /// Gives back whatever runs under a consumer's name.
+    func abandon(worker: Int64, consumer: Int64, reason: String) async throws(PostgresError) {
+        try await pool.query(
+            """
+            select koppeling.abandon_jobs(\(worker)::bigint, \(consumer)::bigint, 'released', \(reason)::text)
+            """)
+    }
+
+    func stop(worker: Int64) async throws(PostgresError) -> Int64 {
+        try await pool.query("select koppeling.stop_worker(\(worker)::bigint) as released").only("released")
+    }
+
+    func beat(worker: Int64, deadAfter: Duration) async throws(PostgresError) -> (isAlive: Bool, rescued: Int64) {
+        let rows = try await pool.query(
+            """
+            select is_alive, rescued
+            from koppeling.beat(\(worker)::bigint, make_interval(secs => \(deadAfter / .seconds(1))::float8))
+            """)
+        return (try rows.only("is_alive"), try rows.only("rescued"))
+    }
+}
+
+extension PostgresError {
+    /// The consumer or its worker is not registered any more.
+    var isNotRegistered: Bool { sqlState == "KQ001" }
+
+    /// Two claims met over one order key: the next look finds it taken.
+    var isOrderConflict: Bool { sqlState == "23505" && constraint == "job_order_running" }
+}

@@ -1,0 +1,166 @@
+import Glibc
+import IO
+public import Logging
+public import Postgres
+import ServiceLifecycle
+
+/// A process's part in the work: it is registered, gives signs of life, takes over from the dead, and hands jobs to
+/// handlers.
+///
+/// One a process. `run()` keeps it going; `consume` may be called any number of times, before or while it runs, and
+/// ends with it.
+public final class Worker: Sendable {
+    let store: QueueStore
+    let options: Options
+    let logger: Logger
+    let state = Watched(WorkerState())
+    let bell = Watched(Bell())
+    let listenSettings: ConnectionSettings
+    /// Signs of life have a connection of their own: they must come in time however busy the pool is.
+    let lifePool: Pool
+
+    /// A worker that does nothing yet.
+    ///
+    /// - Parameter listenSettings: the server itself, when the pool leads to a pooler that cannot listen.
+    public init(
+        pool: Pool, listenSettings: ConnectionSettings? = nil, options: Options = Options(), logger: Logger
+    ) {
+        store = QueueStore(pool: pool)
+        var lifeSettings = pool.settings
+        lifeSettings.statementTimeout = .seconds(10)
+        lifePool = Pool(lifeSettings, maximum: 1)
+        self.listenSettings = listenSettings ?? pool.settings
+        self.options = options
+        var logger = logger
+        logger[metadataKey: "worker"] = "\(options.name)"
+        self.logger = logger
+    }
+
+    /// The number under which the worker is registered; waits until it is.
+    public var id: Int64 {
+        get async throws {
+            let found = await state.wait { state -> Int64?? in
+                if let worker = state.worker { return .some(worker) }
+                return state.phase == .stopped ? .some(nil) : nil
+            }
+            guard let found else { throw CancellationError() }
+            guard let worker = found else { throw JobQueueError(.stopped, "the worker has stopped") }
+            return worker
+        }
+    }
+
+    /// Works until a graceful shutdown, or until the task is cancelled.
+    ///
+    /// After a graceful shutdown jobs have the grace period to finish; what has not finished then, and what runs when
+    /// the task is cancelled, is given back without counting an attempt.
+    public func run() async throws {
+        guard state.update({ $0.begin() }) else { throw JobQueueError(.usage, "a worker runs once: make another") }
+        await withGracefulShutdownHandler {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.live() }
+                group.addTask { await self.lookForWork() }
+                if self.options.listens { group.addTask { await self.listen() } }
+                let isGraceful = await self.state.wait { $0.phase >= .stopping ? true : nil } ?? false
+                self.state.update { $0.advance(to: isGraceful ? .stopping : .aborting) }
+                if isGraceful { await self.grace() }
+                await self.finish()
+                group.cancelAll()
+            }
+        } onGracefulShutdown: {
+            self.state.update { $0.advance(to: .stopping) }
+        }
+        try Task.checkCancellation()
+    }
+
+    /// Claims jobs of a queue and hands them to their handlers, until the worker stops or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - batch: the most jobs that are claimed at once.
+    ///   - concurrentBatches: how many batches are under way at once.
+    public func consume(
+        queue: String, handlers: [any JobHandler], batch: Int = 100, concurrentBatches: Int = 1
+    ) async throws {
+        var byKind: [String: any JobHandler] = [:]
+        for handler in handlers {
+            for kind in handler.kinds where byKind.updateValue(handler, forKey: kind) != nil {
+                throw JobQueueError(.usage, "two handlers take the kind \(kind): give each kind to one")
+            }
+        }
+        guard !byKind.isEmpty, batch > 0, concurrentBatches > 0 else {
+            throw JobQueueError(
+                .usage, "a consumer needs a handler with a kind, a batch and a concurrency of at least one")
+        }
+        let consumption = state.update { $0.beginConsumption() }
+        defer { state.update { _ = $0.consumptions.removeValue(forKey: consumption) } }
+        let lane = Lane(
+            worker: self, consumption: consumption, queue: queue, handlers: byKind, batch: min(batch, 500))
+        await withGracefulShutdownHandler {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.grace(consumption) }
+                await withDiscardingTaskGroup { lanes in
+                    for _ in 0..<concurrentBatches { lanes.addTask { await lane.run() } }
+                }
+                group.cancelAll()
+            }
+        } onGracefulShutdown: {
+            self.state.update { $0.advance(consumption, to: .stopping) }
+        }
+        try Task.checkCancellation()
+    }
+
+    /// Wakes the one who looks for work.
+    func ring(newcomer: Bool) {
+        bell.update { bell in
+            if newcomer { bell.hasNewcomer = true } else { bell.isRung = true }
+        }
+    }
+
+    /// Lets jobs go on for the grace period, unless none is left before.
+    private func grace() async {
+        let period = options.gracePeriod
+        await uncancelled {
+            _ = await self.state.wait(atMost: period) { $0.consumptions.isEmpty ? true : nil }
+        }
+        state.update { $0.advance(to: .aborting) }
+    }
+
+    /// Waits for those who were told to stop, and takes the worker out of the books.
+    private func finish() async {
+        await uncancelled {
+            if await self.state.wait(atMost: Self.patience, until: { $0.consumptions.isEmpty ? true : nil }) == nil {
+                self.logger.warning("a handler does not end although it is cancelled: its jobs are given back")
+            }
+            await self.deregister()
+            self.state.update { $0.advance(to: .stopped) }
+            await self.lifePool.close()
+        }
+    }
+
+    /// How long a cancelled handler may take to end.
+    private static var patience: Duration { .seconds(5) }
+
+    private func deregister() async {
+        guard let worker = state.value.worker else { return }
+        do {
+            let released = try await store.stop(worker: worker)
+            if released > 0 { logger.notice("gave jobs back", metadata: ["count": "\(released)"]) }
+        } catch {
+            logger.warning(
+                "could not say goodbye: another worker takes the jobs over", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+extension WorkerState {
+    fileprivate mutating func begin() -> Bool {
+        guard phase == .idle else { return false }
+        phase = .running
+        return true
+    }
+
+    fileprivate mutating func beginConsumption() -> UInt64 {
+        lastConsumption += 1
+        consumptions[lastConsumption] = .idle
+        return lastConsumption
+    }
+}

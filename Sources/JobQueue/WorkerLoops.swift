@@ -1,0 +1,108 @@
+import Glibc
+import IO
+import Logging
+import Postgres
+
+extension Worker {
+    /// Signs of life, and a new registration whenever there is none.
+    func live() async {
+        var failures = 0
+        let backoff = Backoff(base: .milliseconds(100), cap: options.heartbeat)
+        let life = QueueStore(pool: lifePool)
+        while !Task.isCancelled {
+            do throws(PostgresError) {
+                guard let worker = state.value.worker else {
+                    let worker = try await life.register(
+                        name: options.name, host: Options.host, processID: getpid(), version: options.version)
+                    state.update { $0.worker = worker }
+                    continue
+                }
+                let beat = try await life.beat(worker: worker, deadAfter: options.deadAfter)
+                if beat.rescued > 0 {
+                    logger.notice("took jobs over from a dead worker", metadata: ["count": "\(beat.rescued)"])
+                }
+                guard beat.isAlive else {
+                    logger.warning("was declared dead: it registers again, and what it had belongs to others")
+                    state.update { $0.worker = nil }
+                    continue
+                }
+                failures = 0
+                // A fifth is left to chance, so that a fleet does not beat in step.
+                let pause = options.heartbeat * Double.random(in: 0.8...1)
+                _ = await state.wait(atMost: pause) { $0.worker == nil ? true : nil }
+            } catch {
+                failures += 1
+                guard !Task.isCancelled else { return }
+                logger.warning("no sign of life reaches the database", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: backoff.delay(attempt: failures))
+            }
+        }
+    }
+
+    /// Wakes the consumers for which there is work: when told of it, when a job's time comes, and now and then.
+    func lookForWork() async {
+        var failures = 0
+        let backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        var looksAhead: ArraySlice<Duration> = []
+        while let worker = await state.wait(until: { $0.worker }), !Task.isCancelled {
+            var pause = options.slowPoll
+            do throws(PostgresError) {
+                let waiting = state.value.waiting
+                let looks = try await store.look(worker: worker)
+                // A consumer that the database does not know finds that out when it tries to claim.
+                let due = Set(looks.filter(\.isDue).map(\.consumer)).union(
+                    waiting.subtracting(looks.map(\.consumer)))
+                if !due.isEmpty { state.update { $0.due.formUnion(due.intersection($0.waiting)) } }
+                failures = 0
+                pause = looks.compactMap(\.wait).reduce(pause, min)
+            } catch {
+                failures += 1
+                guard !Task.isCancelled else { return }
+                logger.warning("cannot look for work", metadata: ["error": "\(error)"])
+                pause = backoff.delay(attempt: failures)
+            }
+            if let ahead = looksAhead.popFirst() { pause = min(pause, ahead) }
+            let rung = await bell.wait(atMost: pause) { bell -> Bell? in
+                guard bell.isRung || bell.hasNewcomer else { return nil }
+                defer { bell = Bell() }
+                return bell
+            }
+            if rung?.hasNewcomer == true { looksAhead = Self.looksAfterNewcomer }
+        }
+    }
+
+    /// Whoever enqueues looks for waiting consumers before he commits. One that begins to wait between the two is not
+    /// notified, so it is looked after a few times more.
+    private static var looksAfterNewcomer: ArraySlice<Duration> {
+        [.milliseconds(30), .milliseconds(300), .seconds(2)]
+    }
+
+    func listen() async {
+        var failures = 0
+        let backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        while !Task.isCancelled {
+            do throws(PostgresError) {
+                let connection = try await Connection.connect(listenSettings)
+                try await connection.listen("koppeling_job")
+                failures = 0
+                ring(newcomer: false)
+                while true {
+                    _ = try await connection.notification()
+                    ring(newcomer: false)
+                }
+            } catch {
+                failures += 1
+                guard !Task.isCancelled else { return }
+                logger.warning("does not hear of new jobs, and looks now and then", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: backoff.delay(attempt: failures))
+            }
+        }
+    }
+
+    /// Ends what a stopping consumption runs when its grace period is over.
+    func grace(_ consumption: UInt64) async {
+        guard await state.wait(until: { $0.phase(of: consumption) >= .stopping ? true : nil }) != nil else { return }
+        try? await Task.sleep(for: options.gracePeriod)
+        state.update { $0.advance(consumption, to: .aborting) }
+    }
+}

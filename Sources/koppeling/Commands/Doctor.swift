@@ -1,0 +1,109 @@
+import ArgumentParser
+import FoundationEssentials
+import Postgres
+
+/// `koppeling doctor`: looks at what the program needs, and says what to do about what is wrong.
+struct Doctor: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check the settings, the database and the schema.",
+        discussion: "Every check is a line. Ends with 1 when one of them failed.")
+
+    func run() async throws {
+        var findings = Findings()
+        let settings = try Settings.read()
+        findings.check(settings)
+        do {
+            try await Runtime.with(connections: 2, migrated: false) { runtime in
+                try await findings.check(runtime)
+            }
+        } catch {
+            findings.bad("database", "\(Failure(error).message)")
+        }
+        guard findings.isGood else { throw Failure("") }
+    }
+}
+
+/// What the checks found, told as they find it.
+private struct Findings {
+    private(set) var isGood = true
+
+    func good(_ what: String, _ detail: String) {
+        Console.line("ok    \(what): \(detail)")
+    }
+
+    /// Something to know that keeps nothing from working.
+    func note(_ what: String, _ detail: String) {
+        Console.line("note  \(what): \(detail)")
+    }
+
+    mutating func bad(_ what: String, _ detail: String) {
+        isGood = false
+        Console.line("FAIL  \(what): \(detail)")
+    }
+
+    mutating func check(_ settings: Settings) {
+        good("environment", settings.environment.rawValue)
+        switch settings.secretKey.map({ Data(base64Encoded: $0)?.count }) {
+        case 32: good("KOPPELING_SECRET_KEY", "32 bytes")
+        case nil where settings.databaseURL == nil:
+            note("KOPPELING_SECRET_KEY", "not set; the private database has a key of its own")
+        case nil:
+            bad("KOPPELING_SECRET_KEY", "not set: make one with `openssl rand -base64 32` and keep it safe")
+        default: bad("KOPPELING_SECRET_KEY", "not 32 bytes in base64: make one with `openssl rand -base64 32`")
+        }
+        if let url = settings.publicURL {
+            good("KOPPELING_PUBLIC_URL", url)
+        } else {
+            note("KOPPELING_PUBLIC_URL", "not set, so Mailchimp sends no webhooks; pulls find changes later")
+        }
+        if let url = settings.mailchimpURL { note("KOPPELING_MAILCHIMP_URL", "every account is at \(url)") }
+    }
+
+    mutating func check(_ runtime: Runtime) async throws {
+        let pool = runtime.pool
+        let version = try await pool.query("select current_setting('server_version')").scalar(as: String.self)
+        let number = try await pool.query("select current_setting('server_version_num')::int").scalar(as: Int32.self)
+        if number >= 150_000 {
+            good("database", "PostgreSQL \(version), \(runtime.database)")
+        } else {
+            bad("database", "PostgreSQL \(version) is too old: it takes 15 or later")
+        }
+        do {
+            let migrator = try Migrator.locate()
+            try await pool.withConnection { try await migrator.check($0) }
+            good("schema", "up to date with \(migrator.directory)")
+        } catch let error as PostgresError {
+            bad("schema", error.message)
+            return
+        }
+        try await checkWork(pool)
+    }
+
+    private mutating func checkWork(_ pool: Pool) async throws {
+        let workers = try await pool.query("select count(*) from koppeling.workers where state = 'alive'").scalar(
+            as: Int64.self)
+        if workers > 0 {
+            good("workers", "\(workers)")
+        } else {
+            note("workers", "none is running: start koppeling work")
+        }
+        let rows = try await pool.query(
+            """
+            select coalesce(extract(epoch from max(koppeling.now() - oldest_ready_at)), 0)::bigint as age,
+                (select count(*) from koppeling.jobs
+                 where state = 'rejected' and finished_at > koppeling.now() - interval '1 day') as rejected
+            from koppeling.queue_status
+            """)
+        guard let row = rows.first else { return }
+        let age = try row.decode("age", as: Int64.self)
+        if age > 600 {
+            note("queue", "a job has been waiting for \(age) s: see koppeling queue")
+        } else {
+            good("queue", "the oldest job waits \(age) s")
+        }
+        let rejected = try row.decode("rejected", as: Int64.self)
+        if rejected > 0 {
+            note("queue", "\(rejected) jobs were rejected in the last day: koppeling jobs list --state rejected")
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import ArgumentParser
+import Postgres
+import TargetGroups
+
+/// `koppeling group`: the target groups and who is in them.
+struct GroupCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "group", abstract: "List target groups and their members; decide about one by hand.",
+        subcommands: [Create.self, List.self, Members.self, Add.self, Remove.self, Release.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a target group without rules.")
+
+        @Argument(help: "Its name.")
+        var name: String
+
+        func run() async throws {
+            try await Runtime.with { _ = try await Groups(pool: $0.pool).create(name) }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the target groups.")
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select g.name, g.linked, g.email_kind, g.valid, c.active, c.inactive
+                    from koppeling.target_group g
+                    cross join lateral (
+                        select count(*) filter (where m.status = 'active') as active,
+                            count(*) filter (where m.status = 'inactive') as inactive
+                        from koppeling.membership m where m.target_group_id = g.id
+                    ) c
+                    order by koppeling.fold(g.name)
+                    limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Members: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the memberships of a group, with their reasons; those that changed last come first.")
+
+        @Argument(help: "The group.")
+        var group: String
+
+        @Option(help: "Only these: active or inactive.")
+        var status: String?
+
+        @OptionGroup var listing: ListingOptions
+
+        func validate() throws {
+            guard [nil, "active", "inactive"].contains(status) else {
+                throw ValidationError("--status is active or inactive")
+            }
+        }
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                let group = try await Groups(pool: runtime.pool).require(group)
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select source, external_id as id, first_name, last_name, address, status, via, reason, override, changed_at
+                    from koppeling.target_group_members
+                    where target_group_id = \(group.id) and (\(status)::text is null or status = \(status)::text)
+                    order by changed_at desc, person_id
+                    limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Add a person by hand: a member whatever the rules say, unless the person said no.")
+
+        @OptionGroup var member: MemberArguments
+
+        func run() async throws {
+            try await member.decide(.include)
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a person by hand: no member, whatever the rules say.")
+
+        @OptionGroup var member: MemberArguments
+
+        func run() async throws {
+            try await member.decide(.exclude)
+        }
+    }
+
+    struct Release: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take back what was decided by hand: the rules decide again.")
+
+        @OptionGroup var member: MemberArguments
+
+        func run() async throws {
+            try await member.decide(.none)
+        }
+    }
+}
+
+/// A group, and a person in it.
+struct MemberArguments: ParsableArguments {
+    @Argument(help: "The group.")
+    var group: String
+
+    @OptionGroup var person: PersonArguments
+
+    /// Records what was decided by hand.
+    func decide(_ override: Override) async throws {
+        try await Runtime.with { runtime in
+            let (group, person) = try await find(in: runtime.pool)
+            try await Memberships(pool: runtime.pool)
+                .setOverride(override, person: person, group: group, actor: runtime.actor)
+        }
+    }
+
+    /// The numbers of the group and the person.
+    func find(in pool: Pool) async throws -> (group: Int64, person: Int64) {
+        let group = try await Groups(pool: pool).require(group)
+        let person = try await pool.query("select koppeling.require_person(\(person.source), \(person.id))")
+        return (group.id, try person.scalar())
+    }
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import Postgres
+import TargetGroups
+
+/// `koppeling person`: persons in, changed, archived, and what they said no to.
+struct PersonCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "person", abstract: "Put persons in, archive them, record that they want no mail.",
+        subcommands: [Put.self, Import.self, Archive.self, Reactivate.self, Unsubscribe.self])
+
+    struct Put: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Put a person, or an array of persons, given as JSON; all of them or none.",
+            discussion: "The fields are those of koppeling.put_person: an absent one stays as it is, null clears it.")
+
+        @Argument(help: "A file with the JSON; - is stdin.")
+        var file = "-"
+
+        func run() async throws {
+            let json = JSONText(utf8: try await Console.contents(of: file))
+            try await Runtime.with { runtime in
+                let rows = try await runtime.pool.query(
+                    """
+                    select case jsonb_typeof(persons)
+                        when 'array' then koppeling.put_persons(persons)
+                        else koppeling.put_persons(jsonb_build_array(persons))
+                    end
+                    from (select \(json) as persons) as given
+                    """)
+                Console.line(String(try rows.scalar(as: Int64.self)))
+            }
+        }
+    }
+
+    struct Archive: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Archive a person: out of every group, until reactivated.")
+
+        @OptionGroup var person: PersonArguments
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Persons(pool: runtime.pool)
+                    .archive(source: person.source, id: person.id, actor: runtime.actor)
+            }
+        }
+    }
+
+    struct Reactivate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make an archived person active again.")
+
+        @OptionGroup var person: PersonArguments
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Persons(pool: runtime.pool)
+                    .reactivate(source: person.source, id: person.id, actor: runtime.actor)
+            }
+        }
+    }
+
+    struct Unsubscribe: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Record that a person wants no mail, from one group or from every linked one.")
+
+        @OptionGroup var person: PersonArguments
+
+        @Option(help: "The group; every linked one without.")
+        var group: String?
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                let groups = try await Persons(pool: runtime.pool)
+                    .unsubscribe(source: person.source, id: person.id, group: group, actor: runtime.actor)
+                Console.line("Recorded for \(groups) groups.")
+            }
+        }
+    }
+}
+
+/// How a person is named on the command line: as in the system that put the person in.
+struct PersonArguments: ParsableArguments {
+    @Argument(help: "The system that the person comes from.")
+    var source: String
+
+    @Argument(help: "The person's id in that system.")
+    var id: String
+}

@@ -1,0 +1,38 @@
+import ArgumentParser
+import Metrics
+import Postgres
+import ServiceCenter
+import ServiceLifecycle
+
+/// `koppeling serve`: the service center alone.
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the service center: the HTTP API, the webhooks' door, metrics and health.",
+        discussion: "Listens on KOPPELING_LISTEN until SIGTERM or SIGINT. Any number may run on one database.")
+
+    func run() async throws {
+        try await Runtime.with(connections: 16) { runtime in
+            try await runtime.run([runtime.serviceCenter()])
+        }
+    }
+}
+
+extension Runtime {
+    /// The service center of this deployment, with the figures of this process.
+    func serviceCenter() -> ServiceCenter {
+        let metrics = PrometheusRegistry()
+        MetricsSystem.bootstrap(metrics)
+        return ServiceCenter(
+            pool: pool, configuration: .init(host: settings.listen.host, port: settings.listen.port), metrics: metrics,
+            logger: logger)
+    }
+
+    /// Runs services until SIGTERM or SIGINT; what does not end within the grace period is cancelled.
+    func run(_ services: [any Service], grace: Duration = .seconds(30)) async throws {
+        var configuration = ServiceGroupConfiguration(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        configuration.maximumGracefulShutdownDuration = grace
+        configuration.maximumCancellationDuration = .seconds(10)
+        try await ServiceGroup(configuration: configuration).run()
+    }
+}

@@ -1,0 +1,52 @@
+import ArgumentParser
+import Postgres
+import ServiceCenter
+
+/// `koppeling token`: the bearer tokens of the HTTP API.
+struct TokenCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "token", abstract: "Make, list and revoke the tokens of the HTTP API.",
+        subcommands: [Create.self, List.self, Revoke.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a token; it is shown this once and never again.")
+
+        @Argument(help: "Who it is for; a name of your choice.")
+        var name: String
+
+        func run() async throws {
+            try await Runtime.with { Console.line(try await APITokens(pool: $0.pool).create(name: name)) }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the tokens, without the tokens themselves.")
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select name, created_at, last_used_at, revoked_at from koppeling.api_token
+                    order by id desc
+                    limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Revoke: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a token worthless at once.")
+
+        @Argument(help: "The name it was made with.")
+        var name: String
+
+        func run() async throws {
+            try await Runtime.with { try await APITokens(pool: $0.pool).revoke(name: name) }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import ArgumentParser
+import Glibc
+import Postgres
+
+/// How a command ends when it does not end well: one line on stderr, and 1 for failed or 2 for bad usage.
+struct Failure: Error {
+    /// One line that says what to do.
+    var message: String
+    /// The exit code.
+    var code: Int32 = 1
+
+    /// A failure with this message.
+    init(_ message: String, code: Int32 = 1) {
+        self.message = message
+        self.code = code
+    }
+
+    /// What is told of an error that a command threw, or that reading its arguments threw.
+    init(_ error: any Error) {
+        switch error {
+        case let failure as Failure:
+            self = failure
+        case let error as PostgresError:
+            self.init(error.description)
+        case is CancellationError:
+            self.init("Stopped.")
+        default:
+            self.init(parsing: error)
+        }
+    }
+
+    /// Sorts out requests for help, which are no failures, from arguments that cannot be used.
+    private init(parsing error: any Error) {
+        switch Koppeling.exitCode(for: error) {
+        case .success:
+            self.init(Koppeling.fullMessage(for: error), code: 0)
+        case .validationFailure:
+            self.init(Koppeling.message(for: error) + ". See koppeling help.", code: 2)
+        default:
+            self.init(String(describing: error))
+        }
+    }
+
+    /// Ends the program.
+    func exit() -> Never {
+        if code == 0 {
+            print(message)
+        } else if !message.isEmpty {
+            let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
+            Console.error("koppeling: \(line)")
+        }
+        Glibc.exit(code)
+    }
+}

@@ -1,0 +1,99 @@
+import Configuration
+import Logging
+
+/// The settings of the program, from environment variables; an empty one counts as not set.
+///
+/// | variable | meaning | default |
+/// |---|---|---|
+/// | `DATABASE_URL` | the PostgreSQL database, as libpq understands it | a private one in `KOPPELING_HOME` |
+/// | `KOPPELING_HOME` | the folder of the private database and its key | `.koppeling` |
+/// | `KOPPELING_SECRET_KEY` | 32 bytes in base64; seals the stored credentials | none; with the private database one is made |
+/// | `KOPPELING_ENVIRONMENT` | `production` or `training` | `production` |
+/// | `KOPPELING_LISTEN` | address and port of the service center | `127.0.0.1:8080` |
+/// | `KOPPELING_PUBLIC_URL` | where the service center is reached from outside | none |
+/// | `KOPPELING_MAILCHIMP_URL` | an API root for every account, such as that of the stand-in | Mailchimp's |
+/// | `KOPPELING_SQL` | the folder of the migration files | found beside the program |
+/// | `LOG_LEVEL` | `trace`, `debug`, `info`, `notice`, `warning`, `error` or `critical` | `info` |
+struct Settings: Sendable {
+    /// What the deployment is for.
+    enum Environment: String, Sendable {
+        case production
+        case training
+    }
+
+    var databaseURL: String?
+    var home: String
+    var secretKey: String?
+    var environment: Environment
+    var listen: ListenAddress
+    var publicURL: String?
+    var mailchimpURL: String?
+    var logLevel: Logger.Level
+
+    /// The settings of this process.
+    static func read() throws(Failure) -> Settings {
+        try Settings(reader: ConfigReader(provider: EnvironmentVariablesProvider()))
+    }
+
+    /// The settings that the reader has.
+    init(reader: ConfigReader) throws(Failure) {
+        func text(_ key: ConfigKey, isSecret: Bool = false) -> String? {
+            reader.string(forKey: key, isSecret: isSecret).flatMap { $0.isEmpty ? nil : $0 }
+        }
+        databaseURL = text("database.url", isSecret: true)
+        home = text("koppeling.home") ?? ".koppeling"
+        secretKey = text("koppeling.secret.key", isSecret: true)
+        publicURL = try Self.url(text("koppeling.public.url"), "KOPPELING_PUBLIC_URL")
+        mailchimpURL = try Self.url(text("koppeling.mailchimp.url"), "KOPPELING_MAILCHIMP_URL")
+
+        let environment = text("koppeling.environment") ?? "production"
+        guard let known = Environment(rawValue: environment) else {
+            throw Failure("KOPPELING_ENVIRONMENT is \"\(environment)\": set it to production or training.", code: 2)
+        }
+        self.environment = known
+
+        let listen = text("koppeling.listen") ?? "127.0.0.1:8080"
+        guard let address = ListenAddress(listen) else {
+            throw Failure(
+                "KOPPELING_LISTEN is \"\(listen)\": write an address and a port, such as 127.0.0.1:8080.", code: 2)
+        }
+        self.listen = address
+
+        let level = text("log.level") ?? "info"
+        guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
+            let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Failure("LOG_LEVEL is \"\(level)\": set it to one of \(levels).", code: 2)
+        }
+        self.logLevel = logLevel
+    }
+
+    private static func url(_ text: String?, _ name: String) throws(Failure) -> String? {
+        guard var text else { return nil }
+        guard text.hasPrefix("https://") || text.hasPrefix("http://") else {
+            throw Failure(
+                "\(name) is \"\(text)\": write a whole address, such as https://koppeling.example.org.", code: 2)
+        }
+        while text.hasSuffix("/") { text.removeLast() }
+        return text
+    }
+}
+
+/// An address and a port to listen on.
+struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
+    var host: String
+    var port: Int
+
+    /// Reads `host:port`, `[IPv6]:port` or only a port; nil when it is none of these.
+    init?(_ text: String) {
+        let colon = text.lastIndex(of: ":")
+        let port = colon.map { text[text.index(after: $0)...] } ?? text[...]
+        var host = colon.map { text[..<$0] } ?? "127.0.0.1"
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        guard let number = Int(port), (0...65_535).contains(number), !host.isEmpty else { return nil }
+        self.host = String(host)
+        self.port = number
+    }
+
+    /// As it was written.
+    var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}

@@ -1,0 +1,137 @@
+import Postgres
+import TestSupport
+import Testing
+
+/// Nobody who said no is mailed again, wherever and however the no was said.
+@Suite("Whoever said no", .database, .timeLimit(.minutes(2)))
+struct ConsentTests {
+    /// Everything that might bring somebody back, and the check that nothing did.
+    private func tryEverything(_ id: String, _ list: LinkedList) async throws {
+        try await list.put(id, isMember: false)
+        try await list.put(id)
+        try await list.put(id, #"{"family_name": "Anders"}"#)
+        try await list.decide("include", id)
+        try await list.put(id, #"{"emails": {"zakelijk": "nieuw\#(id)@post.koppeling.nl"}}"#)
+        try await list.quiet()
+        #expect(try await list.status("nieuw\(id)@post.koppeling.nl") == nil)
+        try await list.put(id)
+        try await list.pull()
+    }
+
+    @Test("in Mailchimp stays out, whatever is done here; the person file stays active")
+    func unsubscribed() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.quiet()
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.pull()
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            try await tryEverything("0", list)
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            let state: String = try await list.pool.query(
+                "select state from koppeling.person where external_id = '0'"
+            ).scalar()
+            #expect(state == "active")
+            #expect(try await list.status(list.address("1")) == "subscribed")
+        }
+    }
+
+    @Test("here is unsubscribed in Mailchimp too, and stays out")
+    func toldHere() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+            try await tryEverything("0", list)
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+        }
+    }
+
+    @Test("at an address that nobody held yet binds who is given it, and outlives it")
+    func beforehand() async throws {
+        try await LinkedList.run { list in
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "vroeg@post.koppeling.nl"}"#)
+            try await list.asContact("unsubscribe", "vroeg@post.koppeling.nl")
+            try await list.pull(full: true)
+            try await list.put("6", #"{"emails": {"zakelijk": "vroeg@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            #expect(try await list.membership("6") == "inactive unsubscribed")
+            try await list.put("6")
+            try await list.quiet()
+            #expect(try await list.membership("6") == "inactive unsubscribed")
+            #expect(try await list.status(list.address("6")) == nil)
+        }
+    }
+
+    @Test("and was archived since is not taken back: the activity shows the no that the archive hides")
+    func hiddenBeneathAnArchive() async throws {
+        try await LinkedList.run(persons: 1, switches: .permissive) { list in
+            try await list.quiet()
+            try await list.put("0", isMember: false)
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "archived")
+            // From an old mail: Mailchimp notes it beneath the archive and goes on showing `archived`.
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.asAdmin("archive", list.address("0"))
+            try await list.put("0")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) != "subscribed")
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+        }
+    }
+
+    @Test("between our pull and our create is not subscribed by it")
+    func racesTheCreate() async throws {
+        try await LinkedList.run { list in
+            try await list.quiet()
+            // Known as absent by the pull; then the contact comes, and says no, before the create.
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "\#(list.address("2"))"}"#)
+            try await list.asContact("unsubscribe", list.address("2"))
+            try await list.put("2")
+            try await list.quiet()
+            #expect(try await list.status(list.address("2")) == "unsubscribed")
+            #expect(try await list.membership("2") == "inactive unsubscribed")
+        }
+    }
+
+    @Test(
+        "by complaint, bounce, or being deleted for good in Mailchimp has that reason",
+        arguments: [
+            ("complain", "complained"), ("clean", "cleaned"), ("delete", "forgotten"),
+            ("archive", "removedInMailchimp"),
+        ])
+    func otherReasons(act: String, reason: String) async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.quiet()
+            if act == "complain" {
+                try await list.asContact(act, list.address("0"))
+            } else {
+                try await list.asAdmin(act, list.address("0"))
+            }
+            try await list.pull(full: true)
+            let expected =
+                reason == "complained" ? ["inactive complained", "inactive unsubscribed"] : ["inactive \(reason)"]
+            let found = try #require(try await list.membership("0"))
+            #expect(expected.contains(found))
+            try await list.put("0", isMember: false)
+            try await list.put("0")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) != "subscribed")
+        }
+    }
+
+    @Test("shares an address: an unsubscribe makes both inactive")
+    func shared() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.put("8", #"{"emails": {"zakelijk": "\#(list.address("0"))"}}"#)
+            try await list.quiet()
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.pull()
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            #expect(try await list.membership("8") == "inactive unsubscribed")
+        }
+    }
+}

@@ -1,0 +1,178 @@
+import Postgres
+import TestSupport
+import Testing
+
+/// From a person's facts to the list, through the real queue and over HTTP.
+@Suite("What goes out", .database, .timeLimit(.minutes(2)))
+struct OutboundTests {
+    @Test("creates those who enter with their names, in bulk, and leaves the others alone")
+    func create() async throws {
+        try await LinkedList.run(persons: 30) { list in
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "elders@post.koppeling.nl"}"#)
+            try await list.quiet()
+            for id in 0..<30 {
+                let contact = try #require(try await list.contact(list.address("\(id)")))
+                #expect(contact.status == "subscribed")
+                #expect(contact.merge_fields["FNAME"] == "Jan")
+                #expect(contact.merge_fields["LNAME"] == "Berg \(id)")
+            }
+            #expect(try await list.contact("elders@post.koppeling.nl")?.writes == 1)
+        }
+    }
+
+    @Test("changes names, and moves the same contact when the address changes")
+    func update() async throws {
+        try await LinkedList.run(persons: 3) { list in
+            try await list.quiet()
+            let before = try #require(try await list.contact(list.address("1")))
+            try await list.put("0", #"{"prefixes": "van der", "family_name": "Meer"}"#)
+            try await list.put("1", #"{"emails": {"zakelijk": "nieuw@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            #expect(try await list.contact(list.address("0"))?.merge_fields["LNAME"] == "van der Meer")
+            let moved = try #require(try await list.contact("nieuw@post.koppeling.nl"))
+            #expect(moved.contact_id == before.contact_id)
+            #expect(try await list.contact(list.address("1")) == nil)
+        }
+    }
+
+    @Test("sends nothing for a change of case, nor for a put that changes nothing")
+    func nothing() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.quiet()
+            try await list.control("DELETE", "requests")
+            try await list.put("0", #"{"emails": {"zakelijk": "PERSOON0@post.koppeling.nl"}}"#)
+            try await list.put("1")
+            try await list.quiet()
+            #expect(try await list.writes() == 0)
+        }
+    }
+
+    @Test("archives who leaves, and takes the same contact back when the rule matches again")
+    func archive() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.quiet()
+            let before = try #require(try await list.contact(list.address("0")))
+            try await list.put("0", isMember: false)
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "archived")
+            try await list.put("0")
+            try await list.quiet()
+            let back = try #require(try await list.contact(list.address("0")))
+            #expect(back.status == "subscribed")
+            #expect(back.contact_id == before.contact_id)
+        }
+    }
+
+    @Test("of two persons with one address the first leaving switches the names and the second archives")
+    func sharedAddress() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let shared = list.address("0")
+            try await list.put("7", #"{"given_name": "Piet", "emails": {"zakelijk": "\#(shared)"}}"#)
+            try await list.quiet()
+            #expect(try await list.contact(shared)?.merge_fields["FNAME"] == "Jan")
+            try await list.put("0", isMember: false)
+            try await list.quiet()
+            #expect(try await list.contact(shared)?.merge_fields["FNAME"] == "Piet")
+            #expect(try await list.status(shared) == "subscribed")
+            try await list.put("7", isMember: false, #"{"emails": {"zakelijk": "\#(shared)"}}"#)
+            try await list.quiet()
+            #expect(try await list.status(shared) == "archived")
+        }
+    }
+
+    @Test("adopts a contact that was there, and archives it when the person leaves")
+    func adopt() async throws {
+        try await LinkedList.run { list in
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "\#(list.address("5"))"}"#)
+            try await list.pull(full: true)
+            try await list.put("5")
+            try await list.quiet()
+            #expect(try await list.contact(list.address("5"))?.merge_fields["FNAME"] == "Jan")
+            try await list.put("5", isMember: false)
+            try await list.quiet()
+            #expect(try await list.status(list.address("5")) == "archived")
+        }
+    }
+
+    @Test("moves to an address that stands in the list already: adopts it and archives the old one")
+    func moveOntoAnother() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "bezet@post.koppeling.nl"}"#)
+            try await list.put("0", #"{"emails": {"zakelijk": "bezet@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "archived")
+            #expect(try await list.contact("bezet@post.koppeling.nl")?.merge_fields["LNAME"] == "Berg 0")
+        }
+    }
+
+    @Test("a person without an address of the kind is a member and is not sent; one that comes later is created")
+    func noAddress() async throws {
+        try await LinkedList.run { list in
+            try await list.put("3", #"{"emails": {"zakelijk": null}}"#)
+            try await list.quiet()
+            #expect(try await list.membership("3") == "active rule")
+            try await list.put("3")
+            try await list.quiet()
+            #expect(try await list.status(list.address("3")) == "subscribed")
+        }
+    }
+
+    @Test("a manual template parks its actions until somebody runs them")
+    func manual() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.instances.setAutomatic(false, template: "create", instance: list.instance.name)
+            try await list.put("4")
+            try await list.quiet()
+            #expect(try await list.status(list.address("4")) == nil)
+            let released: Int64 = try await list.pool.query(
+                "select koppeling.run_parked('{}', \(list.instance.name))"
+            ).scalar()
+            #expect(released == 1)
+            try await list.quiet()
+            #expect(try await list.status(list.address("4")) == "subscribed")
+        }
+    }
+
+    @Test(
+        "when the answer to a call is lost after it was carried out, the repeat finds it done",
+        arguments: [
+            ("POST", "create"), ("PATCH", "update"), ("PATCH", "move"), ("DELETE", "archive"),
+        ])
+    func lostAnswer(method: String, what: String) async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let before = try #require(try await list.contact(list.address("0")))
+            try await list.control(
+                "POST", "faults",
+                #"{"effect": "reset", "when": "after", "count": 1, "match": {"method": "\#(method)"}}"#)
+            switch what {
+            case "create": try await list.put("9")
+            case "update": try await list.put("0", #"{"family_name": "Anders"}"#)
+            case "move": try await list.put("0", #"{"emails": {"zakelijk": "verhuisd@post.koppeling.nl"}}"#)
+            default: try await list.put("0", isMember: false)
+            }
+            try await list.quiet()
+            switch what {
+            case "create":
+                let created = try #require(try await list.contact(list.address("9")))
+                #expect(created.status == "subscribed")
+                #expect(created.writes == 1)
+            case "update":
+                let updated = try #require(try await list.contact(list.address("0")))
+                #expect(updated.merge_fields["LNAME"] == "Anders")
+                #expect(updated.writes == before.writes + 1)
+            case "move":
+                #expect(try await list.contact("verhuisd@post.koppeling.nl")?.contact_id == before.contact_id)
+            default:
+                #expect(try await list.status(list.address("0")) == "archived")
+                #expect(try await list.membership("0") == "inactive ruleNoLongerMatches")
+            }
+        }
+    }
+}

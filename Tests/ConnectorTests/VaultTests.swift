@@ -1,0 +1,31 @@
+import Testing
+
+@testable import Connector
+
+@Suite("The vault")
+struct VaultTests {
+    private let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+    @Test("opens what it sealed, for the same purpose and with the same key only")
+    func seals() throws {
+        let vault = try Vault(base64: key)
+        let sealed = try vault.seal("geheim", for: "one")
+        #expect(try vault.open(sealed, for: "one") == "geheim")
+        #expect(throws: ConnectorError.self) { try vault.open(sealed, for: "two") }
+        let other = try Vault(base64: "ISECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+        #expect(throws: ConnectorError.self) { try other.open(sealed, for: "one") }
+        #expect(throws: ConnectorError.self) { try vault.open([1, 2, 3], for: "one") }
+    }
+
+    @Test("refuses a key that is not 32 bytes in base64", arguments: ["", "geheim", "AAEC"])
+    func badKeys(text: String) {
+        #expect(throws: ConnectorError.self) { try Vault(base64: text) }
+    }
+
+    @Test("makes a new secret each time")
+    func secrets() {
+        let secrets = Set((0..<100).map { _ in Vault.makeSecret() })
+        #expect(secrets.count == 100)
+        #expect(secrets.allSatisfy { $0.count == 64 && $0.allSatisfy(\.isHexDigit) })
+    }
+}

@@ -1,0 +1,165 @@
+import Postgres
+import TargetGroups
+import TestSupport
+import Testing
+
+@Suite("Random histories of facts")
+struct HistoryTests {
+    private static let persons = 5
+    private static let groups = 2
+    private static let categories = 3
+    private static let addresses = 4
+    private static let length = 60
+
+    @Test(
+        "leave every membership as the specification derives it, after every step and with replays", .database,
+        arguments: 0..<4)
+    func history(run: Int) async throws {
+        var seed = Seed("history \(run)")
+        let world = World()
+        var model = HistoryModel(persons: Self.persons, groups: Self.groups)
+        let numbers = try await begin(world)
+        var past: [Event] = []
+        for step in 0..<Self.length {
+            let event = seed.chance(10) ? past.randomElement(using: &seed) ?? seed.event() : seed.event()
+            past.append(event)
+            try await perform(event, in: world, numbers)
+            try await world.evaluate()
+            model.apply(event)
+            for group in 0..<Self.groups {
+                for person in 0..<Self.persons {
+                    let actual = try await world.membership(numbers.persons[person], numbers.groups[group])
+                    try #require(
+                        actual == model.verdict(person, group),
+                        "step \(step) of seed \(seed.seed): person \(person) in group \(group) after \(past.suffix(12))"
+                    )
+                }
+            }
+        }
+        try await everyChangeWasAudited(world)
+        try await nothingDiffersFromAFullEvaluation(world, numbers)
+    }
+
+    private struct Numbers {
+        var persons: [Int64]
+        var groups: [Int64]
+    }
+
+    private func begin(_ world: World) async throws -> Numbers {
+        var numbers = Numbers(persons: [], groups: [])
+        for group in 0..<Self.groups { numbers.groups.append(try await world.group("Groep \(group)", rules: [])) }
+        for person in 0..<Self.persons { numbers.persons.append(try await world.put("\(person)")) }
+        try await world.pool.query(
+            "select koppeling.make_categories(\((0..<Self.categories).map { "Soort / \($0)" })::text[])")
+        try await world.evaluate()
+        return numbers
+    }
+
+    private func perform(_ event: Event, in world: World, _ numbers: Numbers) async throws {
+        switch event {
+        case .put(let person, let address, let categories):
+            try await world.put(
+                "\(person)", email: .some(address.map { "a\($0)@example.nl" }),
+                categories: categories.sorted().map { "Soort / \($0)" })
+        case .rules(let group, let rules):
+            let criteria = rules.map { rule in rule.map { Criterion("Soort / \(abs($0) - 1)", negated: $0 < 0) } }
+            let id = numbers.groups[group]
+            let version = try await world.rules.list(group: id).version
+            _ = try await world.rules.save(criteria, group: id, over: version, confirmOnlyNegated: true, actor: "test")
+        case .override(let group, let person, let override):
+            try await world.memberships.setOverride(
+                try #require(Override(rawValue: override)), person: numbers.persons[person],
+                group: numbers.groups[group],
+                actor: "test")
+        case .archive(let person): try await world.persons.archive(source: "crm", id: "\(person)", actor: "test")
+        case .reactivate(let person): try await world.persons.reactivate(source: "crm", id: "\(person)", actor: "test")
+        case .unsubscribe(let person):
+            try await world.persons.unsubscribe(source: "crm", id: "\(person)", actor: "test")
+        case .found(let group, let reason, let address, let claimants):
+            try await world.found(
+                reason, at: "a\(address)@example.nl", claimants: claimants.map { numbers.persons[$0] },
+                group: numbers.groups[group])
+        case .lift(let group, let reasons, let address, let persons):
+            try await world.lift(
+                reasons.sorted(), at: "a\(address)@example.nl", persons: persons.map { numbers.persons[$0] },
+                group: numbers.groups[group])
+        }
+    }
+
+    /// Each membership's audit entries lead, one from the other, to what it is now.
+    private func everyChangeWasAudited(_ world: World) async throws {
+        let broken = try await world.pool.query(
+            """
+            with chain as (
+                select a.target_group_id, a.person_id, a.old, a.new, a.id,
+                    lag(a.new) over (partition by a.target_group_id, a.person_id order by a.id) as before,
+                    row_number() over (partition by a.target_group_id, a.person_id order by a.id desc) as age
+                from koppeling.audit_entry a where a.kind = 'status'
+            )
+            select
+                (select count(*) from chain where before is distinct from old or old is not distinct from new)
+                + (select count(*) from chain c
+                    left join koppeling.membership m using (target_group_id, person_id)
+                    where c.age = 1 and c.new is distinct from case when m.status is not null then
+                        jsonb_build_object('status', m.status, 'via', m.via, 'reasons', m.reasons) end)
+            """)
+        #expect(try broken.scalar(as: Int64.self) == 0)
+    }
+
+    private func nothingDiffersFromAFullEvaluation(_ world: World, _ numbers: Numbers) async throws {
+        for group in numbers.groups {
+            let changed = try await world.pool.query(
+                "select koppeling.refresh_memberships(\(group)::bigint, null, 'nightly', 'test')")
+            #expect(try changed.scalar(as: Int64.self) == 0)
+        }
+    }
+}
+
+extension Seed {
+    fileprivate mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+
+    private mutating func some(of count: Int, _ percent: Int) -> Set<Int> {
+        var picked: Set<Int> = []
+        for number in 0..<count where chance(percent) { picked.insert(number) }
+        return picked
+    }
+
+    private mutating func number(below bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
+
+    /// An event of any kind, the frequent ones more often.
+    fileprivate mutating func event() -> Event {
+        let person = number(below: 5)
+        let group = number(below: 2)
+        let address = number(below: 4)
+        switch number(below: 100) {
+        case 0..<35: return .put(person: person, address: chance(80) ? address : nil, categories: some(of: 3, 45))
+        case 35..<45: return .rules(group: group, (0..<number(below: 3)).map { _ in rule() })
+        case 45..<60:
+            return .override(
+                group: group, person: person, ["none", "include", "exclude"].randomElement(using: &self) ?? "none")
+        case 60..<66: return .archive(person: person)
+        case 66..<74: return .reactivate(person: person)
+        case 74..<78: return .unsubscribe(person: person)
+        case 78..<88:
+            let reasons = ["complained", "unsubscribed", "cleaned", "forgotten", "removedInMailchimp"]
+            return .found(
+                group: group, reason: reasons.randomElement(using: &self) ?? "cleaned", address: address,
+                claimants: some(of: 5, 25))
+        default:
+            let liftable = ["unsubscribed", "cleaned", "forgotten", "removedInMailchimp"]
+            return .lift(
+                group: group, reasons: Set(some(of: 4, 60).map { liftable[$0] }), address: address,
+                persons: some(of: 5, 50))
+        }
+    }
+
+    private mutating func rule() -> [Int] {
+        (0..<3).compactMap { category in
+            switch number(below: 4) {
+            case 0: category + 1
+            case 1: -(category + 1)
+            default: nil
+            }
+        }
+    }
+}
