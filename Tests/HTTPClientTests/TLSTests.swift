@@ -44,8 +44,8 @@ struct TLSTests {
 
     @Test func `A server that speaks in the clear where TLS is expected is refused`() async throws {
         let server = try RawServer {
-            $0.request()
             $0.answer()
+            $0.waitForClose()
         }
         try await withClient { client in
             let error = try await client.failure(of: HTTPRequest(url: "https://localhost:\(server.port)/"))
