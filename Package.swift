@@ -18,6 +18,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1"].map { .product(name: $0, package: "swift-nio") }
@@ -83,7 +84,8 @@ let package = Package(
             name: "koppeling",
             dependencies: [
                 "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups", "Mailchimp",
-                "Connector", "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, lifecycle, metrics,
+                "Connector", "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, metrics, lifecycle,
+                signals,
             ],
             swiftSettings: safe),
         .executableTarget(

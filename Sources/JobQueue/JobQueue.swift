@@ -1,4 +1,4 @@
-public import FoundationEssentials
+import FoundationEssentials
 public import Postgres
 
 /// Puts jobs into the queue, and does with single ones what a person may want.

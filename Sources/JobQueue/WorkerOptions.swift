@@ -34,7 +34,7 @@ extension Worker {
         }
 
         static var host: String {
-            let name = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer -> String? in
+            let name = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer -> String? in
                 guard let start = buffer.baseAddress, unsafe gethostname(start, 255) == 0 else { return nil }
                 unsafe buffer[255] = 0
                 return unsafe String(cString: start)

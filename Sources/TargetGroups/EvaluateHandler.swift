@@ -1,3 +1,4 @@
+import Logging
 public import JobQueue
 public import Postgres
 

@@ -17,14 +17,14 @@ enum Console {
     /// All of stdin.
     static func input() async throws -> [UInt8] {
         var bytes: [UInt8] = []
-        while let chunk = try await chunk() { bytes += chunk }
+        while let chunk = await chunk() { bytes += chunk }
         return bytes
     }
 
     /// The next bytes of stdin; nil at its end.
-    static func chunk() async throws -> [UInt8]? {
-        let bytes = try await blocking {
-            [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
+    static func chunk() async -> [UInt8]? {
+        let bytes = await blocking {
+            unsafe [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
                 unsafe count = max(0, Glibc.read(STDIN_FILENO, buffer.baseAddress, buffer.count))
             }
         }
@@ -70,7 +70,7 @@ struct InputLines {
             } else {
                 buffer.removeFirst(start)
                 start = 0
-                if let chunk = try await Console.chunk() { buffer += chunk } else { isAtEnd = true }
+                if let chunk = await Console.chunk() { buffer += chunk } else { isAtEnd = true }
             }
         }
     }

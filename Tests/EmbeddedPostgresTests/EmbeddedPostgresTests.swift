@@ -37,7 +37,7 @@ private let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     {
         let folder = try Folder()
         let path = folder.path
-        await #expect(processExitsWith: .signal(SIGKILL)) { [path] in
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
             let postgres = EmbeddedPostgres(directory: path, logger: silent)
             try await put(1, try await postgres.start())
             kill(getpid(), SIGKILL)
@@ -51,14 +51,14 @@ private let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     @Test("is gone soon after its program was killed") func gone() async throws {
         let folder = try Folder()
         let path = folder.path
-        await #expect(processExitsWith: .signal(SIGKILL)) { [path] in
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
             _ = try await EmbeddedPostgres(directory: path, durable: false, logger: silent).start()
             kill(getpid(), SIGKILL)
         }
         // A server removes its socket or leaves it, but it answers only while it lives.
         let settings = ConnectionSettings(url: "host='\(path)/socket' user=koppeling dbname=koppeling")
         try await eventually("the end of the server") {
-            do {
+            do throws(PostgresError) {
                 _ = try await Connection.connect(settings)
                 return false
             } catch {

@@ -26,14 +26,15 @@ import Testing
             await #expect(throws: PostgresError.self) { try await connection.query("selec 1") }
             await #expect(throws: PostgresError.self) { try await connection.query("select 1/\(0)") }
             await #expect(throws: PostgresError.self) { try await connection.script("select 1; select nothing") }
-            #expect(try await connection.query("select 1").scalar(as: Int.self) == 1)
+            let one: Int = try await connection.query("select 1").scalar()
+            #expect(one == 1)
         }
     }
 
     @Test("of a deadlock is retryable") func deadlock() async throws {
         let pool = TestDatabase.current.pool
         try await pool.script("create table item (id int primary key, n int); insert into item values (1, 0), (2, 0)")
-        let failures = await withTaskGroup(of: PostgresError?.self) { group in
+        let failures = await withTaskGroup(of: PostgresError?.self, returning: [PostgresError].self) { group in
             let meeting = Meeting(2)
             for order in [[1, 2], [2, 1]] {
                 group.addTask {

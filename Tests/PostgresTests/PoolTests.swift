@@ -130,8 +130,9 @@ import Testing
 
     @Test("with the same text and other types are kept apart") func types() async throws {
         try await TestDatabase.current.pool.withConnection { connection in
-            #expect(try await connection.query("select \(1)").scalar(as: Int.self) == 1)
-            #expect(try await connection.query("select \("one")").scalar(as: String.self) == "one")
+            let number: Int = try await connection.query("select \(1)").scalar()
+            let text: String = try await connection.query("select \("one")").scalar()
+            #expect(number == 1 && text == "one")
         }
     }
 

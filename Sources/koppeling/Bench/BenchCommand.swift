@@ -1,4 +1,5 @@
 import ArgumentParser
+import Logging
 
 /// `koppeling bench`: measures this very program, on databases that it makes itself.
 struct Bench: AsyncParsableCommand {

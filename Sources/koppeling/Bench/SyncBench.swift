@@ -1,4 +1,5 @@
 import Foundation
+import MailchimpSandbox
 import Postgres
 
 /// From a CSV file to the list: how long each part takes, in how many calls, and in how much memory.

@@ -1,5 +1,7 @@
 import ArgumentParser
 import Connector
+import Mailchimp
+import Postgres
 
 /// `koppeling account`: the Mailchimp accounts this deployment is connected with.
 struct AccountCommand: AsyncParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Connector
+import Postgres
 
 /// `koppeling instance`: the links between lists and target groups.
 struct InstanceCommand: AsyncParsableCommand {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Postgres
 import TargetGroups
 
 /// `koppeling rule`: who belongs to a group.

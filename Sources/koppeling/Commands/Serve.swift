@@ -3,6 +3,7 @@ import Metrics
 import Postgres
 import ServiceCenter
 import ServiceLifecycle
+import UnixSignals
 
 /// `koppeling serve`: the service center alone.
 struct Serve: AsyncParsableCommand {

@@ -30,7 +30,7 @@ struct Work: AsyncParsableCommand {
 struct InputWatch: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
-            while let chunk = try? await Console.chunk(), !chunk.isEmpty {}
+            while await Console.chunk() != nil {}
         }
     }
 }

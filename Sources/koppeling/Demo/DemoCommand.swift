@@ -1,6 +1,9 @@
 import ArgumentParser
 import Foundation
+import Logging
+import Postgres
 import ServiceLifecycle
+import UnixSignals
 
 /// `koppeling demo`: the whole story on a private database and a stand-in for Mailchimp.
 struct Demo: AsyncParsableCommand {

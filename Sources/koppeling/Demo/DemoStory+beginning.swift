@@ -1,4 +1,6 @@
 import FoundationEssentials
+import IO
+import MailchimpSandbox
 import Postgres
 
 /// Linking, importing, the first rule.

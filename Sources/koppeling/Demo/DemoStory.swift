@@ -30,7 +30,7 @@ struct DemoStory: Sendable {
             defer { memory.workers = [] }
             return memory.workers
         }
-        for worker in workers { try? await blocking { worker.stop() } }
+        for worker in workers { await blocking { worker.stop() } }
     }
 
     /// The last lines of each worker's log.

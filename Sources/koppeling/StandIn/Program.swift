@@ -28,7 +28,7 @@ struct Program: Sendable {
     /// Starts a worker, which ends with this program whatever becomes of it; its log goes to a file.
     func startWorker(log: String) throws -> Worker {
         let process = prepared(["work", "--until-input-ends"])
-        FileManager.default.createFile(atPath: log, contents: nil)
+        _ = FileManager.default.createFile(atPath: log, contents: nil)
         guard let file = FileHandle(forWritingAtPath: log) else { throw Failure("\(log) cannot be written") }
         let input = Pipe()
         process.standardInput = input
