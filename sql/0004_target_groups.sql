@@ -18,7 +18,7 @@ create table koppeling.rule (
     id bigint generated always as identity primary key,
     target_group_id bigint not null references koppeling.target_group on delete cascade,
     position int not null check (position > 0),
-    unique (target_group_id, position) deferrable
+    unique (target_group_id, position)
 );
 
 create table koppeling.criterion (

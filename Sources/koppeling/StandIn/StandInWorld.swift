@@ -5,6 +5,7 @@ import Logging
 import MailchimpSandbox
 import Postgres
 import ServiceCenter
+import ServiceLifecycle
 
 /// What a demonstration or a benchmark runs on: a private database, the stand-in for Mailchimp, a service center.
 ///
@@ -69,7 +70,8 @@ struct StandInWorld: Sendable {
         let pool = Pool(database, maximum: 8)
         let center = try await servedCenter(pool, listen, logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await center.service.run() }
+            let services = ServiceGroup(services: [center.service], logger: logger)
+            group.addTask { try await services.run() }
             let url = "http://127.0.0.1:\(try await center.service.boundPort())"
             let world = StandInWorld(
                 folder: folder, database: database, pool: pool, embedded: embedded, sandbox: sandbox,
@@ -80,7 +82,8 @@ struct StandInWorld: Sendable {
                     "KOPPELING_ENVIRONMENT": "training",
                 ]))
             let value = try await body(world)
-            group.cancelAll()
+            await services.triggerGracefulShutdown()
+            try await group.waitForAll()
             await pool.close()
             return value
         }
