@@ -37,7 +37,12 @@ final class RawServer: @unchecked Sendable {
         Thread.detachNewThread { [seen] in
             while true {
                 let descriptor = accept(listener, nil, nil)
-                guard descriptor >= 0 else { return }
+                // Closed here and not by whoever is done with the server: until this thread has let go of the number,
+                // no other server may get it.
+                guard descriptor >= 0 else {
+                    close(listener)
+                    return
+                }
                 let number = seen.withLock { seen in
                     seen.connections += 1
                     seen.open += 1
@@ -57,8 +62,8 @@ final class RawServer: @unchecked Sendable {
     }
 
     deinit {
+        // Ends the listening and the thread's waiting.
         shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
     }
 
     func url(_ path: String = "/") -> String { "http://127.0.0.1:\(port)\(path)" }

@@ -3,7 +3,7 @@ import Mailchimp
 import Testing
 
 @Suite struct CredentialTests {
-    private static let digits = "0123456789abcdef0123456789abcdef"
+    private static let digits = "fedcba9876543210fedcba9876543210"
 
     @Test(arguments: ["us1", "us12", "us999"])
     func `A key names its data centre`(dataCentre: String) throws {
@@ -24,7 +24,7 @@ import Testing
         let error = #expect(throws: MailchimpError.self) { try APIKey(text) }
         #expect(error?.code == .invalidKey)
         #expect(error?.detail.contains("-us12") == true)
-        #expect(text.isEmpty || error?.detail.contains(text) == false || text == "us12" || text == Self.digits)
+        #expect(error?.detail.contains(Self.digits) == false)
         let http = HTTPClient()
         defer { http.shutdown() }
         guard let dash = text.lastIndex(of: "-") else { return }

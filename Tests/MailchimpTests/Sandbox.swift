@@ -36,13 +36,16 @@ struct Sandbox {
     }
 
     /// Goes through the control door, as the contact, as an admin, or to make something fail.
-    func control(_ method: String, _ path: String, _ json: String = "{}") async throws {
+    @discardableResult
+    func control(_ method: String, _ path: String, _ json: String = "{}") async throws -> String {
         let request = HTTPRequest(
             method: method, url: "http://127.0.0.1:\(port)/sandbox\(path)",
             headers: [("Content-Type", "application/json")],
-            body: Array(json.utf8))
+            body: method == "GET" ? nil : Array(json.utf8))
         let response = try await http.send(request)
-        try #require(response.status == 200, "\(path): \(String(decoding: response.body, as: UTF8.self))")
+        let answer = String(decoding: response.body, as: UTF8.self)
+        try #require(response.status == 200, "\(path): \(answer)")
+        return answer
     }
 
     /// Adds a subscribed contact through the API.
@@ -57,9 +60,10 @@ struct Sandbox {
     }
 
     /// Makes the next matching call fail.
-    func fault(_ effect: String, when: String? = nil, count: Int = 1) async throws {
+    func fault(_ effect: String, when: String? = nil, milliseconds: Int = 0) async throws {
         let when = when.map { #","when":"\#($0)""# } ?? ""
-        try await control("POST", "/faults", #"{"effect":"\#(effect)","count":\#(count)\#(when)}"#)
+        let json = #"{"effect":"\#(effect)","count":1,"milliseconds":\#(milliseconds)\#(when)}"#
+        try await control("POST", "/faults", json)
     }
 }
 
