@@ -114,12 +114,14 @@ private func decode(_ bytes: some Collection<UInt8>) -> String {
 private func hexadecimal(_ digits: some Collection<UInt8>) -> UInt8? {
     var value: UInt8 = 0
     for digit in digits {
+        let nibble: UInt8
         switch digit {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | digit - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): value = value << 4 | digit - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): value = value << 4 | digit - UInt8(ascii: "A") + 10
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): nibble = digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): nibble = digit - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): nibble = digit - UInt8(ascii: "A") + 10
         default: return nil
         }
+        value = value * 16 + nibble
     }
     return value
 }

@@ -8,16 +8,20 @@ import Testing
 struct HealthDoorTests {
     @Test(.database) func aMigratedDatabaseIsReady() async throws {
         try await withServiceCenter { door in
-            #expect(try await door.send("GET", "/health/live").status == 200)
-            #expect(try await door.send("GET", "/health/ready").status == 200)
+            let status1 = try await door.send("GET", "/health/live").status
+            #expect(status1 == 200)
+            let status2 = try await door.send("GET", "/health/ready").status
+            #expect(status2 == 200)
             // The second answer does not look at the schema again.
-            #expect(try await door.send("GET", "/health/ready").status == 200)
+            let status3 = try await door.send("GET", "/health/ready").status
+            #expect(status3 == 200)
         }
     }
 
     @Test(.emptyDatabase) func aDatabaseWithoutTheSchemaIsNotReadyAndTheAnswerSaysWhatToDo() async throws {
         try await withServiceCenter { door in
-            #expect(try await door.send("GET", "/health/live").status == 200)
+            let status4 = try await door.send("GET", "/health/live").status
+            #expect(status4 == 200)
             let answer = try await door.send("GET", "/health/ready")
             #expect(answer.status == 503)
             #expect(answer.header("content-type") == "application/problem+json")

@@ -65,7 +65,7 @@ struct JobsDoorTests {
         (#"{"kind": "echo", "priority": 99999}"#, "priority"),
         (#"{"kind": "echo", "priority": "high"}"#, "priority"),
         (#"{"kind": "echo", "colour": "red"}"#, "colour"),
-        (#"{"kind": "echo", "run_at": "tomorrow"}"#, "run_at"),
+        (#"{"kind": "echo", "run_at": "soon"}"#, "run_at"),
         (#"{"kind": "nonsense"}"#, "kind"),
         (#"{}"#, "kind"),
         (#"[{"kind": "echo"}, {"kind": "echo", "args": 5}]"#, "[1].args"),
@@ -88,7 +88,8 @@ struct JobsDoorTests {
     func aBodyThatIsNoJobIsRefused(body: String, status: Int) async throws {
         let token = try await token()
         try await withServiceCenter { door in
-            #expect(try await door.send("POST", "/api/v1/jobs", token: token, body: body).status == status)
+            let answer = try await door.send("POST", "/api/v1/jobs", token: token, body: body).status
+            #expect(answer == status)
         }
     }
 
@@ -96,7 +97,8 @@ struct JobsDoorTests {
         let token = try await token()
         try await withServiceCenter { door in
             let body = #"{"kind": "echo", "args": {"a": "\#(String(repeating: "x", count: 1_100_000))"}}"#
-            #expect(try await door.send("POST", "/api/v1/jobs", token: token, body: body).status == 413)
+            let answer = try await door.send("POST", "/api/v1/jobs", token: token, body: body).status
+            #expect(answer == 413)
         }
     }
 
