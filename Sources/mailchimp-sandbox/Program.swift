@@ -62,7 +62,12 @@ struct Program: AsyncParsableCommand {
         let group = ServiceGroup(
             services: [sandbox], gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "mailchimp-sandbox"))
-        try await group.run()
+        do {
+            try await group.run()
+        } catch {
+            throw Failure(
+                message: "cannot serve on \(host):\(port): \(error); choose another address with --host and --port")
+        }
     }
 
     private var settings: SandboxConfiguration {
@@ -83,4 +88,11 @@ struct Program: AsyncParsableCommand {
         }
         return settings
     }
+}
+
+/// The one line that the program ends with when it cannot go on.
+private struct Failure: Error, CustomStringConvertible {
+    let message: String
+
+    var description: String { message }
 }

@@ -150,7 +150,7 @@ final class Receiver: Sendable {
             return HTTPResponse.Status(code: status())
         }
         var logger = Logger(label: "receiver")
-        logger.logLevel = .error
+        logger.logLevel = .critical
         let application = Application(
             router: router, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
             onServerRunning: { [self] channel in
