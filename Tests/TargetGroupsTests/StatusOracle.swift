@@ -16,8 +16,9 @@ struct Verdict: Hashable, CustomStringConvertible {
     var description: String { "\(status)\(via.map { " via \($0)" } ?? "") \(reasons)" }
 }
 
-/// The rules of membership, written down a second time and in another way than in the database: as a ladder walked from
-/// the top, with nothing shared. Nil means that there is no membership.
+/// The status that facts amount to; nil means that there is no membership.
+///
+/// The specification written down a second time and in another way than in the database: as a ladder, with nothing shared.
 func verdict(on facts: Facts) -> Verdict? {
     let ladder: [(reason: String, holds: (Facts) -> Bool)] = [
         ("erased", { $0.person == "erased" }),
