@@ -14,8 +14,8 @@ public struct JobQueue: Sendable {
 
     /// Enqueues a job in the connection's transaction.
     ///
-    /// - Parameter publicOnly: refuse the kinds that are the system's own, as for a job that comes from outside.
-    /// - Returns: the job's number, or that of the waiting job that absorbed it.
+    /// With `publicOnly` the kinds that are the system's own are refused, as is right for a job that comes from outside.
+    /// Returns the job's number, or that of the waiting job that absorbed it.
     @discardableResult
     public func enqueue(
         _ job: NewJob, on connection: Connection, publicOnly: Bool = false

@@ -68,9 +68,9 @@ struct Lane: Sendable {
                     isNewcomer = true
                     isClean = await Batch(lane: self, worker: registered, jobs: jobs).run()
                 }
-            } catch where error.isNotRegistered {
+            } catch  where error.isNotRegistered {
                 break
-            } catch where error.isOrderConflict {
+            } catch  where error.isOrderConflict {
                 isClean = true
             } catch {
                 failures += 1

@@ -25,7 +25,7 @@ public struct Permits: Sendable {
 
     /// Waits for a permit of the resource, runs the body, and gives the permit back.
     ///
-    /// - Parameter holder: on whose behalf; each holder that wants one has its equal share before another has more.
+    /// The holder is on whose behalf: each that wants a permit has its equal share before another has more.
     public func withPermit<Value: Sendable>(
         _ resource: String, holder: String, _ body: () async throws -> Value
     ) async throws -> Value {
@@ -40,7 +40,9 @@ public struct Permits: Sendable {
         }
     }
 
-    /// Halves what the resource allows, for all workers; at most once in 10 s. It grows back by one a quiet minute.
+    /// Halves what the resource allows, for all workers, at most once in 10 s.
+    ///
+    /// It grows back by one a quiet minute.
     public func throttle(_ resource: String) async throws {
         try await pool.query("select koppeling.throttle(\(resource)::text)")
     }

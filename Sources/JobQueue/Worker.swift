@@ -2,14 +2,14 @@ import Glibc
 import IO
 public import Logging
 public import Postgres
-import ServiceLifecycle
+public import ServiceLifecycle
 
 /// A process's part in the work: it is registered, gives signs of life, takes over from the dead, and hands jobs to
 /// handlers.
 ///
 /// One a process. `run()` keeps it going; `consume` may be called any number of times, before or while it runs, and
 /// ends with it.
-public final class Worker: Sendable {
+public final class Worker: Service {
     let store: QueueStore
     let options: Options
     let logger: Logger
@@ -21,7 +21,7 @@ public final class Worker: Sendable {
 
     /// A worker that does nothing yet.
     ///
-    /// - Parameter listenSettings: the server itself, when the pool leads to a pooler that cannot listen.
+    /// The settings for listening lead to the server itself, when the pool leads to a pooler that cannot listen.
     public init(
         pool: Pool, listenSettings: ConnectionSettings? = nil, options: Options = Options(), logger: Logger
     ) {
@@ -74,9 +74,7 @@ public final class Worker: Sendable {
 
     /// Claims jobs of a queue and hands them to their handlers, until the worker stops or the task is cancelled.
     ///
-    /// - Parameters:
-    ///   - batch: the most jobs that are claimed at once.
-    ///   - concurrentBatches: how many batches are under way at once.
+    /// A batch is the most jobs that are claimed at once, up to 500; several may be under way at once.
     public func consume(
         queue: String, handlers: [any JobHandler], batch: Int = 100, concurrentBatches: Int = 1
     ) async throws {

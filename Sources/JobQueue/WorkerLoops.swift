@@ -71,6 +71,8 @@ extension Worker {
         }
     }
 
+    /// The looks that follow when a consumer has become idle.
+    ///
     /// Whoever enqueues looks for waiting consumers before he commits. One that begins to wait between the two is not
     /// notified, so it is looked after a few times more.
     private static var looksAfterNewcomer: ArraySlice<Duration> {

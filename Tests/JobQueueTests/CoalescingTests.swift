@@ -1,3 +1,4 @@
+import FoundationEssentials
 import JobQueue
 import Postgres
 import TestSupport
@@ -24,7 +25,8 @@ import Testing
         #expect(try await enqueue("[2]", .keep, queue: "other") != first)
     }
 
-    @Test func `with replace the waiting job takes over what is new, and the more urgent priority stays`() async throws {
+    @Test func `with replace the waiting job takes over what is new, and the more urgent priority stays`() async throws
+    {
         let first = try await enqueue("[1]", .replace, priority: -3)
         #expect(try await enqueue("[2]", .replace, priority: 5) == first)
         #expect(try await args(first) == "[2]")
@@ -56,7 +58,8 @@ import Testing
                     var ids: [Int64] = []
                     for round in 0..<20 {
                         // Singly and in bulk, with other keys around it in different orders.
-                        let job = NewJob(kind: "echo", args: "[\(connection * 100 + round)]", key: "k", keyMode: mode)
+                        let job = NewJob(
+                            kind: "echo", args: JSONText("[\(connection * 100 + round)]"), key: "k", keyMode: mode)
                         var other = job
                         other.key = "k\(connection % 3)"
                         if round.isMultiple(of: 2) {
@@ -77,7 +80,8 @@ import Testing
         if mode == .append {
             #expect(
                 try await bench.value(
-                    "select jsonb_array_length(args)::bigint from koppeling.job where key = 'k'", as: Int64.self) == 160)
+                    "select jsonb_array_length(args)::bigint from koppeling.job where key = 'k'", as: Int64.self) == 160
+            )
         }
         await pool.close()
     }
@@ -123,12 +127,14 @@ import Testing
         #expect(try await bench.state(second) == "ready")
         #expect(try await bench.state(first) == "cancelled")
         #expect(
-            try await bench.value("select reason from koppeling.job_history where id = \(first)::bigint", as: String.self)
+            try await bench.value(
+                "select reason from koppeling.job_history where id = \(first)::bigint", as: String.self)
                 == "folded into job \(second) after: no luck")
         #expect(try await stranger.claim().map(\.id) == [second])
     }
 
-    @Test func `a retry that is due earlier makes the one it folds into due, unless that one replaces it`() async throws {
+    @Test func `a retry that is due earlier makes the one it folds into due, unless that one replaces it`() async throws
+    {
         for mode in [NewJob.KeyMode.keep, .replace] {
             let stranger = try await bench.stranger()
             _ = try await enqueue("[1]", mode)

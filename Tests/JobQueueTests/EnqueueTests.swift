@@ -47,7 +47,10 @@ import Testing
         ("koppeling.enqueue_many('[{\"kind\": \"echo\", \"prio\": 1}]')", "22023", "jobs[0].prio: is not a field"),
         ("koppeling.enqueue_many('[{\"kind\": \"echo\", \"priority\": 1.5}]')", "22023", "jobs[0].priority: must be"),
         ("koppeling.enqueue_many('[{\"kind\": \"echo\", \"run_at\": \"soon\"}]')", "22023", "jobs[0].run_at: \"soon\""),
-        ("koppeling.enqueue_many('[{\"kind\": \"echo\"}, {\"kind\": \"x\"}]')", "22023", "jobs[1].kind: \"x\" is unknown"),
+        (
+            "koppeling.enqueue_many('[{\"kind\": \"echo\"}, {\"kind\": \"x\"}]')", "22023",
+            "jobs[1].kind: \"x\" is unknown"
+        ),
         ("koppeling.enqueue_many('[{\"kind\": \"echo\", \"args\": \"x\"}]')", "22023", "jobs[0].args: must be a JSON"),
     ]
 
@@ -107,7 +110,7 @@ import Testing
                     try await connection.query("\(unsafe: statement)")
                     try await connection.query("reset role")
                     return true
-                } catch {
+                } catch let error as PostgresError {
                     try await connection.query("reset role")
                     guard error.sqlState == "42501" else { throw error }
                     return false

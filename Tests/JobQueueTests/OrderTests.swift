@@ -42,7 +42,8 @@ import Testing
         for kind in ["one", "two", "three"] { try await bench.queue.enqueue(NewJob(kind: kind)) }
         let stranger = try await bench.stranger(kinds: ["two", "three"])
         #expect(try await stranger.claim().count == 2)
-        #expect(try await bench.values("select kind from koppeling.job where state = 'ready'", as: String.self) == ["one"])
+        #expect(
+            try await bench.values("select kind from koppeling.job where state = 'ready'", as: String.self) == ["one"])
     }
 
     @Test func `a job does not start before its time`() async throws {
@@ -67,7 +68,8 @@ import Testing
         #expect(try await stranger.claim().map(\.id) == [parked])
     }
 
-    @Test func `a failed job that waits for its retry still goes before the later ones of its order key`() async throws {
+    @Test func `a failed job that waits for its retry still goes before the later ones of its order key`() async throws
+    {
         let first = try await bench.queue.enqueue(NewJob(kind: "echo", orderKey: "o"))
         let second = try await bench.queue.enqueue(NewJob(kind: "echo", orderKey: "o", priority: -5))
         let stranger = try await bench.stranger()
@@ -100,7 +102,7 @@ import Testing
         let keys = 5
         let each = 20
         try await bench.queue.enqueue(
-            many: (0..<keys * each).map { NewJob(kind: "echo", args: "[\($0)]", orderKey: "o\($0 % keys)") })
+            many: (0..<keys * each).map { NewJob(kind: "echo", args: JSONText("[\($0)]"), orderKey: "o\($0 % keys)") })
         let begun = Record<(key: String, number: Int)>()
         let active = Locked<Set<String>>([])
         let overlaps = Record<String>()
