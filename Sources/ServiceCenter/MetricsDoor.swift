@@ -12,6 +12,7 @@ struct MetricsDoor: Sendable {
             registry.write(to: &text)
             try await writeQueues(to: &text)
             try await writeWorkers(to: &text)
+            try await writeInstances(to: &text)
             return Response(
                 status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
                 body: ResponseBody(byteBuffer: ByteBuffer(string: text.text)))
@@ -48,6 +49,27 @@ struct MetricsDoor: Sendable {
         let rows = try await pool.query("select count(*) from koppeling.workers where state = 'alive'")
         text.family("koppeling_workers_alive", "gauge")
         text.sample("koppeling_workers_alive", "", Double(try rows.scalar(as: Int64.self)))
+    }
+
+    private func writeInstances(to text: inout Exposition) async throws {
+        let rows = try await pool.query(
+            """
+            select instance, claims, open_actions, parked_actions, rejected_today, calls_in_flight, open_tasks,
+                enabled::int::bigint as enabled, authenticated::int::bigint as authenticated,
+                (paused_reason is not null)::int::bigint as paused,
+                extract(epoch from koppeling.now() - last_pull_at)::bigint as seconds_since_pull
+            from koppeling.instance_status
+            order by instance
+            """)
+        for figure in rows.columnNames where figure != "instance" {
+            text.family("koppeling_instance_\(figure)", "gauge")
+            for row in rows {
+                // A list that was never read has no age.
+                guard let value = try row.decode(figure, as: Int64?.self) else { continue }
+                let labels = Exposition.labels([("instance", try row.decode("instance"))])
+                text.sample("koppeling_instance_\(figure)", labels, Double(value))
+            }
+        }
     }
 
     private func labels(of row: Row, _ more: [(String, String)] = []) throws -> String {

@@ -21,11 +21,22 @@ struct Failure: Error {
         case let failure as Failure:
             self = failure
         case let error as PostgresError:
-            self.init(error.description)
+            self.init(database: error)
         case is CancellationError:
             self.init("Stopped.")
         default:
             self.init(parsing: error)
+        }
+    }
+
+    /// What the database said: our own functions speak to the user, everything else keeps its code.
+    private init(database error: PostgresError) {
+        let spoken = [error.message, error.hint].compactMap(\.self).joined(separator: "; ")
+        switch (error.code, error.sqlState) {
+        case (.connection, _): self.init(spoken + " Check DATABASE_URL, and that the server runs.")
+        case (_, "22P02") where error.message.hasSuffix("type json"): self.init("What was given is not JSON.")
+        case (_, "22023"), (_, "23001"), (_, "42501"), (_, "P0001"), (_, "P0002"): self.init(spoken)
+        default: self.init(error.description)
         }
     }
 

@@ -64,6 +64,26 @@ func withServiceCenter(_ body: (Door) async throws -> Void) async throws {
     }
 }
 
+/// Puts a linked list named News into the database of the running test, whose webhook has this secret.
+@discardableResult
+func insertInstance(secret: String) async throws -> Int64 {
+    let rows = try await TestDatabase.current.pool.query(
+        """
+        with the_group as (
+            insert into koppeling.target_group (name, email_kind, linked) values ('News', 'work', true) returning id
+        ), account as (
+            insert into koppeling.mailchimp_account (name, credential, data_centre, account_id, login_id)
+            values ('Account', '\\x00', 'us1', 'a', 'l') returning id
+        )
+        insert into koppeling.connector_instance (
+            account_id, name, list_id, list_name, target_group_id, webhook_secret_hash, webhook_secret)
+        select account.id, 'News', 'abc123', 'News', the_group.id, sha256(convert_to(\(secret), 'UTF8')), '\\x00'
+        from the_group, account
+        returning id
+        """)
+    return try rows.scalar()
+}
+
 /// Everything that was logged, at every level.
 final class CapturedLog: Sendable {
     private let lines = Locked<[String]>([])

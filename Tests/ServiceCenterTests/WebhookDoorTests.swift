@@ -1,4 +1,3 @@
-import Crypto
 import HTTPClient
 import Postgres
 import ServiceCenter
@@ -9,32 +8,13 @@ import Testing
 struct WebhookDoorTests {
     private let secret = "5ecre7ecre7ecre7"
 
-    /// An instance with the secret, and what came in for it.
-    private func makeInstance() async throws -> Int64 {
-        let hash = Array(SHA256.hash(data: Array(secret.utf8)))
-        let rows = try await TestDatabase.current.pool.query(
-            """
-            with the_group as (
-                insert into koppeling.target_group (name, email_kind, linked) values ('News', 'work', true) returning id
-            ), account as (
-                insert into koppeling.mailchimp_account (name, credential, data_centre, account_id, login_id)
-                values ('Account', '\\x00', 'us1', 'a', 'l') returning id
-            )
-            insert into koppeling.connector_instance (
-                account_id, name, list_id, list_name, target_group_id, webhook_secret_hash, webhook_secret)
-            select account.id, 'News', 'abc123', 'News', the_group.id, \(hash), '\\x00' from the_group, account
-            returning id
-            """)
-        return try rows.scalar()
-    }
-
     private func inbox() async throws -> [JSONText] {
         let rows = try await TestDatabase.current.pool.query("select body from koppeling.webhook_inbox order by id")
         return try rows.map { try $0.decode("body") }
     }
 
     @Test func mailchimpMayAskWhetherTheAddressIsRight() async throws {
-        let instance = try await makeInstance()
+        let instance = try await insertInstance(secret: secret)
         try await withServiceCenter { door in
             let right = try await door.send("GET", "/webhooks/mailchimp/\(instance)/\(secret)")
             #expect(right.status == 200)
@@ -47,7 +27,7 @@ struct WebhookDoorTests {
     }
 
     @Test func aDeliveryIsStoredAsNestedJSON() async throws {
-        let instance = try await makeInstance()
+        let instance = try await insertInstance(secret: secret)
         try await withServiceCenter { door in
             let answer = try await door.deliver(
                 "type=unsubscribe&data%5Bemail%5D=ann%40example.org&data[merges][FNAME]=Ann", instance: instance,
@@ -67,7 +47,7 @@ struct WebhookDoorTests {
     }
 
     @Test func aWrongSecretIsAnsweredLikeAnInstanceThatDoesNotExist() async throws {
-        let instance = try await makeInstance()
+        let instance = try await insertInstance(secret: secret)
         try await withServiceCenter { door in
             let wrong = try await door.deliver("type=unsubscribe", instance: instance, secret: "wrong")
             let missing = try await door.deliver("type=unsubscribe", instance: instance + 1, secret: secret)
@@ -78,7 +58,7 @@ struct WebhookDoorTests {
     }
 
     @Test func aBodyThatIsTooLargeIsRefused() async throws {
-        let instance = try await makeInstance()
+        let instance = try await insertInstance(secret: secret)
         try await withServiceCenter { door in
             let form = "a=" + String(repeating: "x", count: 300_000)
             let status1 = try await door.deliver(form, instance: instance, secret: secret).status
@@ -88,7 +68,7 @@ struct WebhookDoorTests {
     }
 
     @Test func theSecretIsInNoLog() async throws {
-        let instance = try await makeInstance()
+        let instance = try await insertInstance(secret: secret)
         try await withServiceCenter { door in
             _ = try await door.deliver("type=unsubscribe", instance: instance, secret: secret)
             _ = try await door.deliver("type=unsubscribe", instance: instance + 1, secret: secret)

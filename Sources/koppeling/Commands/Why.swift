@@ -43,7 +43,7 @@ struct Why: AsyncParsableCommand {
         if !explanation.changes.isEmpty { lines.append("") }
         lines += Listing.aligned(
             explanation.changes.map { change in
-                let values = "\(change.old ?? "-") -> \(change.new ?? "-")"
+                let values = "\(Self.plain(change.old)) -> \(Self.plain(change.new))"
                 return [change.at.formatted(.iso8601), change.kind, values, change.cause, change.actor]
             })
         return lines
@@ -55,5 +55,16 @@ struct Why: AsyncParsableCommand {
         case .inactive: "No member: " + explanation.reasons.map(\.rawValue).joined(separator: ", ") + "."
         case nil: "No member, and never was one."
         }
+    }
+
+    /// A recorded value for a reader: a status with what explains it, anything else as it is.
+    private static func plain(_ value: String?) -> String {
+        struct Status: Decodable { var status: String?, via: String?, reasons: [String]? }
+        guard let value else { return "none" }
+        if let status = try? JSONText(value).decode(Status.self) {
+            let explanation = ([status.via].compactMap(\.self) + (status.reasons ?? [])).joined(separator: ", ")
+            return (status.status ?? "none") + (explanation.isEmpty ? "" : " (\(explanation))")
+        }
+        return (try? JSONText(value).decode(String.self)) ?? value
     }
 }
