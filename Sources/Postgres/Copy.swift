@@ -33,12 +33,13 @@ extension Connection {
     public func copyOut(_ sql: String, _ body: ([UInt8]) async throws -> Void) async throws {
         let outcome: Result<Void, any Error> = try await exchange { () throws(PostgresError) in
             try await startCopy(sql, PGRES_COPY_OUT)
+            var reader = CopyReader(self)
             do {
-                while let piece = try await nextPiece() { try await body(piece) }
+                while let piece = try await reader.next() { try await body(piece) }
             } catch {
                 guard isAlive else { return .failure(error) }
                 canceller.fire()
-                while try await nextPiece() != nil {}
+                while try await reader.next() != nil {}
                 _ = await answer()
                 return .failure(error)
             }
@@ -104,26 +105,5 @@ extension Connection {
             default: throw refusal()
             }
         }
-    }
-
-    /// Rows until there is nothing more at hand or the piece is big enough; nil after the last.
-    private func nextPiece() async throws(PostgresError) -> [UInt8]? {
-        var piece: [UInt8] = []
-        while piece.count < 65_536 {
-            var row: UnsafeMutablePointer<CChar>?
-            let length = PQgetCopyData(handle, &row, 1)
-            switch length {
-            case 1...:
-                piece.append(contentsOf: UnsafeRawBufferPointer(start: row, count: Int(length)))
-                PQfreemem(row)
-            case 0 where !piece.isEmpty: return piece
-            case 0:
-                await Reactor.shared.readable(socket)
-                guard PQconsumeInput(handle) == 1 else { throw lost() }
-            case -1: return piece.isEmpty ? nil : piece
-            default: throw refusal()
-            }
-        }
-        return piece
     }
 }

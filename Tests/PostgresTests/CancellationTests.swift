@@ -41,17 +41,18 @@ import Testing
     @Test("before a statement is sent sends nothing") func before() async throws {
         let pool = TestDatabase.current.pool
         try await pool.script("create table mark (n int)")
-        let meeting = Meeting(2)
+        let leased = Meeting(2)
+        let cancelled = Meeting(2)
         let task = Task {
             try await pool.withConnection { connection in
-                await meeting.arrive()
-                await meeting.arrive()
+                await leased.arrive()
+                await cancelled.arrive()
                 try await connection.execute("insert into mark values (1)")
             }
         }
-        await meeting.arrive()
+        await leased.arrive()
         task.cancel()
-        await meeting.arrive()
+        await cancelled.arrive()
         let error = await #expect(throws: PostgresError.self) { try await task.value }
         #expect(error?.code == .cancelled)
         #expect(try await pool.query("select count(*) from mark").scalar(as: Int.self) == 0)

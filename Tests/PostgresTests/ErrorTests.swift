@@ -54,7 +54,7 @@ import Testing
             return await group.reduce(into: []) { failures, failure in if let failure { failures.append(failure) } }
         }
         #expect(failures.map(\.sqlState) == ["40P01"])
-        #expect(failures.allSatisfy(\.isRetryable))
+        #expect(failures.allSatisfy { $0.isRetryable })
     }
 
     @Test("of a server that is not there is one line, and retryable") func unreachable() async throws {
