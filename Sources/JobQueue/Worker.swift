@@ -129,7 +129,10 @@ public final class Worker: Service {
                 self.logger.warning("a handler does not end although it is cancelled: its jobs are given back")
             }
             await self.deregister()
-            self.state.update { $0.advance(to: .stopped) }
+            self.state.update { state in
+                state.advance(to: .stopped)
+                state.worker = nil
+            }
             await self.lifePool.close()
         }
     }

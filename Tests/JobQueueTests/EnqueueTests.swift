@@ -54,15 +54,14 @@ import Testing
         ("koppeling.enqueue_many('[{\"kind\": \"echo\", \"args\": \"x\"}]')", "22023", "jobs[0].args: must be a JSON"),
     ]
 
-    @Test(arguments: faults)
-    func `what is wrong is refused with its name, and nothing is enqueued`(
-        _ fault: (sql: String, state: String, says: String)
-    ) async throws {
-        let error = await #expect(throws: PostgresError.self) {
-            try await bench.pool.query("select \(unsafe: fault.sql)")
+    @Test func `what is wrong is refused with its name, and nothing is enqueued`() async throws {
+        for fault in Self.faults {
+            let error = await #expect(throws: PostgresError.self, "\(fault.sql)") {
+                try await bench.pool.query("select \(unsafe: fault.sql)")
+            }
+            #expect(error?.sqlState == fault.state)
+            #expect(error?.message.contains(fault.says) == true, "\(error?.message ?? "")")
         }
-        #expect(error?.sqlState == fault.state)
-        #expect(error?.message.contains(fault.says) == true, "\(error?.message ?? "")")
         #expect(try await bench.value("select count(*) from koppeling.job", as: Int64.self) == 0)
     }
 

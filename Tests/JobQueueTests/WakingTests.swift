@@ -45,27 +45,21 @@ import Testing
         }
     }
 
-    @Test func `what waited behind a finished job of its order key is taken up by another worker`() async throws {
-        let stranger = try await bench.stranger()
-        let first = try await bench.queue.enqueue(NewJob(kind: "echo", orderKey: "o"))
-        let held = try #require(try await stranger.claim().first)
-        let second = try await bench.queue.enqueue(NewJob(kind: "echo", orderKey: "o"))
-        try await bench.working([Does.always(.done())]) { _ in
-            try await untilIdle()
-            // Past the looks that follow a consumer's becoming idle.
-            try await eventually(within: .seconds(20)) {
-                try await bench.value(
-                    """
-                    select coalesce(max(query_start) < clock_timestamp() - interval '3 seconds', false)
-                    from pg_stat_activity
-                    where datname = current_database() and query like '%look_for_work%' and query not like '%activity%'
-                    """, as: Bool.self)
-            }
-            #expect(try await bench.state(second) == "ready")
-            try await stranger.complete(held)
-            try await eventually(within: .seconds(5)) { try await bench.state(second) == "done" }
-        }
-        #expect(try await bench.state(first) == "done")
+    @Test func `who waits is told when a finished job lets another of its order key start`() async throws {
+        let busy = try await bench.stranger("busy")
+        let idle = try await bench.stranger("idle")
+        let ids = try await bench.queue.enqueue(many: ["o", "o", "p"].map { NewJob(kind: "echo", orderKey: $0) })
+        let held = try await busy.claim()
+        #expect(held.map(\.id) == [ids[0], ids[2]])
+        #expect(try await idle.claim().isEmpty)
+        let listener = try await Connection.connect(bench.settings)
+        try await listener.listen("koppeling_job")
+        try await busy.complete(held[1])
+        try await bench.pool.query("select pg_notify('koppeling_job', 'nothing waited behind that one')")
+        #expect(try await listener.notification().payload == "nothing waited behind that one")
+        try await busy.complete(held[0])
+        #expect(try await listener.notification().payload.isEmpty)
+        #expect(try await idle.claim().map(\.id) == [ids[1]])
     }
 
     @Test func `released parked jobs start at once`() async throws {
