@@ -277,7 +277,8 @@ as $$
                 then 'must hold texts or nulls only' end
             when v.field = 'categories' then case
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
-                when jsonb_path_exists(v.value, '$[*] ? (@.type() != "string")') then 'must hold texts only' end
+                when jsonb_typeof(v.value) = 'array'
+                    and jsonb_path_exists(v.value, '$[*] ? (@.type() != "string")') then 'must hold texts only' end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
                 'emails and categories'
         end

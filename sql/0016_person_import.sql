@@ -43,7 +43,8 @@ begin
     where d.line > d.first;
 end $$;
 
--- Judges the next lines and, when asked to, puts those that are free of faults. last_line is null after the last.
+-- Judges the next lines and, when asked to, puts those that are free of faults. faults counts the lines that had none
+-- so far; last_line is null after the last.
 create function koppeling.import_person_chunk(
     p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean,
     out last_line bigint, out persons bigint, out faults bigint, out created bigint, out changed bigint,
@@ -68,9 +69,14 @@ begin
     persons := coalesce(cardinality(v_rows), 0);
 
     v_rows := koppeling.clean_persons(v_rows);
-    insert into person_import_fault (line, field, message) select * from koppeling.person_faults(v_rows);
+    with found as (
+        select * from koppeling.person_faults(v_rows)
+    ), noted as (
+        insert into person_import_fault (line, field, message) select * from found
+    )
     select count(distinct f.line) into faults
-    from person_import_fault f where f.line > p_after and f.line <= last_line;
+    from found f
+    where not exists (select from person_import_fault known where known.line = f.line);
 
     if p_put then
         select * into v_done from koppeling.put_person_rows(array(

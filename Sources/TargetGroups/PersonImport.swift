@@ -105,7 +105,7 @@ public struct PersonImport: Sendable {
     ) async throws -> ImportReport {
         var report = ImportReport(rows: rows)
         report.rejected = try await connection.query(
-            "select count(distinct line) from person_import_fault where field is null"
+            "select count(distinct line) from person_import_fault"
         ).scalar()
         var line = 0
         var persons = 0

@@ -58,6 +58,7 @@ struct HistoryModel {
         case .rules(let group, let new): rules[group] = new
         case .override(let group, let person, let override): overrides[group][person] = override
         case .archive(let person):
+            guard !persons[person].isArchived else { break }
             persons[person].isArchived = true
             for group in 0..<groups where overrides[group][person] == "include" { overrides[group][person] = "none" }
         case .reactivate(let person): persons[person].isArchived = false
