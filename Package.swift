@@ -104,7 +104,8 @@ let package = Package(
         .testTarget(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", testSupport], swiftSettings: strict),
         .testTarget(
-            name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", testSupport], swiftSettings: strict),
+            name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", logging, lifecycle, testSupport],
+            swiftSettings: strict),
         .testTarget(
             name: "TargetGroupsTests", dependencies: ["TargetGroups", "JobQueue", "Postgres", "IO", testSupport],
             swiftSettings: strict),
@@ -127,7 +128,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["Postgres", "EmbeddedPostgres", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
+            dependencies: ["koppeling"],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

@@ -44,7 +44,7 @@ struct ClusterFolder: Sendable {
             throw EmbeddedPostgresError(
                 .folder, "the folder \(path) cannot be used for the database (\(reason)): choose another or free it")
         }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        guard Self.isLocked(descriptor) else {
             close(descriptor)
             throw EmbeddedPostgresError(
                 .inUse, "another program uses the database in \(path): stop it, or choose another folder")
@@ -52,6 +52,15 @@ struct ClusterFolder: Sendable {
         chmod(path, 0o700)
         user.own(path)
         return descriptor
+    }
+
+    /// Tries for a moment: `running` takes the lock for as long as it takes to see that nobody has it.
+    private static func isLocked(_ descriptor: Int32) -> Bool {
+        for attempt in 0..<5 {
+            if attempt > 0 { usleep(20_000) }
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+        }
+        return false
     }
 
     /// Makes the folder of the socket, and sees that nobody else has a hand in it: whoever reaches the socket rules the database.

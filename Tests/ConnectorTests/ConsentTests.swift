@@ -1,3 +1,4 @@
+import MailchimpSandbox
 import Postgres
 import TestSupport
 import Testing

@@ -1,3 +1,4 @@
+import Connector
 import Postgres
 import TestSupport
 import Testing

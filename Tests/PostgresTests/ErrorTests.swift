@@ -80,16 +80,3 @@ import Testing
         #expect(try await pool.query("select 1").scalar(as: Int.self) == 1)
     }
 }
-
-@Suite("Connection settings") struct ConnectionSettingsTests {
-    @Test("describe themselves without the password") func description() {
-        let settings = ConnectionSettings(url: "postgresql://me:secret@db.example:5433/app?sslmode=require")
-        #expect("\(settings)" == "host=db.example port=5433 user=me dbname=app")
-        #expect("\(settings.with(database: "other"))" == "host=db.example port=5433 user=me dbname=other")
-    }
-
-    @Test("make a connection string that quotes what needs it") func connectionString() throws {
-        let settings = ConnectionSettings(url: #"host='/tmp/it\'s here' user=me"#).with(database: #"a\b"#)
-        #expect(try settings.connectionString() == #"dbname='a\\b' host='/tmp/it\'s here' user='me'"#)
-    }
-}

@@ -25,6 +25,7 @@ struct SyncBench: Sendable {
         show(
             "evaluate, to a held plan", "s",
             try await seconds {
+                try await world.program.run("rule", "add", "Mailchimp - Nieuwsbrief", DemoPersons.newsletter)
                 try await world.eventually("everybody is in the plan", within: .seconds(1200)) {
                     try await world.number("select coalesce(sum(joins), 0)::bigint from koppeling.plans")
                         == Int64(persons)
