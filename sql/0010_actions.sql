@@ -14,14 +14,12 @@ begin atomic
         where target_group_id = p_group and contact_id = p_contact
         union all
         select s.reason
-        from koppeling.email_address e
-        join koppeling.open_suppression s on s.target_group_id = p_group and s.person_id = e.person_id
-        where e.address_key = p_key and s.reason in ('complained', 'unsubscribed', 'forgotten')
-        union all
-        select s.reason
-        from koppeling.claim c
-        join koppeling.open_suppression s on s.target_group_id = p_group and s.person_id = c.person_id
-        where c.member_id = p_member and s.reason in ('complained', 'unsubscribed', 'forgotten')
+        from koppeling.open_suppression s
+        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+          and s.person_id = any (array(
+              select e.person_id from koppeling.email_address e where e.address_key = p_key
+              union all
+              select c.person_id from koppeling.claim c where c.member_id = p_member))
     ) s;
 end;
 
@@ -34,7 +32,7 @@ create function koppeling.member_states(p_members bigint[])
         reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean
     )
     language sql stable
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = on
 begin atomic
     select m.id, m.instance_id, m.contact_id, m.remote_id, m.address, m.address_key, m.file_key, m.status,
            m.ownership, m.archived_by_us, m.intent, m.moving_to, m.applied_fields,
@@ -65,6 +63,11 @@ begin atomic
     where m.id = any (p_members);
 end;
 
+-- The key, and order key, of a member's actions: at most one waits, and never two run.
+create function koppeling.member_key(p_member bigint) returns text
+    language sql immutable parallel safe
+    return 'member-' || p_member;
+
 -- The action that a member needs now, or null. The executor decides again when it runs.
 create function koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb,
                                         p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean)
@@ -86,6 +89,8 @@ create function koppeling.needed_action(s koppeling.audience_member, p_claims bi
             then 'update'
     end;
 
+create type koppeling.member_need as (member_id bigint, key text, waiting text, needed text);
+
 -- Stages what these members need, and supersedes what they no longer need.
 create function koppeling.stage_members(p_instance bigint, p_members bigint[]) returns void
     language plpgsql
@@ -93,12 +98,11 @@ create function koppeling.stage_members(p_instance bigint, p_members bigint[]) r
 as $$
 declare
     v_queue text := koppeling.instance_queue(p_instance);
+    v_needs koppeling.member_need[];
 begin
-    if cardinality(p_members) = 0 then
-        return;
-    end if;
+    v_needs := array(select n from koppeling.member_needs(p_instance, p_members) n);
     perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
-    from koppeling.member_needs(p_instance, p_members) n
+    from unnest(v_needs) n
     where n.needed is null and n.waiting is not null;
 
     perform koppeling.enqueue_internal_many(chunk.jobs)
@@ -113,7 +117,7 @@ begin
                                       else koppeling.now() end,
                        'priority', case when n.needed = 'unsubscribe' then -10
                                         when cardinality(p_members) > 100 then 10 else 0 end) as job
-            from koppeling.member_needs(p_instance, p_members) n
+            from unnest(v_needs) n
             left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
             where n.needed is not null and n.waiting is distinct from n.needed
         ) n
@@ -123,21 +127,34 @@ end $$;
 
 -- What each member needs beside what already waits for it.
 create function koppeling.member_needs(p_instance bigint, p_members bigint[])
-    returns table (member_id bigint, key text, waiting text, needed text)
+    returns setof koppeling.member_need
     language sql stable
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+    -- The planner takes the gathered sets for single rows; a nested loop over them would be quadratic.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = off
 begin atomic
-    select m.id, k.key, w.args ->> 'action',
+    -- Gathered first, in one look each: joined member by member, a queue whose statistics are old is walked through
+    -- for every one of them.
+    with keys as materialized (
+        select array_agg(koppeling.member_key(id)) as all from unnest(p_members) id
+    ), waiting as materialized (
+        select w.key, w.args ->> 'action' as action
+        from koppeling.job w
+        where w.queue = koppeling.instance_queue(p_instance) and w.state = 'ready'
+          and w.key = any ((select "all" from keys)::text[])
+    ), running as materialized (
+        select r.order_key
+        from koppeling.job r
+        where r.queue = koppeling.instance_queue(p_instance) and r.state = 'running'
+          and r.order_key = any ((select "all" from keys)::text[])
+    )
+    select m.id, koppeling.member_key(m.id), w.action,
            koppeling.needed_action(m, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here, s.keeps_adopted,
-               exists (select from koppeling.job r
-                       where r.queue = koppeling.instance_queue(p_instance) and r.order_key = k.key
-                         and r.state = 'running'))
+               r.order_key is not null)
     from koppeling.audience_member m
     join koppeling.member_states(p_members) s on s.id = m.id
-    cross join lateral (select 'member-' || m.id as key) k
-    left join koppeling.job w
-        on w.queue = koppeling.instance_queue(p_instance) and w.key = k.key and w.state = 'ready'
-    where m.instance_id = p_instance and m.id = any (p_members);
+    left join waiting w on w.key = koppeling.member_key(m.id)
+    left join running r on r.order_key = koppeling.member_key(m.id)
+    where m.id = any (p_members);
 end;
 
 -- Commits the intent of one call, if what it was decided on still holds. False: decide again.
@@ -214,18 +231,13 @@ begin
     perform koppeling.stage_members(v_member.instance_id, array[p_member]);
 end $$;
 
--- Records a bulk create: each contact that came back as new and subscribed. Returns those members; the others, if
--- any, are decided one by one.
-create function koppeling.record_creates(p_instance bigint, p_members bigint[], p_answer jsonb) returns bigint[]
-    language plpgsql
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
-as $$
-declare
-    v_created bigint[];
-begin
-    -- Many rows of members at once: one writer of many at a time, or two of them meet in opposite orders.
-    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
-    with answered as (
+-- Takes in the contacts that came back from a bulk create as new and subscribed, and returns their members.
+create function koppeling.take_created(p_members bigint[], p_answer jsonb) returns bigint[]
+    language sql
+    -- The planner takes the answer for a single row; a nested loop over it would be quadratic.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = off
+begin atomic
+    with answered as materialized (
         select o.*, koppeling.address_key(o.email_address) as address_key
         from jsonb_to_recordset(p_answer -> 'new_members') o (id text, contact_id text, email_address text,
                                                               status text, last_changed text)
@@ -237,12 +249,30 @@ begin
             acted_at = koppeling.now(), file_key = a.address_key, applied_fields = m.sent_fields,
             intent = null, intent_at = null, sent_fields = null, note = null
         from answered a
-        where m.id = any (p_members) and m.instance_id = p_instance and m.address_key = a.address_key
-          and m.intent = 'creating'
+        where m.id = any (p_members) and m.address_key = a.address_key and m.intent = 'creating'
         returning m.id
     )
-    select coalesce(array_agg(id), '{}') into v_created from created;
-    perform koppeling.stage_members(p_instance, v_created);
+    select coalesce(array_agg(id), '{}') from created;
+end;
+
+-- Records a bulk create. Returns the members it made; the others, if any, are decided one by one.
+create function koppeling.record_creates(p_instance bigint, p_members bigint[], p_answer jsonb) returns bigint[]
+    language plpgsql
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_created bigint[];
+begin
+    -- Many rows of members at once: one writer of many at a time, or two of them meet in opposite orders.
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    v_created := koppeling.take_created(p_members, p_answer);
+    -- Most are as they should be now; whatever was edited meanwhile, or lost its claim, goes on.
+    perform koppeling.stage_members(p_instance, array(
+        select m.id
+        from koppeling.audience_member m
+        where m.id = any (v_created)
+          and (m.applied_fields, m.file_key) not in (
+              select k.fields, k.address_key from koppeling.claim k where k.member_id = m.id)));
     return v_created;
 end $$;
 

@@ -30,7 +30,8 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
-        perform koppeling.cancel_waiting(koppeling.instance_queue(p_instance), 'member-' || v_by_address.id, 'merged');
+        perform koppeling.cancel_waiting(
+            koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
         delete from koppeling.audience_member where id = v_by_address.id;
     end if;
     return v_by_contact;

@@ -1,11 +1,21 @@
 import IO
 
 /// A shared value, and tasks that wait until it is as they want it.
+///
+/// Tasks are resumed after the lock is released, never under it: resuming one takes the runtime's lock on the task, which
+/// whoever cancels the task holds while it waits for ours.
 final class Watched<Value: Sendable>: Sendable {
+    private typealias Resumption = @Sendable () -> Void
+
+    private struct Waiter: Sendable {
+        /// Looks at the value; when it is as wanted, answers how to let the task go on.
+        let look: @Sendable (inout Value) -> Resumption?
+        let cancel: Resumption
+    }
+
     private struct State: Sendable {
         var value: Value
-        /// Each looks at the value and, when it is as wanted, resumes its task and answers true.
-        var waiters: [UInt64: @Sendable (inout Value, _ isCancelled: Bool) -> Bool] = [:]
+        var waiters: [UInt64: Waiter] = [:]
         /// Waits whose task was cancelled before they stood in `waiters`.
         var cancelledEarly: Set<UInt64> = []
         var lastID: UInt64 = 0
@@ -22,11 +32,18 @@ final class Watched<Value: Sendable>: Sendable {
     /// Changes the value, and lets those go on whose wish it fulfils.
     @discardableResult
     func update<Result: Sendable>(_ change: (inout Value) -> Result) -> Result {
-        state.withLock { state in
+        let (result, resumptions) = state.withLock { state -> (Result, [Resumption]) in
             let result = change(&state.value)
-            for (id, isServed) in state.waiters where isServed(&state.value, false) { state.waiters[id] = nil }
-            return result
+            var resumptions: [Resumption] = []
+            for (id, waiter) in state.waiters {
+                guard let resumption = waiter.look(&state.value) else { continue }
+                state.waiters[id] = nil
+                resumptions.append(resumption)
+            }
+            return (result, resumptions)
         }
+        for resume in resumptions { resume() }
+        return result
     }
 
     /// Waits until the closure finds in the value what it looks for, which it may change; nil when the task is cancelled.
@@ -70,32 +87,26 @@ final class Watched<Value: Sendable>: Sendable {
         _ id: UInt64, _ continuation: CheckedContinuation<Found?, Never>,
         _ find: @escaping @Sendable (inout Value) -> Found?
     ) {
-        state.withLock { state in
-            if state.cancelledEarly.contains(id) {
-                continuation.resume(returning: nil)
-            } else if let found = find(&state.value) {
-                continuation.resume(returning: found)
-            } else {
-                state.waiters[id] = { value, isCancelled in
-                    if isCancelled {
-                        continuation.resume(returning: nil)
-                        return true
-                    }
-                    guard let found = find(&value) else { return false }
-                    continuation.resume(returning: found)
-                    return true
-                }
-            }
+        let look: @Sendable (inout Value) -> Resumption? = { value in
+            guard let found = find(&value) else { return nil }
+            return { continuation.resume(returning: found) }
         }
+        let cancel: Resumption = { continuation.resume(returning: nil) }
+        let resumption = state.withLock { state -> Resumption? in
+            if state.cancelledEarly.contains(id) { return cancel }
+            if let resumption = look(&state.value) { return resumption }
+            state.waiters[id] = Waiter(look: look, cancel: cancel)
+            return nil
+        }
+        resumption?()
     }
 
     private func cancel(_ id: UInt64) {
-        state.withLock { state in
-            if let waiter = state.waiters.removeValue(forKey: id) {
-                _ = waiter(&state.value, true)
-            } else {
-                state.cancelledEarly.insert(id)
-            }
+        let waiter = state.withLock { state -> Waiter? in
+            if let waiter = state.waiters.removeValue(forKey: id) { return waiter }
+            state.cancelledEarly.insert(id)
+            return nil
         }
+        waiter?.cancel()
     }
 }

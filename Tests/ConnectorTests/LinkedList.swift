@@ -64,7 +64,9 @@ struct LinkedList: Sendable {
     }
 
     private func prepare(persons: Int) async throws {
-        for id in 0..<max(persons, 1) { try await put("\(id)", isMember: id < persons) }
+        // The category comes with the first person who has it, also where nobody keeps it.
+        for id in 0..<max(persons, 1) { try await put("\(id)") }
+        if persons == 0 { try await put("0", isMember: false) }
         try await pool.query(
             """
             insert into koppeling.rule (target_group_id, position)

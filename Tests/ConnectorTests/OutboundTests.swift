@@ -4,13 +4,14 @@ import TestSupport
 import Testing
 
 /// From a person's facts to the list, through the real queue and over HTTP.
-@Suite("What goes out", .database, .timeLimit(.minutes(2)))
+@Suite("What goes out", .database, .timeLimit(.minutes(10)))
 struct OutboundTests {
     @Test("creates those who enter with their names, in bulk, and leaves the others alone")
     func create() async throws {
         try await LinkedList.run(persons: 30) { list in
             try await list.control(
                 "POST", "lists/\(list.list)/contacts", #"{"email_address": "elders@post.koppeling.nl"}"#)
+            let before = try #require(try await list.contact("elders@post.koppeling.nl"))
             try await list.quiet()
             for id in 0..<30 {
                 let contact = try #require(try await list.contact(list.address("\(id)")))
@@ -18,7 +19,7 @@ struct OutboundTests {
                 #expect(contact.merge_fields["FNAME"] == "Jan")
                 #expect(contact.merge_fields["LNAME"] == "Berg \(id)")
             }
-            #expect(try await list.contact("elders@post.koppeling.nl")?.writes == 1)
+            #expect(try await list.contact("elders@post.koppeling.nl")?.writes == before.writes)
         }
     }
 

@@ -38,7 +38,7 @@ struct StoryTests {
             errors: String(decoding: try Data(contentsOf: errors), as: UTF8.self))
     }
 
-    @Test("tells its whole story on a private database and the stand-in for Mailchimp", .timeLimit(.minutes(6)))
+    @Test("tells its whole story on a private database and the stand-in for Mailchimp", .timeLimit(.minutes(10)))
     func story() throws {
         let run = try koppeling(["demo", "--once"], ["LOG_LEVEL": "warning"])
         #expect(run.code == 0, "\(run.output)\(run.errors)")

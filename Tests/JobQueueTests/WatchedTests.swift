@@ -47,6 +47,20 @@ import Testing
         #expect(await late.value == nil)
     }
 
+    @Test func `a change and a cancellation may meet`() async {
+        let watched = Watched(0)
+        for _ in 0..<2_000 {
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<4 {
+                    group.addTask { _ = await watched.wait { $0 > 0 ? true : nil } }
+                }
+                group.addTask { watched.update { $0 = 1 } }
+                group.cancelAll()
+            }
+            watched.update { $0 = 0 }
+        }
+    }
+
     @Test func `a wait ends when its time has passed`() async {
         let watched = Watched(0)
         #expect(await watched.wait(atMost: .milliseconds(5)) { $0 > 0 ? true : nil } == nil)
