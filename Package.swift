@@ -21,7 +21,8 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let signals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let configuration = Target.Dependency.product(name: "Configuration", package: "swift-configuration")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
-let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1"].map { .product(name: $0, package: "swift-nio") }
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nio = [nioCore] + ["NIOPosix", "NIOHTTP1"].map { .product(name: $0, package: "swift-nio") }
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let testSupport = Target.Dependency.target(name: "TestSupport")
 
@@ -70,7 +71,7 @@ let package = Package(
             name: "ServiceCenter",
             dependencies: [
                 "IO", "Postgres", "JobQueue", "TargetGroups", "Connector", hummingbird, crypto, logging, metrics,
-                lifecycle,
+                lifecycle, nioCore,
             ],
             swiftSettings: safe),
 
@@ -89,7 +90,7 @@ let package = Package(
             ],
             swiftSettings: safe),
         .executableTarget(
-            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging, lifecycle],
+            name: "mailchimp-sandbox", dependencies: ["MailchimpSandbox", arguments, logging, lifecycle, signals],
             swiftSettings: safe),
 
         // Tests: a folder a module.
@@ -99,7 +100,7 @@ let package = Package(
         .testTarget(name: "IOTests", dependencies: ["IO", testSupport], swiftSettings: strict),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "IO", testSupport], swiftSettings: strict),
         .testTarget(
-            name: "EmbeddedPostgresTests", dependencies: ["EmbeddedPostgres", "Postgres", "IO", testSupport],
+            name: "EmbeddedPostgresTests", dependencies: ["EmbeddedPostgres", "Postgres", "IO", logging, testSupport],
             swiftSettings: strict),
         .testTarget(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", testSupport], swiftSettings: strict),
@@ -107,24 +108,28 @@ let package = Package(
             name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", logging, lifecycle, testSupport],
             swiftSettings: strict),
         .testTarget(
-            name: "TargetGroupsTests", dependencies: ["TargetGroups", "JobQueue", "Postgres", "IO", testSupport],
+            name: "TargetGroupsTests",
+            dependencies: ["TargetGroups", "JobQueue", "Postgres", "IO", logging, testSupport],
             swiftSettings: strict),
         .testTarget(
             name: "MailchimpTests", dependencies: ["Mailchimp", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
             swiftSettings: strict),
         .testTarget(
-            name: "MailchimpSandboxTests", dependencies: ["MailchimpSandbox", "HTTPClient", "IO", hummingbird, testSupport] + nio,
+            name: "MailchimpSandboxTests",
+            dependencies: ["MailchimpSandbox", "HTTPClient", "IO", hummingbird, logging, testSupport] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "ConnectorTests",
             dependencies: [
                 "Connector", "TargetGroups", "JobQueue", "Mailchimp", "HTTPClient", "Postgres", "IO",
-                "MailchimpSandbox", testSupport,
+                "MailchimpSandbox", logging, testSupport,
             ],
             swiftSettings: strict),
         .testTarget(
             name: "ServiceCenterTests",
-            dependencies: ["ServiceCenter", "HTTPClient", "Connector", "JobQueue", "Postgres", "IO", testSupport],
+            dependencies: [
+                "ServiceCenter", "HTTPClient", "Connector", "JobQueue", "Postgres", "IO", logging, metrics, testSupport,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",

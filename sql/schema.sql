@@ -13,6 +13,13 @@ CREATE TYPE koppeling.claim_change AS (
 	readdressed boolean
 );
 
+CREATE TYPE koppeling.member_need AS (
+	member_id bigint,
+	key text,
+	waiting text,
+	needed text
+);
+
 CREATE TYPE koppeling.person_input AS (
 	line bigint,
 	source text,
@@ -212,7 +219,7 @@ end $$;
 
 CREATE FUNCTION koppeling.clean_text(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN NULLIF(btrim(regexp_replace(NORMALIZE(value, NFC), '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+'::text, ' '::text, 'g'::text)), ''::text);
+    RETURN CASE WHEN (value ~ '^[\u0021-\u007e]+( [\u0021-\u007e]+)*$'::text) THEN value ELSE NULLIF(btrim(regexp_replace(NORMALIZE(value, NFC), '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+'::text, ' '::text, 'g'::text)), ''::text) END;
 
 CREATE FUNCTION koppeling.fold(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -564,14 +571,14 @@ CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact 
            WHERE ((open_suppression.target_group_id = binding_reasons.p_group) AND (open_suppression.contact_id = binding_reasons.p_contact))
          UNION ALL
           SELECT s_1.reason
-            FROM (koppeling.email_address e
-              JOIN koppeling.open_suppression s_1 ON (((s_1.target_group_id = binding_reasons.p_group) AND (s_1.person_id = e.person_id))))
-           WHERE ((e.address_key = binding_reasons.p_key) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])))
-         UNION ALL
-          SELECT s_1.reason
-            FROM (koppeling.claim c
-              JOIN koppeling.open_suppression s_1 ON (((s_1.target_group_id = binding_reasons.p_group) AND (s_1.person_id = c.person_id))))
-           WHERE ((c.member_id = binding_reasons.p_member) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])))) s;
+            FROM koppeling.open_suppression s_1
+           WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
+                    FROM koppeling.email_address e
+                   WHERE (e.address_key = binding_reasons.p_key)
+                 UNION ALL
+                  SELECT c.person_id
+                    FROM koppeling.claim c
+                   WHERE (c.member_id = binding_reasons.p_member)))))) s;
 END;
 
 CREATE TABLE koppeling.audience_member (
@@ -642,6 +649,7 @@ CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id big
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'on'
     BEGIN ATOMIC
  SELECT m.id,
      m.instance_id,
@@ -1707,7 +1715,8 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
-        perform koppeling.cancel_waiting(koppeling.instance_queue(p_instance), 'member-' || v_by_address.id, 'merged');
+        perform koppeling.cancel_waiting(
+            koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
         delete from koppeling.audience_member where id = v_by_address.id;
     end if;
     return v_by_contact;
@@ -1750,8 +1759,8 @@ begin
 end $$;
 
 CREATE FUNCTION koppeling.gender_value(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN CASE koppeling.fold(value) WHEN 'male'::text THEN 'male'::text WHEN 'man'::text THEN 'male'::text WHEN 'm'::text THEN 'male'::text WHEN 'female'::text THEN 'female'::text WHEN 'vrouw'::text THEN 'female'::text WHEN 'v'::text THEN 'female'::text WHEN 'f'::text THEN 'female'::text WHEN 'other'::text THEN 'other'::text WHEN 'anders'::text THEN 'other'::text WHEN 'x'::text THEN 'other'::text WHEN 'unknown'::text THEN 'unknown'::text WHEN 'onbekend'::text THEN 'unknown'::text ELSE NULL::text END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE lower((value COLLATE "C")) WHEN 'male'::text THEN 'male'::text WHEN 'man'::text THEN 'male'::text WHEN 'm'::text THEN 'male'::text WHEN 'female'::text THEN 'female'::text WHEN 'vrouw'::text THEN 'female'::text WHEN 'v'::text THEN 'female'::text WHEN 'f'::text THEN 'female'::text WHEN 'other'::text THEN 'other'::text WHEN 'anders'::text THEN 'other'::text WHEN 'x'::text THEN 'other'::text WHEN 'unknown'::text THEN 'unknown'::text WHEN 'onbekend'::text THEN 'unknown'::text ELSE NULL::text END;
 
 CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT persons bigint, OUT faults bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
     LANGUAGE plpgsql
@@ -1998,26 +2007,44 @@ begin
     return v_member;
 end $$;
 
+CREATE FUNCTION koppeling.member_key(p_member bigint) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ('member-'::text || p_member);
+
 CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR (p_key IS DISTINCT FROM (s).file_key) OR (p_fields IS DISTINCT FROM (s).applied_fields))) THEN 'update'::text ELSE NULL::text END;
 
-CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RETURNS TABLE(member_id bigint, key text, waiting text, needed text)
+CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RETURNS SETOF koppeling.member_need
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
     BEGIN ATOMIC
- SELECT m.id,
-     k.key,
-     (w.args ->> 'action'::text),
-     koppeling.needed_action(m.*, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here, s.keeps_adopted, (EXISTS ( SELECT
-            FROM koppeling.job r
-           WHERE ((r.queue = koppeling.instance_queue(member_needs.p_instance)) AND (r.order_key = k.key) AND (r.state = 'running'::text))))) AS needed_action
+ WITH keys AS MATERIALIZED (
+          SELECT array_agg(koppeling.member_key(id.id)) AS "all"
+            FROM unnest(member_needs.p_members) id(id)
+         ), waiting AS MATERIALIZED (
+          SELECT w_1.key,
+             (w_1.args ->> 'action'::text) AS action
+            FROM koppeling.job w_1
+           WHERE ((w_1.queue = koppeling.instance_queue(member_needs.p_instance)) AND (w_1.state = 'ready'::text) AND (w_1.key = ANY (( SELECT keys."all"
+                    FROM keys)::text[])))
+         ), running AS MATERIALIZED (
+          SELECT r_1.order_key
+            FROM koppeling.job r_1
+           WHERE ((r_1.queue = koppeling.instance_queue(member_needs.p_instance)) AND (r_1.state = 'running'::text) AND (r_1.order_key = ANY (( SELECT keys."all"
+                    FROM keys)::text[])))
+         )
+  SELECT m.id,
+     koppeling.member_key(m.id) AS member_key,
+     w.action,
+     koppeling.needed_action(m.*, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here, s.keeps_adopted, (r.order_key IS NOT NULL)) AS needed_action
     FROM (((koppeling.audience_member m
       JOIN koppeling.member_states(member_needs.p_members) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted) ON ((s.id = m.id)))
-      CROSS JOIN LATERAL ( SELECT ('member-'::text || m.id) AS key) k)
-      LEFT JOIN koppeling.job w ON (((w.queue = koppeling.instance_queue(member_needs.p_instance)) AND (w.key = k.key) AND (w.state = 'ready'::text))))
-   WHERE ((m.instance_id = member_needs.p_instance) AND (m.id = ANY (member_needs.p_members)));
+      LEFT JOIN waiting w ON ((w.key = koppeling.member_key(m.id))))
+      LEFT JOIN running r ON ((r.order_key = koppeling.member_key(m.id))))
+   WHERE (m.id = ANY (member_needs.p_members));
 END;
 
 CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
@@ -2846,24 +2873,14 @@ declare
 begin
     -- Many rows of members at once: one writer of many at a time, or two of them meet in opposite orders.
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
-    with answered as (
-        select o.*, koppeling.address_key(o.email_address) as address_key
-        from jsonb_to_recordset(p_answer -> 'new_members') o (id text, contact_id text, email_address text,
-                                                              status text, last_changed text)
-        where o.status = 'subscribed'
-    ), created as (
-        update koppeling.audience_member m
-        set contact_id = nullif(a.contact_id, ''), remote_id = a.id, status = 'subscribed', ownership = 'created',
-            last_changed = nullif(a.last_changed, '')::timestamptz, observed_at = koppeling.now(),
-            acted_at = koppeling.now(), file_key = a.address_key, applied_fields = m.sent_fields,
-            intent = null, intent_at = null, sent_fields = null, note = null
-        from answered a
-        where m.id = any (p_members) and m.instance_id = p_instance and m.address_key = a.address_key
-          and m.intent = 'creating'
-        returning m.id
-    )
-    select coalesce(array_agg(id), '{}') into v_created from created;
-    perform koppeling.stage_members(p_instance, v_created);
+    v_created := koppeling.take_created(p_members, p_answer);
+    -- Most are as they should be now; whatever was edited meanwhile, or lost its claim, goes on.
+    perform koppeling.stage_members(p_instance, array(
+        select m.id
+        from koppeling.audience_member m
+        where m.id = any (v_created)
+          and (m.applied_fields, m.file_key) not in (
+              select k.fields, k.address_key from koppeling.claim k where k.member_id = m.id)));
     return v_created;
 end $$;
 
@@ -3291,12 +3308,11 @@ CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[]) R
     AS $$
 declare
     v_queue text := koppeling.instance_queue(p_instance);
+    v_needs koppeling.member_need[];
 begin
-    if cardinality(p_members) = 0 then
-        return;
-    end if;
+    v_needs := array(select n from koppeling.member_needs(p_instance, p_members) n);
     perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
-    from koppeling.member_needs(p_instance, p_members) n
+    from unnest(v_needs) n
     where n.needed is null and n.waiting is not null;
 
     perform koppeling.enqueue_internal_many(chunk.jobs)
@@ -3311,7 +3327,7 @@ begin
                                       else koppeling.now() end,
                        'priority', case when n.needed = 'unsubscribe' then -10
                                         when cardinality(p_members) > 100 then 10 else 0 end) as job
-            from koppeling.member_needs(p_instance, p_members) n
+            from unnest(v_needs) n
             left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
             where n.needed is not null and n.waiting is distinct from n.needed
         ) n
@@ -3333,6 +3349,31 @@ end $$;
 CREATE FUNCTION koppeling.strictness(p_status text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE p_status WHEN 'unsubscribed'::text THEN 4 WHEN 'cleaned'::text THEN 3 WHEN 'archived'::text THEN 2 WHEN 'pending'::text THEN 1 ELSE 0 END;
+
+CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb) RETURNS bigint[]
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    BEGIN ATOMIC
+ WITH answered AS MATERIALIZED (
+          SELECT o.id,
+             o.contact_id,
+             o.email_address,
+             o.status,
+             o.last_changed,
+             koppeling.address_key(o.email_address) AS address_key
+            FROM jsonb_to_recordset((take_created.p_answer -> 'new_members'::text)) o(id text, contact_id text, email_address text, status text, last_changed text)
+           WHERE (o.status = 'subscribed'::text)
+         ), created AS (
+          UPDATE koppeling.audience_member m SET contact_id = NULLIF(a.contact_id, ''::text), remote_id = a.id, status = 'subscribed'::text, ownership = 'created'::text, last_changed = (NULLIF(a.last_changed, ''::text))::timestamp with time zone, observed_at = koppeling.now(), acted_at = koppeling.now(), file_key = a.address_key, applied_fields = m.sent_fields, intent = NULL::text, intent_at = NULL::timestamp with time zone, sent_fields = NULL::jsonb, note = NULL::text
+            FROM answered a
+           WHERE ((m.id = ANY (take_created.p_members)) AND (m.address_key = a.address_key) AND (m.intent = 'creating'::text))
+           RETURNING m.id
+         )
+  SELECT COALESCE(array_agg(created.id), '{}'::bigint[]) AS "coalesce"
+    FROM created;
+END;
 
 CREATE FUNCTION koppeling.throttle(p_resource text) RETURNS integer
     LANGUAGE sql

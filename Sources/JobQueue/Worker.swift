@@ -63,9 +63,11 @@ public final class Worker: Service {
                 let isGraceful = await self.state.wait { $0.phase >= .stopping ? true : nil } ?? false
                 self.state.update { $0.advance(to: isGraceful ? .stopping : .aborting) }
                 if isGraceful { await self.grace() }
-                await self.finish()
+                await self.awaitConsumers()
                 group.cancelAll()
             }
+            // After the signs of life have ended, or they would take the farewell for a death and register again.
+            await self.deregister()
         } onGracefulShutdown: {
             self.state.update { $0.advance(to: .stopping) }
         }
@@ -115,39 +117,40 @@ public final class Worker: Service {
 
     /// Lets jobs go on for the grace period, unless none is left before.
     private func grace() async {
-        let period = options.gracePeriod
-        await uncancelled {
-            _ = await self.state.wait(atMost: period) { $0.consumptions.isEmpty ? true : nil }
-        }
+        // Cut short when the task is cancelled: whoever asks twice means at once.
+        _ = await state.wait(atMost: options.gracePeriod) { $0.consumptions.isEmpty ? true : nil }
         state.update { $0.advance(to: .aborting) }
     }
 
-    /// Waits for those who were told to stop, and takes the worker out of the books.
-    private func finish() async {
+    /// Waits for those who were told to stop.
+    private func awaitConsumers() async {
         await uncancelled {
             if await self.state.wait(atMost: Self.patience, until: { $0.consumptions.isEmpty ? true : nil }) == nil {
                 self.logger.warning("a handler does not end although it is cancelled: its jobs are given back")
             }
-            await self.deregister()
-            self.state.update { state in
-                state.advance(to: .stopped)
-                state.worker = nil
-            }
-            await self.lifePool.close()
         }
     }
 
     /// How long a cancelled handler may take to end.
     private static var patience: Duration { .seconds(5) }
 
+    /// Takes the worker out of the books.
     private func deregister() async {
-        guard let worker = state.value.worker else { return }
-        do {
-            let released = try await store.stop(worker: worker)
-            if released > 0 { logger.notice("gave jobs back", metadata: ["count": "\(released)"]) }
-        } catch {
-            logger.warning(
-                "could not say goodbye: another worker takes the jobs over", metadata: ["error": "\(error)"])
+        await uncancelled {
+            if let worker = self.state.value.worker {
+                do {
+                    let released = try await self.store.stop(worker: worker)
+                    if released > 0 { self.logger.notice("gave jobs back", metadata: ["count": "\(released)"]) }
+                } catch {
+                    self.logger.warning(
+                        "could not say goodbye: another worker takes the jobs over", metadata: ["error": "\(error)"])
+                }
+            }
+            self.state.update { state in
+                state.advance(to: .stopped)
+                state.worker = nil
+            }
+            await self.lifePool.close()
         }
     }
 }
