@@ -43,7 +43,8 @@ begin atomic
            exists (
                select from koppeling.open_suppression s
                where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
-                 and (s.address_key = m.address_key or s.contact_id = m.contact_id)),
+                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
+                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)),
            exists (
                select from koppeling.suppression s
                join koppeling.suppression_lift l on l.suppression_id = s.id

@@ -675,7 +675,7 @@ CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id big
          END AS binding_reasons,
      (EXISTS ( SELECT
             FROM koppeling.open_suppression s
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = m.address_key) OR (s.contact_id = m.contact_id))))) AS "exists",
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[m.address_key, m.file_key])) OR (s.contact_id = m.contact_id))))) AS "exists",
      (EXISTS ( SELECT
             FROM (koppeling.suppression s
               JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))

@@ -34,11 +34,12 @@ public struct Accounts: Sendable {
     ///
     /// The same login again takes the new key.
     ///
-    /// - Throws: `MailchimpError` when the key is malformed or refused; ``ConnectorError`` when the name is taken.
+    /// - Throws: `MailchimpError` when the key is malformed or Mailchimp cannot be reached; ``ConnectorError`` when the key
+    ///   is refused.
     public func connect(apiKey: String, name: String?) async throws -> Account {
         let key = try APIKey(apiKey)
         let client = try MailchimpClient(credential: .apiKey(key), http: http, rootOverride: rootOverride)
-        let root = try await client.root()
+        let root = try await Self.owner(of: client)
         guard let login = root.loginID else {
             throw ConnectorError(.refused, "Mailchimp did not say which login the key belongs to: try again later")
         }
@@ -56,6 +57,17 @@ public struct Accounts: Sendable {
             """)
         guard let row = rows.first else { throw ConnectorError(.notFound, "the account was not stored: try again") }
         return try Self.account(row)
+    }
+
+    /// Asks whose key it is.
+    private static func owner(of client: MailchimpClient) async throws -> Mailchimp.Account {
+        do {
+            return try await client.root()
+        } catch let error where error.advice == .waitForAccount {
+            throw ConnectorError(
+                .refused,
+                "Mailchimp does not accept this key: make a new one there, under Account, Extras, API keys")
+        }
     }
 
     /// The connected accounts, by name; at most a thousand.

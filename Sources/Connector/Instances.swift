@@ -63,7 +63,9 @@ public struct Instances: Sendable {
         let matching = candidates.filter { list == nil || $0.id == list || $0.name == list }
         guard let chosen = matching.first, matching.count == 1 else {
             let known = candidates.prefix(10).map { "'\($0.name)' (\($0.id))" }.joined(separator: ", ")
-            throw ConnectorError(.noList, "say which list to link with --list: \(known)")
+            let problem =
+                list.map { "account '\(account.name)' has no list '\($0)'" } ?? "the account has several lists"
+            throw ConnectorError(.noList, "\(problem): name one with --list, of \(known)")
         }
         let (client, _) = try await accounts.client(account: account.id)
         let tags = Set(try await client.mergeFields(chosen.id).map(\.tag))

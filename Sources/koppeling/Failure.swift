@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Postgres
+import TargetGroups
 
 /// How a command ends when it does not end well: one line on stderr, and 1 for failed or 2 for bad usage.
 struct Failure: Error {
@@ -20,6 +21,8 @@ struct Failure: Error {
         switch error {
         case let failure as Failure:
             self = failure
+        case let error as TargetGroupsError where error.cause is PostgresError && error.code == .database:
+            self.init(error.cause ?? error)
         case let error as PostgresError:
             self.init(database: error)
         case is CancellationError:
@@ -33,7 +36,8 @@ struct Failure: Error {
     private init(database error: PostgresError) {
         let spoken = [error.message, error.hint].compactMap(\.self).joined(separator: "; ")
         switch (error.code, error.sqlState) {
-        case (.connection, _): self.init(spoken + " Check DATABASE_URL, and that the server runs.")
+        case (.connection, _), (.commitUnknown, _):
+            self.init(spoken + ". Check DATABASE_URL, that the server runs, and that its disk is not full.")
         case (_, "22P02") where error.message.hasSuffix("type json"): self.init("What was given is not JSON.")
         case (_, "22023"), (_, "23001"), (_, "42501"), (_, "P0001"), (_, "P0002"): self.init(spoken)
         default: self.init(error.description)

@@ -124,6 +124,20 @@ struct ConsentTests {
         }
     }
 
+    @Test("here, after the contact changed the address inside Mailchimp, is unsubscribed at the new one")
+    func toldHereAfterAMove() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.asContact(
+                "change-address", list.address("0"), #"{"email_address": "elders@post.koppeling.nl"}"#)
+            try await list.pull()
+            #expect(try await list.membership("0") == "active rule")
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.quiet()
+            #expect(try await list.status("elders@post.koppeling.nl") == "unsubscribed")
+        }
+    }
+
     @Test("shares an address: an unsubscribe makes both inactive")
     func shared() async throws {
         try await LinkedList.run(persons: 1) { list in

@@ -40,7 +40,7 @@ extension PersonCommand {
         private func show(_ report: ImportReport) throws {
             if json {
                 Console.line(try JSONText(encoding: report).text)
-            } else {
+            } else if report.isImported || dryRun {
                 Console.line(
                     "\(report.rows) rows: \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
                         + "\(report.rejected) with faults; \(report.categoriesMade) new categories.")
