@@ -91,7 +91,7 @@ public struct Plans: Sendable {
     /// - Returns: how many persons it concerned.
     /// - Throws: `PostgresError` when there is no such plan, it is not held, or it changed since.
     public func approve(plan: Int64, version: Int, actor: String) async throws -> Int {
-        let rows = try await pool.transaction { connection in
+        let rows = try await pool.unlimitedTransaction { connection in
             try await connection.query(
                 """
                 select koppeling.approve_plan(\(plan)::bigint, \(Int32(clamping: version))::int, \(actor)::text) as persons

@@ -26,7 +26,9 @@ public struct EvaluateHandler: JobHandler {
         var persons: Int64
         repeat {
             try Task.checkCancellation()
-            persons = try await pool.query("select koppeling.evaluate_requests(\(Self.piece)::bigint)").scalar()
+            persons = try await pool.unlimitedTransaction { connection in
+                try await connection.query("select koppeling.evaluate_requests(\(Self.piece)::bigint)").scalar()
+            }
             total += persons
         } while persons > 0
         if total > 0 { context.logger.info("evaluated", metadata: ["persons": "\(total)"]) }

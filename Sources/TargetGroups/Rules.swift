@@ -78,12 +78,15 @@ public struct Rules: Sendable {
         _ rules: [[Criterion]], group: Int64, over version: Int, confirmOnlyNegated: Bool = false, actor: String
     ) async throws(TargetGroupsError) -> Saved {
         try await translated {
-            let rows = try await pool.query(
-                """
-                select version, changed from koppeling.save_rules(
-                    \(group)::bigint, \(version)::int, \(try JSONText(encoding: rules))::jsonb,
-                    \(confirmOnlyNegated)::boolean, \(actor)::text)
-                """)
+            let criteria = try JSONText(encoding: rules)
+            let rows = try await pool.unlimitedTransaction { connection in
+                try await connection.query(
+                    """
+                    select version, changed from koppeling.save_rules(
+                        \(group)::bigint, \(version)::int, \(criteria)::jsonb, \(confirmOnlyNegated)::boolean,
+                        \(actor)::text)
+                    """)
+            }
             return Saved(version: try rows[0].decode("version"), changed: try rows[0].decode("changed"))
         }
     }
