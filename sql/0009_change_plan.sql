@@ -10,10 +10,19 @@ declare
 begin
     with wanted as (
         select d.person_id, d.change, d.reason,
-               coalesce((select a.cause from koppeling.audit_entry a
-                         join koppeling.change_plan p on p.id = p_plan and p.target_group_id = a.target_group_id
-                         where a.person_id = d.person_id
-                         order by a.id desc limit 1), 'facts') as cause
+               coalesce((
+                   select a.cause
+                   from (
+                       -- Kept apart from the order, or the newest entries of everybody are walked through for each.
+                       select a.id, a.cause
+                       from koppeling.audit_entry a
+                       where a.person_id = d.person_id
+                         and a.target_group_id = (select p.target_group_id from koppeling.change_plan p
+                                                  where p.id = p_plan)
+                       offset 0
+                   ) a
+                   order by a.id desc
+                   limit 1), 'facts') as cause
         from koppeling.claim_difference(p_instance, p_persons) d
         where not d.exempt
     ), gone as (
