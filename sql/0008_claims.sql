@@ -24,7 +24,7 @@ begin atomic
         from koppeling.merge_field t
         where t.instance_id = i.id
     ) f
-    where i.id = p_instance and (p_persons is null or m.person_id = any (p_persons));
+    where i.id = p_instance and (p_persons is null or m.person_id in (select unnest(p_persons)));
 end;
 
 -- What would change between the claims there are and those there should be. `change` as a plan names it, or `edit`.
@@ -37,7 +37,7 @@ create function koppeling.claim_difference(p_instance bigint, p_persons bigint[]
 begin atomic
     with had as (
         select c.* from koppeling.claim c
-        where c.instance_id = p_instance and (p_persons is null or c.person_id = any (p_persons))
+        where c.instance_id = p_instance and (p_persons is null or c.person_id in (select unnest(p_persons)))
     ), difference as (
         select coalesce(w.person_id, h.person_id) as person_id,
                case

@@ -27,7 +27,7 @@ begin
         where not d.exempt
     ), gone as (
         delete from koppeling.change_plan_line l
-        where l.plan_id = p_plan and (p_persons is null or l.person_id = any (p_persons))
+        where l.plan_id = p_plan and (p_persons is null or l.person_id in (select unnest(p_persons)))
           and not exists (select from wanted w where w.person_id = l.person_id)
         returning 1
     ), written as (

@@ -1111,7 +1111,7 @@ CREATE FUNCTION koppeling.wanted_claims(p_instance bigint, p_persons bigint[]) R
                  END), '{}'::jsonb) AS fields
             FROM koppeling.merge_field t
            WHERE (t.instance_id = i.id)) f)
-   WHERE ((i.id = wanted_claims.p_instance) AND ((wanted_claims.p_persons IS NULL) OR (m.person_id = ANY (wanted_claims.p_persons))));
+   WHERE ((i.id = wanted_claims.p_instance) AND ((wanted_claims.p_persons IS NULL) OR (m.person_id IN ( SELECT unnest(wanted_claims.p_persons) AS unnest))));
 END;
 
 CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
@@ -1129,7 +1129,7 @@ CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]
              c.manual,
              c.claimed_at
             FROM koppeling.claim c
-           WHERE ((c.instance_id = claim_difference.p_instance) AND ((claim_difference.p_persons IS NULL) OR (c.person_id = ANY (claim_difference.p_persons))))
+           WHERE ((c.instance_id = claim_difference.p_instance) AND ((claim_difference.p_persons IS NULL) OR (c.person_id IN ( SELECT unnest(claim_difference.p_persons) AS unnest))))
          ), difference AS (
           SELECT COALESCE(w.person_id, h.person_id) AS person_id,
                  CASE
@@ -3148,7 +3148,7 @@ begin
         where not d.exempt
     ), gone as (
         delete from koppeling.change_plan_line l
-        where l.plan_id = p_plan and (p_persons is null or l.person_id = any (p_persons))
+        where l.plan_id = p_plan and (p_persons is null or l.person_id in (select unnest(p_persons)))
           and not exists (select from wanted w where w.person_id = l.person_id)
         returning 1
     ), written as (
