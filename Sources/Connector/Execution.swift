@@ -204,8 +204,6 @@ extension MemberState {
     /// How Mailchimp is asked for this contact: its id outlives a change of address.
     var reference: MemberReference { contactID.map { .contactID($0) } ?? .address(address) }
 
-    var isOursToArchive: Bool { ownership == .created || ownership == .adopted && !keepsAdopted }
-
     /// The wanted merge fields.
     func fields() throws -> [String: MergeValue] {
         try (wantedFields ?? "{}").decode([String: String].self).mapValues { .text($0) }

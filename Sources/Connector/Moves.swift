@@ -36,7 +36,7 @@ extension ConnectorInstance {
     func replace(
         _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
     ) async throws -> Outcome? {
-        let archives = state.status == .subscribed && state.isOursToArchive
+        let archives = state.status == .subscribed && state.isOurs
         if archives { try await archive(state, link) }
         return try await finish(action, context) { connection in
             if archives { try await connection.query("select koppeling.record_archived(\(state.id)::bigint)") }

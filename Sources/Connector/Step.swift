@@ -28,7 +28,8 @@ enum Step: Sendable, Equatable {
 }
 
 extension MemberState {
-    private var isOurs: Bool { ownership == .created || ownership == .adopted && !keepsAdopted }
+    /// Whether the contact is ours to take away: made by us, or adopted by an instance that does not keep those.
+    var isOurs: Bool { ownership == .created || ownership == .adopted && !keepsAdopted }
 
     /// Decides what is to be done.
     ///

@@ -39,8 +39,8 @@ struct Program: Sendable {
     }
 
     /// A worker process.
+    // Sendable because one step of the story at a time uses it.
     struct Worker: @unchecked Sendable {
-        // Only its own step of the story uses it.
         let process: Process
         let input: Pipe
         let log: String
@@ -81,8 +81,8 @@ struct Program: Sendable {
         }
     }
 
+    // Sendable because it is handed from the starting task to the thread that waits, and used by no other.
     private struct Started: @unchecked Sendable {
-        // Handed from the starting task to the one that waits, and used by no other.
         let process: Process
         let input: Pipe
         let output: Pipe

@@ -68,11 +68,11 @@ struct StandInWorld: Sendable {
         _ body: @Sendable (StandInWorld) async throws -> Value
     ) async throws -> Value {
         let pool = Pool(database, maximum: 8)
-        let center = try await servedCenter(pool, listen, logger)
+        let center = serviceCenter(pool, listen, logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
-            let services = ServiceGroup(services: [center.service], logger: logger)
+            let services = ServiceGroup(services: [center], logger: logger)
             group.addTask { try await services.run() }
-            let url = "http://127.0.0.1:\(try await center.service.boundPort())"
+            let url = "http://127.0.0.1:\(try await center.boundPort())"
             let world = StandInWorld(
                 folder: folder, database: database, pool: pool, embedded: embedded, sandbox: sandbox,
                 sandboxRoot: sandboxRoot, serviceCenterURL: url, http: http,
@@ -89,14 +89,10 @@ struct StandInWorld: Sendable {
         }
     }
 
-    private static func servedCenter(
-        _ pool: Pool, _ listen: ListenAddress, _ logger: Logger
-    ) async throws -> (service: ServiceCenter, port: Int) {
-        // Whoever asked for a port gets it when it is free, else another.
+    /// Whoever asked for a port gets it when it is free, else another.
+    private static func serviceCenter(_ pool: Pool, _ listen: ListenAddress, _ logger: Logger) -> ServiceCenter {
         let port = isFree(listen.port) ? listen.port : 0
-        return (
-            ServiceCenter(pool: pool, configuration: .init(host: "127.0.0.1", port: port), logger: logger), port
-        )
+        return ServiceCenter(pool: pool, configuration: .init(host: "127.0.0.1", port: port), logger: logger)
     }
 
     private static func isFree(_ port: Int) -> Bool {
