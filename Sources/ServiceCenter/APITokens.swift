@@ -2,10 +2,22 @@ import Crypto
 public import FoundationEssentials
 public import Postgres
 
+/// What the bearer of a token may do over HTTP.
+public enum TokenRight: String, Sendable, Hashable, Codable, CaseIterable {
+    /// Put jobs into the queue.
+    case enqueue
+    /// See jobs with their args, and how the queue stands.
+    case read
+    /// Change what others enqueued: cancel, retry, pause, limit, schedule.
+    case operate
+}
+
 /// A token that another system was given, without the token itself.
 public struct APIToken: Sendable, Hashable, Codable {
     /// Its name, unique among those that were not revoked.
     public var name: String
+    /// What its bearer may do.
+    public var rights: Set<TokenRight>
     /// When it was made.
     public var createdAt: Date
     /// When it was last shown, to the minute.
@@ -24,15 +36,17 @@ public struct APITokens: Sendable {
     }
 
     /// Makes a token and returns it; only its hash is kept, so it cannot be shown again.
-    public func create(name: String) async throws -> String {
+    public func create(name: String, rights: Set<TokenRight> = [.enqueue]) async throws -> String {
         guard !name.isEmpty else { throw ServiceCenterError(.usage, "A token needs a name that says who it is for.") }
+        guard !rights.isEmpty else { throw ServiceCenterError(.usage, "A token without any right is of no use.") }
         var random = SystemRandomNumberGenerator()
         let bytes = (0..<32).map { _ in UInt8.random(in: .min ... .max, using: &random) }
         let token = "koppeling_" + Self.urlSafe(bytes)
         do throws(PostgresError) {
             try await pool.execute(
                 """
-                insert into koppeling.api_token (name, token_hash) values (\(name), \(Self.hash(of: token)))
+                insert into koppeling.api_token (name, rights, token_hash)
+                values (\(name), \(rights.map(\.rawValue).sorted()), \(Self.hash(of: token)))
                 """)
         } catch {
             guard error.constraint == "api_token_name" else { throw error }
@@ -46,15 +60,16 @@ public struct APITokens: Sendable {
     public func list(limit: Int = 1_000) async throws -> [APIToken] {
         let rows = try await pool.query(
             """
-            select name, created_at, last_used_at, revoked_at
+            select name, rights, created_at, last_used_at, revoked_at
             from koppeling.api_token
             order by id desc
             limit \(limit)
             """)
         return try rows.map { row in
             APIToken(
-                name: try row.decode("name"), createdAt: try row.decode("created_at"),
-                lastUsedAt: try row.decode("last_used_at"), revokedAt: try row.decode("revoked_at"))
+                name: try row.decode("name"), rights: Self.rights(try row.decode("rights")),
+                createdAt: try row.decode("created_at"), lastUsedAt: try row.decode("last_used_at"),
+                revokedAt: try row.decode("revoked_at"))
         }
     }
 
@@ -69,12 +84,17 @@ public struct APITokens: Sendable {
         }
     }
 
-    /// Whether this is a token that was made here and not revoked.
+    /// The number and the rights of a token that was made here and not revoked, else nil.
     ///
     /// What is looked up is a hash, so how long it takes tells nothing about the token.
-    func isKnown(_ token: String) async throws -> Bool {
-        let rows = try await pool.query("select koppeling.present_token(\(Self.hash(of: token)))")
-        return try rows.first?.decode(0, as: Int64?.self) != nil
+    func find(_ token: String) async throws -> (id: Int64, rights: Set<TokenRight>)? {
+        let rows = try await pool.query("select id, rights from koppeling.present_token(\(Self.hash(of: token)))")
+        guard let row = rows.first else { return nil }
+        return (try row.decode("id"), Self.rights(try row.decode("rights")))
+    }
+
+    private static func rights(_ names: [String]) -> Set<TokenRight> {
+        Set(names.compactMap(TokenRight.init(rawValue:)))
     }
 
     private static func hash(of token: String) -> [UInt8] {

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Hummingbird
 import NIOCore
 import Postgres
@@ -5,75 +6,58 @@ import Postgres
 /// `POST /api/v1/jobs`: one job, or an array of up to 1,000 that are enqueued together or not at all.
 ///
 /// The body goes to the database as it came, so the fields, their checks and their messages are those of the SQL function
-/// `koppeling.enqueue_each`.
+/// `koppeling.enqueue_each`. With an `Idempotency-Key` a request may be repeated for a day: what was enqueued the first
+/// time is answered again.
 struct JobsDoor: Sendable {
     static let largestBody = 1024 * 1024
-    static let mostJobs = 1_000
 
     let pool: Pool
-    let tokens: APITokens
+    let gate: Gate
 
     func add(to router: Router<BasicRequestContext>) {
         router.post("/api/v1/jobs") { request, _ in
-            try await checkToken(of: request)
-            let body = try await body(of: request)
-            let (isArray, ids) = try await enqueue(body)
-            return try answer(isArray, ids)
+            let token = try await gate.admit(request, to: .enqueue)
+            let key = try key(of: request)
+            let body = try await request.json(upTo: Self.largestBody)
+            return try await enqueue(body, token: token, key: key)
         }
     }
 
-    private func checkToken(of request: Request) async throws {
-        let scheme = "Bearer "
-        guard
-            let header = request.headers[.authorization],
-            header.prefix(scheme.count).lowercased() == scheme.lowercased(),
-            try await tokens.isKnown(String(header.dropFirst(scheme.count)))
-        else {
-            var problem = Problem(
-                .unauthorized, "Send a token that was not revoked, as: Authorization: Bearer TOKEN.")
-            problem.headers[.wwwAuthenticate] = "Bearer"
-            throw problem
+    private func key(of request: Request) throws -> String? {
+        guard let name = HTTPField.Name(Self.keyHeader), let key = request.headers[name] else { return nil }
+        guard (1...255).contains(key.unicodeScalars.count) else {
+            throw Problem(.badRequest, "A key has 1 to 255 characters.", field: Self.keyHeader)
         }
+        return key
     }
 
-    private func body(of request: Request) async throws -> JSONText {
-        do {
-            return JSONText(utf8: try await request.body.collect(upTo: Self.largestBody).readableBytesView)
-        } catch is NIOTooManyBytesError {
-            throw Problem(.contentTooLarge, "A body is at most \(Self.largestBody) bytes long; send the jobs in parts.")
-        }
-    }
-
-    private func enqueue(_ body: JSONText) async throws -> (isArray: Bool, ids: [Int64]) {
+    private func enqueue(_ body: JSONText, token: Int64, key: String?) async throws -> Response {
         let rows: Rows
         do throws(PostgresError) {
             rows = try await pool.query(
                 """
-                select kind,
-                    case
-                        when kind = 'object' then koppeling.enqueue_each(jsonb_build_array(body))
-                        when kind = 'array' then
-                            case when jsonb_array_length(body) <= \(Self.mostJobs)::int then koppeling.enqueue_each(body) end
-                    end as ids
-                from (select body, jsonb_typeof(body) as kind from (select \(body) as body) as sent) as request
+                select verdict, ids, is_list from koppeling.enqueue_request(\(token), \(key), \(body))
                 """)
         } catch {
-            // Not JSON at all, or JSON with a character that PostgreSQL does not keep.
-            if error.sqlState == "22P02" || error.sqlState == "22P05" {
-                throw Problem(.badRequest, "The body is not JSON that can be stored: \(error.message).")
-            }
-            guard var problem = Problem(refusal: error) else { throw error }
+            guard var problem = Problem(bodyRefusal: error) else { throw error }
             problem.field = problem.field.map { Self.field($0, isArray: body.text.first { !$0.isWhitespace } == "[") }
             throw problem
         }
         guard let row = rows.first else { throw Problem(.internalServerError, "The database did not answer.") }
-        let kind = try row.decode("kind", as: String.self)
-        guard let ids = try row.decode("ids", as: [Int64]?.self) else {
+        let verdict = try row.decode("verdict", as: String.self)
+        if verdict == "mismatch" {
             throw Problem(
-                .unprocessableContent, "The body is one job as an object, or an array of at most \(Self.mostJobs) jobs."
-            )
+                .unprocessableContent,
+                "This key came with another body in the last 24 hours; nothing was enqueued. Take a new key for a new request.",
+                field: Self.keyHeader)
         }
-        return (kind == "array", ids)
+        let ids = try row.decode("ids", as: [Int64].self)
+        let json =
+            try row.decode("is_list", as: Bool.self)
+            ? try JSONText(encoding: ["ids": ids]) : try JSONText(encoding: ["id": ids.first])
+        var response = Response(json, status: .created)
+        if verdict == "repeated", let name = HTTPField.Name("Idempotency-Replayed") { response.headers[name] = "true" }
+        return response
     }
 
     /// The name of a field as the caller knows it: the database always sees a list called `jobs`.
@@ -82,10 +66,5 @@ struct JobsDoor: Sendable {
         return name.hasPrefix(prefix) ? String(name.dropFirst(prefix.count)) : name
     }
 
-    private func answer(_ isArray: Bool, _ ids: [Int64]) throws -> Response {
-        let json = isArray ? try JSONText(encoding: ["ids": ids]) : try JSONText(encoding: ["id": ids.first])
-        return Response(
-            status: .created, headers: [.contentType: "application/json"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: json.text)))
-    }
+    private static let keyHeader = "Idempotency-Key"
 }

@@ -57,6 +57,16 @@ extension Problem {
         if let hint = error.hint { detail += ". " + hint }
     }
 
+    /// The answer to a body that the database refused, also because it is no JSON.
+    init?(bodyRefusal error: PostgresError) {
+        // Not JSON at all, or JSON with a character that PostgreSQL does not keep.
+        if error.sqlState == "22P02" || error.sqlState == "22P05" {
+            self.init(.badRequest, "The body is not JSON that can be stored: \(error.message).")
+        } else {
+            self.init(refusal: error)
+        }
+    }
+
     /// The answer while the database cannot be asked.
     static var databaseAway: Problem {
         var problem = Problem(.serviceUnavailable, "The database cannot be reached; try again.")

@@ -1,7 +1,5 @@
 import Hummingbird
-import IO
 public import Logging
-import NIOCore
 public import Postgres
 public import ServiceLifecycle
 
@@ -24,10 +22,9 @@ public struct ServiceCenter: Service {
     }
 
     private let pool: Pool
-    private let configuration: Configuration
     private let metrics: PrometheusRegistry
     private let logger: Logger
-    private let port = BoundPort()
+    private let listener: Listener
 
     /// A service center on this database.
     ///
@@ -38,76 +35,30 @@ public struct ServiceCenter: Service {
         logger: Logger
     ) {
         self.pool = pool
-        self.configuration = configuration
         self.metrics = metrics
         self.logger = logger
+        listener = Listener(
+            host: configuration.host, port: configuration.port, setting: "KOPPELING_LISTEN", logger: logger)
     }
 
     /// The port that is listened on, as soon as it is; for one waiting task.
     public func boundPort() async throws -> Int {
-        try await port.value()
+        try await listener.bound.value()
     }
 
     /// Serves until the task is cancelled or the process is told to stop gracefully.
     public func run() async throws {
-        defer { port.close() }
-        var quiet = logger
-        // The framework tells about every connection; what happens to requests is told by RequestObserver.
-        quiet.logLevel = max(logger.logLevel, .notice)
-        let application = Application(
-            router: router(),
-            configuration: ApplicationConfiguration(
-                address: .hostname(configuration.host, port: configuration.port), serverName: "koppeling"),
-            onServerRunning: { [port, logger] channel in
-                guard let bound = channel.localAddress?.port else { return }
-                port.open(bound)
-                logger.info("The service center listens.", metadata: ["port": "\(bound)"])
-            },
-            logger: quiet)
-        do {
-            try await application.run()
-        } catch let error as IOError {
-            throw ServiceCenterError(
-                .listen,
-                "Cannot listen on \(configuration.host):\(configuration.port): \(error). Choose another with KOPPELING_LISTEN."
-            )
-        }
+        try await listener.serve(router())
     }
 
     private func router() -> Router<BasicRequestContext> {
         let router = Router()
+        let gate = Gate(tokens: APITokens(pool: pool))
         router.add(middleware: RequestObserver(metrics: metrics, logger: logger))
         HealthDoor(pool: pool).add(to: router)
-        MetricsDoor(pool: pool, registry: metrics).add(to: router)
-        JobsDoor(pool: pool, tokens: APITokens(pool: pool)).add(to: router)
+        MetricsDoor(registry: metrics, database: DatabaseFigures(pool: pool, logger: logger)).add(to: router)
+        JobsDoor(pool: pool, gate: gate).add(to: router)
         WebhookDoor(pool: pool).add(to: router)
         return router
-    }
-}
-
-/// The port of a server that is starting, for whoever waits for it.
-private final class BoundPort: Sendable {
-    private let known = Locked<Int?>(nil)
-    private let stream: AsyncStream<Int>
-    private let continuation: AsyncStream<Int>.Continuation
-
-    init() {
-        (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-    }
-
-    func open(_ port: Int) {
-        known.withLock { $0 = port }
-        continuation.yield(port)
-    }
-
-    /// Nobody waits any longer for a server that has ended.
-    func close() {
-        continuation.finish()
-    }
-
-    func value() async throws -> Int {
-        if let port = known.withLock({ $0 }) { return port }
-        for await port in stream { return port }
-        throw CancellationError()
     }
 }

@@ -14,9 +14,10 @@ struct Door: Sendable {
 
     /// Sends a request and returns the answer.
     func send(
-        _ method: String, _ path: String, token: String? = nil, type: String = "application/json", body: String? = nil
+        _ method: String, _ path: String, token: String? = nil, type: String = "application/json",
+        headers more: [(String, String)] = [], body: String? = nil
     ) async throws -> HTTPResponse {
-        var headers: [(String, String)] = [("content-type", type)]
+        var headers = [("content-type", type)] + more
         if let token { headers.append(("authorization", "Bearer \(token)")) }
         return try await http.send(
             HTTPRequest(method: method, url: base + path, headers: headers, body: body.map { Array($0.utf8) }))
@@ -37,6 +38,16 @@ extension HTTPResponse {
     func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         try JSONDecoder().decode(type, from: Data(body))
     }
+}
+
+/// Sets the clock of the test's database so many hours ahead.
+func jump(hours: Int) async throws {
+    try await TestDatabase.current.pool.script(
+        """
+        create or replace function koppeling.now() returns timestamptz
+            language sql volatile parallel safe
+            return clock_timestamp() + make_interval(hours => \(hours));
+        """)
 }
 
 /// An error as the service center tells it.

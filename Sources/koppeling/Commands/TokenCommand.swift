@@ -15,9 +15,23 @@ struct TokenCommand: AsyncParsableCommand {
         @Argument(help: "Who it is for; a name of your choice.")
         var name: String
 
+        @Option(
+            help: "What its bearer may do: enqueue, read or operate; repeat it for more. Enqueue alone without.",
+            transform: right)
+        var may: [TokenRight] = []
+
         func run() async throws {
-            try await Runtime.with { Console.line(try await APITokens(pool: $0.pool).create(name: name)) }
+            try await Runtime.with { runtime in
+                Console.line(try await APITokens(pool: runtime.pool).create(name: name, rights: may.isEmpty ? [.enqueue] : Set(may)))
+            }
         }
+    }
+
+    private static func right(_ name: String) throws -> TokenRight {
+        guard let right = TokenRight(rawValue: name) else {
+            throw ValidationError("--may is enqueue, read or operate, not \(name)")
+        }
+        return right
     }
 
     struct List: AsyncParsableCommand {
@@ -30,7 +44,7 @@ struct TokenCommand: AsyncParsableCommand {
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select name, created_at, last_used_at, revoked_at from koppeling.api_token
+                    select name, rights, created_at, last_used_at, revoked_at from koppeling.api_token
                     order by id desc
                     limit \(listing.limit)
                     \(unsafe: Listing.close)

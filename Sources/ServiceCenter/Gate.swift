@@ -1,0 +1,31 @@
+import Hummingbird
+
+/// Lets in whoever shows a token that has the right.
+struct Gate: Sendable {
+    let tokens: APITokens
+
+    /// The number of the token that the request shows.
+    ///
+    /// - Throws: a ``Problem`` when there is none that counts, or when it does not have the right.
+    @discardableResult
+    func admit(_ request: Request, to right: TokenRight) async throws -> Int64 {
+        let scheme = "Bearer "
+        guard
+            let header = request.headers[.authorization],
+            header.prefix(scheme.count).lowercased() == scheme.lowercased(),
+            let token = try await tokens.find(String(header.dropFirst(scheme.count)))
+        else {
+            var problem = Problem(
+                .unauthorized, "Send a token that was not revoked, as: Authorization: Bearer TOKEN.")
+            problem.headers[.wwwAuthenticate] = "Bearer"
+            throw problem
+        }
+        guard token.rights.contains(right) else {
+            throw Problem(
+                .forbidden,
+                "This token lacks the right to \(right.rawValue): koppeling token create NAME --may \(right.rawValue) makes one that has it."
+            )
+        }
+        return token.id
+    }
+}
