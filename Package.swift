@@ -133,7 +133,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["koppeling"],
+            dependencies: ["koppeling", "IO", "Postgres", testSupport],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

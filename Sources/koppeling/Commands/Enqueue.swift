@@ -23,31 +23,57 @@ struct Enqueue: AsyncParsableCommand {
     @Option(help: "Of the jobs with this key only one waits.")
     var key: String?
 
+    @Option(help: "What becomes of the one that waits with the key: keep, replace or append; keep without.")
+    var keyMode: String?
+
     @Option(help: "Of the jobs with this key only one runs, in the order of their ids.")
     var orderKey: String?
 
-    @Option(help: "Not before this moment, such as 2030-01-31T12:00:00Z.")
+    @Option(help: "What a limit may be set for; see koppeling limit.")
+    var limitKey: String?
+
+    @Option(help: "Not before this moment, such as 2030-01-31T12:00:00Z; infinity parks it.")
     var runAt: String?
 
-    @Option(help: "Lower numbers go first.")
+    @Option(parsing: .unconditional, help: "Lower numbers go first; from -10000 to 10000.")
     var priority: Int?
+
+    @Option(help: "After so many failed attempts it is rejected; 20 without.")
+    var maxAttempts: Int?
 
     func run() async throws {
         try await Runtime.with { runtime in
-            guard let kind else {
-                let count = try await JobLines(pool: runtime.pool).enqueue()
-                Console.line(String(count))
-                return
+            if let kind {
+                Console.line(String(try await enqueue(kind, runtime.pool)))
+            } else {
+                Console.line(String(try await JobLines(pool: runtime.pool).enqueue()))
             }
-            let args = args.map { JSONText($0) }
-            let id = try await runtime.pool.query(
+        }
+    }
+
+    /// The fields go through the same checks as those of a line.
+    private func enqueue(_ kind: String, _ pool: Pool) async throws -> Int64 {
+        do throws(PostgresError) {
+            let rows = try await pool.query(
                 """
-                select koppeling.enqueue(
-                    \(kind), coalesce(\(args), '{}'), queue => coalesce(\(queue), 'default'), key => \(key),
-                    order_key => \(orderKey), run_at => coalesce(\(runAt)::timestamptz, koppeling.now()),
-                    priority => coalesce(\(priority)::int, 0))
+                select (koppeling.enqueue_each(jsonb_build_array(jsonb_build_object(
+                    'kind', \(kind)::text, 'args', \(args)::text::jsonb, 'queue', \(queue)::text, 'key', \(key)::text,
+                    'key_mode', \(keyMode)::text, 'order_key', \(orderKey)::text, 'limit_key', \(limitKey)::text,
+                    'run_at', \(runAt)::text, 'priority', \(priority)::bigint,
+                    'max_attempts', \(maxAttempts)::bigint))))[1]
                 """)
-            Console.line(String(try id.scalar(as: Int64.self)))
+            return try rows.scalar()
+        } catch {
+            if error.isNoJSON { throw Failure("args: not JSON that can be stored. Nothing was enqueued.") }
+            guard let fault = JobFault(error) else { throw error }
+            throw Failure("\(fault.text). Nothing was enqueued.")
+        }
+    }
+
+    func validate() throws {
+        let options: [Any?] = [args, queue, key, keyMode, orderKey, limitKey, runAt, priority, maxAttempts]
+        guard kind != nil || options.allSatisfy({ $0 == nil }) else {
+            throw ValidationError("options describe one job, whose KIND is missing; a line of stdin has its own fields")
         }
     }
 }
@@ -55,26 +81,32 @@ struct Enqueue: AsyncParsableCommand {
 /// Jobs from stdin, a line each, enqueued in one transaction, some at a time.
 private struct JobLines {
     static let batch = 1_000
+    /// So that a thousand of the largest jobs are not in memory at once.
+    static let batchBytes = 4 * 1024 * 1024
     let pool: Pool
+
+    private typealias Line = (number: Int, text: String)
 
     func enqueue() async throws -> Int {
         try await pool.transaction { connection in
             var lines = InputLines()
-            var batch: [(number: Int, text: String)] = []
+            var batch: [Line] = []
+            var bytes = 0
             var count = 0
             while let line = try await lines.next() {
                 batch.append(line)
-                guard batch.count == Self.batch else { continue }
+                bytes += line.text.utf8.count
+                guard batch.count == Self.batch || bytes >= Self.batchBytes else { continue }
                 try await enqueue(batch, on: connection)
                 count += batch.count
-                batch = []
+                (batch, bytes) = ([], 0)
             }
             if !batch.isEmpty { try await enqueue(batch, on: connection) }
             return count + batch.count
         }
     }
 
-    private func enqueue(_ batch: [(number: Int, text: String)], on connection: Connection) async throws {
+    private func enqueue(_ batch: [Line], on connection: Connection) async throws {
         do throws(PostgresError) {
             try await connection.query(
                 """
@@ -82,28 +114,48 @@ private struct JobLines {
                 from unnest(\(batch.map(\.text))) with ordinality as lines (line, number)
                 """)
         } catch {
-            throw await failure(error, batch)
+            throw failure(error, batch)
         }
     }
 
     /// Names the line instead of the place in a batch.
-    private func failure(_ error: PostgresError, _ batch: [(number: Int, text: String)]) async -> any Error {
-        guard error.code == .server else { return error }
-        let prefix = "jobs["
-        if error.message.hasPrefix(prefix), let close = error.message.firstIndex(of: "]"),
-            let index = Int(error.message.dropFirst(prefix.count).prefix { $0 != "]" }), batch.indices.contains(index)
-        {
-            let rest = error.message[error.message.index(after: close)...].drop { $0 == "." || $0 == ":" || $0 == " " }
-            return Failure("Line \(batch[index].number): \(rest). Nothing was enqueued.")
+    private func failure(_ error: PostgresError, _ batch: [Line]) -> any Error {
+        if let fault = JobFault(error), batch.indices.contains(fault.index) {
+            return Failure("Line \(batch[fault.index].number): \(fault.text). Nothing was enqueued.")
         }
-        if error.sqlState == "22P02", let bad = batch.first(where: { !isJSON($0.text) }) {
-            return Failure("Line \(bad.number) is not JSON. Nothing was enqueued.")
+        if error.isNoJSON {
+            let bad = batch.first { !isJSON($0.text) }
+            let place = bad.map { "Line \($0.number)" } ?? "A line from \(batch[0].number) on"
+            return Failure("\(place) is not JSON that can be stored. Nothing was enqueued.")
         }
-        return Failure("\(error). Nothing was enqueued.")
+        return error
     }
 
     private func isJSON(_ text: String) -> Bool {
         struct Anything: Decodable { init(from decoder: any Decoder) {} }
-        return (try? JSONText(text).decode(Anything.self)) != nil
+        return (try? JSONText(text).decode(Anything.self)) != nil && !text.contains(#"\u0000"#)
     }
+}
+
+/// What the database says about an entry of a list of jobs: `jobs[3].priority: must be from -10000 to 10000`.
+private struct JobFault {
+    var index: Int
+    /// The field and what is wrong with it.
+    var text: String
+
+    init?(_ error: PostgresError) {
+        let prefix = "jobs["
+        guard error.code == .server, error.message.hasPrefix(prefix),
+            let close = error.message.firstIndex(of: "]"),
+            let index = Int(error.message.dropFirst(prefix.count).prefix { $0 != "]" })
+        else { return nil }
+        self.index = index
+        text = String(error.message[close...].drop { "].: ".contains($0) })
+        if let hint = error.hint { text += "; " + hint.prefix { $0 != "." } }
+    }
+}
+
+extension PostgresError {
+    /// Not JSON at all, or JSON with a character that PostgreSQL does not keep.
+    fileprivate var isNoJSON: Bool { sqlState == "22P02" || sqlState == "22P05" }
 }
