@@ -10,12 +10,12 @@ struct Batch: Sendable {
 
     private enum Run: Sendable {
         case outcomes([Int64: Outcome])
-        case failure(String)
+        case failure(kind: String, reason: String)
     }
 
     /// Runs all jobs and records what became of them; false when that could not be recorded.
     func run() async -> Bool {
-        QueueMetrics.claimed(jobs, queue: lane.queue)
+        lane.metrics.started(jobs)
         // Kinds that share a handler go to it together.
         let groups = Dictionary(grouping: jobs) { job in
             lane.handlers[job.kind]?.kinds.min() ?? job.kind
@@ -32,45 +32,58 @@ struct Batch: Sendable {
     }
 
     private func run(_ jobs: [Job], _ handler: any JobHandler, _ kind: String) async -> Bool {
-        var logger = lane.worker.logger
-        logger[metadataKey: "queue"] = "\(lane.queue)"
         let context = JobContext(
-            worker: worker, logger: logger,
+            worker: worker, batch: jobs,
             jobs: Dictionary(jobs.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first }),
-            store: lane.worker.store)
+            store: lane.worker.store, workerLogger: lane.worker.logger)
         let start = ContinuousClock.now
         let (run, isInterrupted) = await interruptible { () async -> Run in
             do {
-                return .outcomes(try await handler.run(jobs, context))
+                return .outcomes(
+                    try await RunningJobs.$current.withValue(RunningJobs(jobs: jobs)) {
+                        try await handler.run(jobs, context)
+                    })
             } catch {
-                return .failure("\(error)")
+                return .failure(kind: "\(type(of: error))", reason: "\(error)")
             }
         }
-        QueueMetrics.ran(jobs, queue: lane.queue, for: .now - start)
+        let time = ContinuousClock.now - start
 
         var given: [Int64: Outcome] = [:]
         var reason = "the handler gave the job no outcome, and did not complete it"
         switch run {
         case .outcomes(let outcomes): given = outcomes
-        case .failure(let error):
+        case .failure(let kind, let error):
             reason = error
             if !isInterrupted {
-                logger.warning("a handler failed", metadata: ["kind": "\(kind)", "error": "\(error)"])
+                // What the error says may be about persons: the database keeps it as the reason of the attempt.
+                context.logger.warning("a handler failed", metadata: ["error": "\(kind)"])
+                context.logger.debug("why a handler failed", metadata: ["error": "\(error)"])
             }
         }
         var completion = Completion()
+        var endings: [Ending] = []
+        endings.reserveCapacity(jobs.count)
         for job in jobs {
-            if let outcome = given[job.id] {
-                QueueMetrics.finished(job, as: outcome)
-                completion.add(job, outcome)
-            } else if isInterrupted {
+            if given[job.id] == nil && isInterrupted {
                 completion.addReleased(job, reason: "its worker stopped")
+                endings.append(.released)
             } else {
                 // The fence refuses this for those that were completed through the context.
-                completion.add(job, .retry(error: reason))
+                let outcome = given[job.id] ?? .retry(error: reason)
+                completion.add(job, outcome)
+                endings.append(Ending(outcome, of: job))
             }
         }
-        return await record(completion, logger)
+        guard let held = await record(completion, context.logger) else { return false }
+        if held.count < jobs.count {
+            let completed = context.completed.withLock { $0 }
+            for (index, job) in jobs.enumerated() where !held.contains(job.id) {
+                endings[index] = completed[job.id] ?? .lost
+            }
+        }
+        lane.metrics.ended(jobs, after: time, endings)
+        return true
     }
 
     /// Runs the body, which is cancelled when the task is, when the grace period is over, or when others own the jobs.
@@ -104,19 +117,20 @@ struct Batch: Sendable {
     }
 
     /// Records outcomes, also when the task is cancelled, and again when the database cannot be reached.
-    private func record(_ completion: Completion, _ logger: Logger) async -> Bool {
+    ///
+    /// - Returns: the jobs whose claim still held; nil when nothing could be recorded.
+    private func record(_ completion: Completion, _ logger: Logger) async -> Set<Int64>? {
         await uncancelled {
             let backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
             var failures = 0
             while true {
                 do {
-                    _ = try await lane.worker.store.complete(completion, worker: worker)
-                    return true
+                    return try await lane.worker.store.complete(completion, worker: worker)
                 } catch {
                     failures += 1
                     logger.warning("cannot record what became of jobs", metadata: ["error": "\(error)"])
                     let isFinal = (error as? PostgresError).map { !$0.isRetryable && $0.code != .timeout } ?? true
-                    if isFinal || failures >= Self.tries || lane.worker.state.value.phase == .stopped { return false }
+                    if isFinal || failures >= Self.tries || lane.worker.state.value.phase == .stopped { return nil }
                     try? await Task.sleep(for: backoff.delay(attempt: failures))
                 }
             }

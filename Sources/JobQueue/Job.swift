@@ -25,10 +25,13 @@ public struct Job: Sendable, Hashable, Identifiable {
     public var runAt: Date
     /// When it came in.
     public var enqueuedAt: Date
+    /// When this attempt began, by the database's clock.
+    public var startedAt: Date
     /// How often it has been handed out: with its number the fence that a completion names.
     public var claim: Int32
 
-    init(_ row: Row) throws(PostgresError) {
+    init(_ row: Row, startedAt: Date) throws(PostgresError) {
+        self.startedAt = startedAt
         id = try row.decode("id")
         queue = try row.decode("queue")
         kind = try row.decode("kind")

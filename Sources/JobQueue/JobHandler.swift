@@ -1,3 +1,4 @@
+import IO
 public import Logging
 public import Postgres
 
@@ -18,18 +19,31 @@ public protocol JobHandler: Sendable {
 public struct JobContext: Sendable {
     /// The number of the worker that runs the jobs.
     public let worker: Int64
-    /// Logs with the queue and the worker as metadata.
-    public let logger: Logger
-
+    /// All jobs that the handler was given.
+    let batch: [Job]
     let jobs: [Int64: Job]
     let store: QueueStore
+    let workerLogger: Logger
+    /// What was completed through the context, in transactions that may have been rolled back since.
+    let completed = Locked<[Int64: Ending]>([:])
+
+    /// Logs with the queue, the kind and the worker as metadata, and with the job and the attempt when there is but one.
+    public var logger: Logger { logger(for: batch) }
 
     /// A logger that names a job and its attempt on every line.
-    public func logger(for job: Job) -> Logger {
-        var logger = logger
-        logger[metadataKey: "job"] = "\(job.id)"
-        logger[metadataKey: "attempt"] = "\(job.attempt)"
+    public func logger(for job: Job) -> Logger { logger(for: [job]) }
+
+    private func logger(for jobs: [Job]) -> Logger {
+        var logger = workerLogger
+        for (key, value) in RunningJobs(jobs: jobs).metadata { logger[metadataKey: key] = value }
         return logger
+    }
+
+    /// Runs the body as the work on one of the jobs: lines that it logs name that job, through whatever logger.
+    ///
+    /// For loggers other than the context's this takes the provider `Logger.MetadataProvider.jobs`.
+    public func working<Result>(on job: Job, _ body: () async throws -> Result) async rethrows -> Result {
+        try await RunningJobs.$current.withValue(RunningJobs(jobs: [job])) { try await body() }
     }
 
     /// Completes jobs in the connection's transaction, together with what the handler writes there.
@@ -40,13 +54,19 @@ public struct JobContext: Sendable {
         _ outcomes: [Int64: Outcome], on connection: Connection
     ) async throws(PostgresError) -> Set<Int64> {
         var completion = Completion()
+        var endings: [Int64: Ending] = [:]
         for (id, outcome) in outcomes {
             guard let job = jobs[id] else {
                 throw PostgresError(.usage, "job \(id) was not given to this handler, so it cannot complete it")
             }
             completion.add(job, outcome)
+            endings[id] = Ending(outcome, of: job)
         }
-        return try await store.complete(completion, worker: worker, on: connection)
+        let held = try await store.complete(completion, worker: worker, on: connection)
+        completed.withLock { completed in
+            for id in held { completed[id] = endings[id] }
+        }
+        return held
     }
 
     /// Those of the jobs that are still this worker's.

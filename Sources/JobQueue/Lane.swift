@@ -12,6 +12,7 @@ struct Lane: Sendable {
     let queue: String
     let handlers: [String: any JobHandler]
     let batch: Int
+    let metrics: QueueMetrics
 
     /// Claims and runs until the worker or the consumption stops, or the task is cancelled.
     func run() async {

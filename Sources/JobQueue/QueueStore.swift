@@ -36,12 +36,15 @@ struct QueueStore: Sendable {
     func claim(worker: Int64, consumer: Int64, limit: Int) async throws(PostgresError) -> [Job] {
         let rows = try await pool.query(
             """
-            select id, queue, kind, args, key, order_key, priority, attempt, max_attempts, run_at, enqueued_at, claim
+            select id, queue, kind, args, key, order_key, priority, attempt, max_attempts, run_at, enqueued_at, claim,
+                koppeling.now() as now
             from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(Int32(clamping: limit))::int)
             """)
+        guard let first = rows.first else { return [] }
+        let startedAt: Date = try first.decode("now")
         var jobs: [Job] = []
         jobs.reserveCapacity(rows.count)
-        for row in rows { jobs.append(try Job(row)) }
+        for row in rows { jobs.append(try Job(row, startedAt: startedAt)) }
         return jobs
     }
 

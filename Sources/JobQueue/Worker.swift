@@ -1,3 +1,4 @@
+public import CoreMetrics
 import Glibc
 import IO
 public import Logging
@@ -13,6 +14,7 @@ public final class Worker: Service {
     let store: QueueStore
     let options: Options
     let logger: Logger
+    let metrics: any MetricsFactory
     let state = Watched(WorkerState())
     let bell = Watched(Bell())
     let listenSettings: ConnectionSettings
@@ -21,9 +23,11 @@ public final class Worker: Service {
 
     /// A worker that does nothing yet.
     ///
-    /// The settings for listening lead to the server itself, when the pool leads to a pooler that cannot listen.
+    /// The settings for listening lead to the server itself, when the pool leads to a pooler that cannot listen. What is
+    /// measured goes to the factory, that of the process unless another is given.
     public init(
-        pool: Pool, listenSettings: ConnectionSettings? = nil, options: Options = Options(), logger: Logger
+        pool: Pool, listenSettings: ConnectionSettings? = nil, options: Options = Options(),
+        metrics: any MetricsFactory = MetricsSystem.factory, logger: Logger
     ) {
         store = QueueStore(pool: pool)
         var lifeSettings = pool.settings
@@ -31,6 +35,7 @@ public final class Worker: Service {
         lifePool = Pool(lifeSettings, maximum: 1)
         self.listenSettings = listenSettings ?? pool.settings
         self.options = options
+        self.metrics = metrics
         var logger = logger
         logger[metadataKey: "worker"] = "\(options.name)"
         self.logger = logger
@@ -93,7 +98,8 @@ public final class Worker: Service {
         let consumption = state.update { $0.beginConsumption() }
         defer { state.update { _ = $0.consumptions.removeValue(forKey: consumption) } }
         let lane = Lane(
-            worker: self, consumption: consumption, queue: queue, handlers: byKind, batch: min(batch, 500))
+            worker: self, consumption: consumption, queue: queue, handlers: byKind, batch: min(batch, 500),
+            metrics: QueueMetrics(queue: queue, factory: metrics))
         await withGracefulShutdownHandler {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.grace(consumption) }

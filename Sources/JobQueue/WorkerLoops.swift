@@ -1,6 +1,7 @@
 import Glibc
 import IO
 import Logging
+import Metrics
 import Postgres
 
 extension Worker {
@@ -9,6 +10,7 @@ extension Worker {
         var failures = 0
         let backoff = Backoff(base: .milliseconds(100), cap: options.heartbeat)
         let life = QueueStore(pool: lifePool)
+        let rescued = Counter(label: "koppeling_jobs_rescued_total", factory: metrics)
         while !Task.isCancelled {
             do throws(PostgresError) {
                 guard let worker = state.value.worker else {
@@ -19,6 +21,7 @@ extension Worker {
                 }
                 let beat = try await life.beat(worker: worker, deadAfter: options.deadAfter)
                 if beat.rescued > 0 {
+                    rescued.increment(by: beat.rescued)
                     logger.notice("took jobs over from a dead worker", metadata: ["count": "\(beat.rescued)"])
                 }
                 guard beat.isAlive else {

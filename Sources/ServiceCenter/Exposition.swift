@@ -13,6 +13,11 @@ struct Exposition: Sendable {
         text += " \(Self.number(value))\n"
     }
 
+    /// Adds what another holds.
+    mutating func append(_ other: Exposition) {
+        text += other.text
+    }
+
     /// A name that Prometheus takes: letters, digits and underscores.
     static func name(_ label: String, suffix: String = "") -> String {
         var name = String(label.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" })

@@ -109,8 +109,10 @@ final class SummarySeries: Series, RecorderHandler {
 
 /// Durations in seconds, by how long they took.
 final class HistogramSeries: Series, TimerHandler {
-    /// From a statement on an idle database to a call that was given up.
-    static let bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120]
+    /// From a statement on an idle database, over a call that was given up, to a job that waited for hours.
+    static let bounds = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600, 3_600, 21_600,
+    ]
 
     private struct Values {
         /// How many fell at or under each bound and over the one before; the last are over all bounds.

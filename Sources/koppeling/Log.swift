@@ -1,3 +1,4 @@
+import JobQueue
 import Logging
 
 /// The program's log, on stderr.
@@ -10,7 +11,7 @@ enum Log {
         return logger
     }
 
-    private static let bootstrapped: Void = LoggingSystem.bootstrap { label in
-        StreamLogHandler.standardError(label: label)
-    }
+    private static let bootstrapped: Void = LoggingSystem.bootstrap(
+        { label, provider in StreamLogHandler.standardError(label: label, metadataProvider: provider) },
+        metadataProvider: .jobs)
 }

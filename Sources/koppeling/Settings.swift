@@ -10,6 +10,7 @@ import Logging
 /// | `KOPPELING_SECRET_KEY` | 32 bytes in base64; seals the stored credentials | none; with the private database one is made |
 /// | `KOPPELING_ENVIRONMENT` | `production` or `training` | `production` |
 /// | `KOPPELING_LISTEN` | address and port of the service center | `127.0.0.1:8080` |
+/// | `KOPPELING_METRICS_LISTEN` | address and port where `koppeling work` shows its figures and its health | none |
 /// | `KOPPELING_PUBLIC_URL` | where the service center is reached from outside | none |
 /// | `KOPPELING_MAILCHIMP_URL` | an API root for every account, such as that of the stand-in | Mailchimp's |
 /// | `KOPPELING_SQL` | the folder of the migration files | found beside the program |
@@ -26,6 +27,7 @@ struct Settings: Sendable {
     var secretKey: String?
     var environment: Environment
     var listen: ListenAddress
+    var metricsListen: ListenAddress?
     var publicURL: String?
     var mailchimpURL: String?
     var logLevel: Logger.Level
@@ -52,12 +54,10 @@ struct Settings: Sendable {
         }
         self.environment = known
 
-        let listen = text("koppeling.listen") ?? "127.0.0.1:8080"
-        guard let address = ListenAddress(listen) else {
-            throw Failure(
-                "KOPPELING_LISTEN is \"\(listen)\": write an address and a port, such as 127.0.0.1:8080.", code: 2)
+        listen = try Self.address(text("koppeling.listen") ?? "127.0.0.1:8080", "KOPPELING_LISTEN")
+        metricsListen = try text("koppeling.metrics.listen").map { text throws(Failure) in
+            try Self.address(text, "KOPPELING_METRICS_LISTEN")
         }
-        self.listen = address
 
         let level = text("log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level.lowercased()) else {
@@ -65,6 +65,13 @@ struct Settings: Sendable {
             throw Failure("LOG_LEVEL is \"\(level)\": set it to one of \(levels).", code: 2)
         }
         self.logLevel = logLevel
+    }
+
+    private static func address(_ text: String, _ name: String) throws(Failure) -> ListenAddress {
+        guard let address = ListenAddress(text) else {
+            throw Failure("\(name) is \"\(text)\": write an address and a port, such as 127.0.0.1:8080.", code: 2)
+        }
+        return address
     }
 
     private static func url(_ text: String?, _ name: String) throws(Failure) -> String? {

@@ -17,6 +17,28 @@ struct MetricsDoorTests {
             #expect(answer.text.contains(#"koppeling_queue_jobs{kind="echo",queue="letters",state="ready"} 3"#))
             #expect(answer.text.contains(#"koppeling_queue_jobs{kind="echo",queue="letters",state="scheduled"} 1"#))
             #expect(answer.text.contains("koppeling_workers_alive 0\n"))
+            #expect(answer.text.contains("koppeling_database_up 1\n"))
+        }
+    }
+
+    @Test func askingOftenDoesNotMakeTheDatabaseCountOften() async throws {
+        let pool = TestDatabase.current.pool
+        try await withServiceCenter { door in
+            _ = try await door.send("GET", "/metrics")
+            try await pool.query("select koppeling.enqueue('echo')")
+            let answer = try await door.send("GET", "/metrics")
+            #expect(!answer.text.contains("koppeling_queue_jobs{"), "the figures of a moment ago are shown again")
+        }
+    }
+
+    @Test func withoutADatabaseTheProcessStillShowsItsOwnFigures() async throws {
+        try await TestDatabase.current.pool.execute("alter view koppeling.queue_status rename to somewhere_else")
+        try await withServiceCenter { door in
+            _ = try await door.send("GET", "/health/live")
+            let answer = try await door.send("GET", "/metrics")
+            #expect(answer.status == 200)
+            #expect(answer.text.contains("koppeling_database_up 0\n"))
+            #expect(answer.text.contains("koppeling_http_request_duration_seconds_count"))
         }
     }
 

@@ -28,6 +28,15 @@ extension Runtime {
             logger: logger)
     }
 
+    /// What a worker process shows of itself; nil when nobody said where. To be made before the worker, which takes the
+    /// process's registry.
+    func monitor() -> Monitor? {
+        guard let address = settings.metricsListen else { return nil }
+        let metrics = PrometheusRegistry()
+        MetricsSystem.bootstrap(metrics)
+        return Monitor(pool: pool, host: address.host, port: address.port, metrics: metrics, logger: logger)
+    }
+
     /// Runs services until SIGTERM or SIGINT; what does not end within the grace period is cancelled.
     func run(_ services: [any Service], grace: Duration = .seconds(30)) async throws {
         var configuration = ServiceGroupConfiguration(

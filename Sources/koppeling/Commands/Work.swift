@@ -10,7 +10,10 @@ import TargetGroups
 struct Work: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run a worker: evaluation, and an actor for every enabled instance.",
-        discussion: "Works until SIGTERM or SIGINT; then it finishes or gives back what it began.")
+        discussion: """
+            Works until SIGTERM or SIGINT; then it finishes or gives back what it began. With KOPPELING_METRICS_LISTEN it \
+            shows its figures at /metrics there, and its health at /health/live and /health/ready.
+            """)
 
     @Flag(help: .hidden)
     var untilInputEnds = false
@@ -19,7 +22,9 @@ struct Work: AsyncParsableCommand {
         try await Runtime.with(connections: 24) { runtime in
             let services = try LinkServices(runtime)
             defer { services.shutdown() }
-            var running: [any Service] = [runtime.workerService(services)]
+            var running: [any Service] = []
+            if let monitor = runtime.monitor() { running.append(monitor) }
+            running.append(runtime.workerService(services))
             if untilInputEnds { running.append(InputWatch()) }
             try await runtime.run(running)
         }
