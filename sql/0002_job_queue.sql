@@ -55,9 +55,11 @@ create index job_order on koppeling.job (queue, order_key, id) where order_key i
 create unique index job_order_running on koppeling.job (queue, order_key)
     where state = 'running' and order_key is not null;
 
--- Finished jobs, one row each, with the attempt that finished them.
+-- Finished jobs, one row each, with the attempt that finished them. A partition for each outcome, because each is kept
+-- for a time of its own, and in it one for each day (UTC), because a day is dropped where rows would have to be deleted.
+-- What falls on a day that nobody has made lands in the rest, so that an insert never fails.
 create table koppeling.job_history (
-    id bigint primary key,
+    id bigint not null,
     enqueued_at timestamptz not null,
     run_at timestamptz not null,
     started_at timestamptz,
@@ -80,11 +82,24 @@ create table koppeling.job_history (
     result jsonb,
     constraint refusals_have_a_reason check (outcome = 'done' or reason is not null),
     constraint done_has_run check (outcome <> 'done' or started_at is not null)
-);
-create index job_history_finished_at on koppeling.job_history using brin (finished_at);
-create index job_history_rejected on koppeling.job_history (queue, finished_at) where outcome = 'rejected';
+) partition by list (outcome);
+create table koppeling.job_done partition of koppeling.job_history for values in ('done')
+    partition by range (finished_at);
+create table koppeling.job_rejected partition of koppeling.job_history for values in ('rejected')
+    partition by range (finished_at);
+create table koppeling.job_cancelled partition of koppeling.job_history for values in ('cancelled')
+    partition by range (finished_at);
+create table koppeling.job_done_rest partition of koppeling.job_done default;
+create table koppeling.job_rejected_rest partition of koppeling.job_rejected default;
+create table koppeling.job_cancelled_rest partition of koppeling.job_cancelled default;
+-- Nothing is written more often than what is done, so its index is the cheapest there is: numbers are finished nearly
+-- in their order, which a range of blocks tells well enough.
+create index on koppeling.job_done using brin (id int8_minmax_multi_ops);
+create index on koppeling.job_rejected (id);
+create index on koppeling.job_rejected (queue, finished_at);
+create index on koppeling.job_cancelled (id);
 
--- Attempts that did not finish their job.
+-- Attempts that did not finish their job, by the day they ended on.
 create table koppeling.job_attempt (
     job_id bigint not null,
     claim int not null,
@@ -92,10 +107,11 @@ create table koppeling.job_attempt (
     worker_id bigint not null,
     started_at timestamptz not null,
     ended_at timestamptz not null,
-    outcome text not null check (outcome in ('retried', 'released', 'died', 'rejected')),
-    error text,
-    primary key (job_id, claim)
-);
+    outcome text not null check (outcome in ('retried', 'snoozed', 'released', 'died', 'rejected', 'cancelled')),
+    error text
+) partition by range (ended_at);
+create table koppeling.job_attempt_rest partition of koppeling.job_attempt default;
+create index on koppeling.job_attempt (job_id);
 
 -- Processes that work; a row stays when its process has ended, so that history can name it.
 create table koppeling.worker (

@@ -200,9 +200,9 @@ begin
     ), tried as (
         insert into koppeling.job_attempt (job_id, claim, attempt, worker_id, started_at, ended_at, outcome, error)
         select (job).id, (job).claim, (job).attempt, p_worker, (job).started_at, v_now,
-            case outcome when 'retry' then 'retried' else outcome end, note
+            case outcome when 'retry' then 'retried' when 'snooze' then 'snoozed' else outcome end, note
         from held
-        where outcome in ('retry', 'released', 'died')
+        where outcome in ('retry', 'snooze', 'released', 'died')
     ), returned as (
         update koppeling.job j
         set state = 'ready', worker_id = null, consumer_id = null, started_at = null, run_at = h.next_at,

@@ -10,7 +10,9 @@ declare
     v_old koppeling.job_history;
     v_job koppeling.job;
 begin
-    delete from koppeling.job_history h where h.id = retry_job.id and h.outcome <> 'done' returning h.* into v_old;
+    delete from koppeling.job_history h
+    where h.id = retry_job.id and h.outcome in ('rejected', 'cancelled')
+    returning h.* into v_old;
     if not found then
         raise exception using errcode = '22023', message = format(
             'id: %s is not the number of a rejected or cancelled job', retry_job.id);
@@ -18,7 +20,7 @@ begin
     if v_old.started_at is not null then
         insert into koppeling.job_attempt (job_id, claim, attempt, worker_id, started_at, ended_at, outcome, error)
         values (v_old.id, v_old.claim, v_old.attempt, v_old.worker_id, v_old.started_at, v_old.finished_at,
-            'rejected', v_old.reason);
+            v_old.outcome, v_old.reason);
     end if;
     v_job := koppeling.new_job(v_old.id, v_old.kind, v_old.args, v_old.queue, v_old.key, v_old.key_mode,
         v_old.order_key, v_old.limit_key, koppeling.now(), v_old.priority, v_old.max_attempts, v_old.enqueued_at);
@@ -91,23 +93,63 @@ grant select on koppeling.jobs, koppeling.job_attempts, koppeling.queue_status, 
 revoke execute on function koppeling.retry_job(bigint) from public;
 
 comment on view koppeling.jobs is
-    'All jobs: waiting, running and finished ones. States: ready, scheduled, parked, running, done, rejected, cancelled.';
+    'All jobs: waiting, running and finished ones. Ask by id or state, or with newest_jobs.';
+comment on column koppeling.jobs.id is 'Its number: later ones are larger.';
 comment on column koppeling.jobs.state is
     'ready: may start; scheduled: not before run_at; parked: until a person releases it; the others as they say.';
+comment on column koppeling.jobs.queue is 'Where it waits.';
+comment on column koppeling.jobs.kind is 'What is to be done: a row of job_kind.';
 comment on column koppeling.jobs.key is 'At most one job with it waits in a queue: others are absorbed.';
 comment on column koppeling.jobs.order_key is 'Jobs with it run one after another, in the order of their ids.';
-comment on column koppeling.jobs.attempt is 'Attempts begun that count; with max_attempts of them failed it is rejected.';
+comment on column koppeling.jobs.limit_key is 'Jobs with it share a limit, where one is set.';
+comment on column koppeling.jobs.priority is 'Lower ones first.';
+comment on column koppeling.jobs.attempt is
+    'Attempts begun that count; with max_attempts of them failed it is rejected.';
+comment on column koppeling.jobs.max_attempts is 'How many attempts may fail.';
 comment on column koppeling.jobs.snoozes is 'How often a handler put it off; that does not count as an attempt.';
+comment on column koppeling.jobs.enqueued_at is 'Since when it exists.';
+comment on column koppeling.jobs.run_at is 'Not before this moment; infinity is parked.';
+comment on column koppeling.jobs.started_at is 'When its latest run began; null when it waits, or never ran.';
+comment on column koppeling.jobs.finished_at is
+    'When it became done, rejected or cancelled; from then on it is kept as long as job_retention says.';
 comment on column koppeling.jobs.worker is 'The worker that has it, or had it last.';
 comment on column koppeling.jobs.reason is 'Why it was rejected or cancelled, or the last error of one that waits.';
+comment on column koppeling.jobs.args is 'What it is about.';
 comment on column koppeling.jobs.result is 'What the handler answered.';
+
 comment on view koppeling.job_attempts is 'Every attempt at every job, and which worker made it.';
+comment on column koppeling.job_attempts.job_id is 'The job.';
+comment on column koppeling.job_attempts.attempt is
+    'The how manieth that counts; one that was given back or put off has the number of the next.';
+comment on column koppeling.job_attempts.worker_id is 'The worker that made it.';
+comment on column koppeling.job_attempts.worker is 'The name of that worker.';
+comment on column koppeling.job_attempts.started_at is 'When it began.';
+comment on column koppeling.job_attempts.ended_at is
+    'When it ended, or when its worker was found dead; null while it runs.';
 comment on column koppeling.job_attempts.outcome is
-    'retried, released (given back by a stopping worker), died (its worker did), rejected, done, cancelled or running.';
+    'retried, snoozed, released (by a stopping worker), died (its worker did), rejected, cancelled, done or running.';
+comment on column koppeling.job_attempts.error is 'What went wrong, or why it ended.';
+
 comment on view koppeling.queue_status is 'What lies in each queue, by kind.';
+comment on column koppeling.queue_status.queue is 'The queue.';
+comment on column koppeling.queue_status.kind is 'The kind of jobs.';
+comment on column koppeling.queue_status.ready is 'How many may start.';
+comment on column koppeling.queue_status.scheduled is 'How many wait for their time.';
+comment on column koppeling.queue_status.parked is 'How many wait for a person to release them.';
+comment on column koppeling.queue_status.running is 'How many run.';
 comment on column koppeling.queue_status.oldest_ready_at is 'Since when the oldest job that could run waits.';
 comment on column koppeling.queue_status.retrying is 'How many of those that wait have failed before.';
+
 comment on view koppeling.workers is 'Processes that work or have worked.';
+comment on column koppeling.workers.id is 'Its number: a process gets a new one each time it registers.';
+comment on column koppeling.workers.name is 'What it is called; not unique.';
+comment on column koppeling.workers.host is 'The machine it runs on.';
+comment on column koppeling.workers.pid is 'The number of its process there.';
+comment on column koppeling.workers.version is 'The release it belongs to.';
+comment on column koppeling.workers.started_at is 'When it registered.';
+comment on column koppeling.workers.heartbeat_at is 'Its last sign of life; it gives one every 5 s.';
+comment on column koppeling.workers.ended_at is 'When it stopped, or was found dead.';
 comment on column koppeling.workers.state is 'alive, silent (no sign of life for 15 s), stopped or died.';
+comment on column koppeling.workers.running is 'How many jobs it has.';
 comment on function koppeling.retry_job(bigint) is 'Makes a rejected or cancelled job ready again.';
 comment on function koppeling.cancel_job(bigint, text) is 'Cancels a job that waits; false when it does not wait.';

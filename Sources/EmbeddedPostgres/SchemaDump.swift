@@ -5,14 +5,15 @@ public import Postgres
 extension ServerPrograms {
     /// The schema of a database as SQL, in a form that is the same for the same schema and version of PostgreSQL.
     ///
-    /// What `pg_dump` writes about itself is left out, and so are its settings.
+    /// What `pg_dump` writes about itself is left out, and so are its settings, and partitions of days, which come and go.
     public func dumpSchema(of settings: ConnectionSettings) async throws -> String {
         let file = "/tmp/koppeling-schema-\(UUID().uuidString)"
         defer {
             for name in [file, file + ".log"] { try? FileManager.default.removeItem(atPath: name) }
         }
         let command = [
-            path("pg_dump"), "--schema-only", "--no-owner", "--file", file, "--dbname", try settings.connectionString(),
+            path("pg_dump"), "--schema-only", "--no-owner", "--exclude-table", "*.*_" + Self.date, "--file", file,
+            "--dbname", try settings.connectionString(),
         ]
         guard try await ChildProcess.run(command, log: file + ".log") == 0 else {
             let log = FileManager.default.contents(atPath: file + ".log") ?? Data()
@@ -21,6 +22,9 @@ extension ServerPrograms {
         let dump = await blocking { FileManager.default.contents(atPath: file) ?? Data() }
         return Self.normalised(String(decoding: dump, as: UTF8.self))
     }
+
+    /// A day such as 20261231 in the name of a table, as `pg_dump` matches it.
+    private static let date = String(repeating: "[0-9]", count: 8)
 
     private static func normalised(_ dump: String) -> String {
         var lines: [Substring] = []

@@ -64,6 +64,7 @@ public final class Worker: Service {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.live() }
                 group.addTask { await self.lookForWork() }
+                group.addTask { await self.keepHistory() }
                 if self.options.listens { group.addTask { await self.listen() } }
                 let isGraceful = await self.state.wait { $0.phase >= .stopping ? true : nil } ?? false
                 self.state.update { $0.advance(to: isGraceful ? .stopping : .aborting) }

@@ -131,6 +131,9 @@ import Testing
         }
         #expect(try await bench.state(id) == "ready")
         #expect(try await bench.value("select snoozes from koppeling.job", as: Int32.self) == 3)
+        #expect(
+            try await bench.values("select outcome || ' ' || attempt from koppeling.job_attempts", as: String.self)
+                == ["snoozed 1", "snoozed 1", "snoozed 1"])
     }
 
     @Test func `every attempt is kept with its worker, start, end and error`() async throws {

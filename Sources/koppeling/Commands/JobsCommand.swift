@@ -27,12 +27,7 @@ struct JobsCommand: AsyncParsableCommand {
                     """
                     \(unsafe: Listing.open)
                     select id, state, queue, kind, key, attempt, enqueued_at, run_at, finished_at, worker, reason
-                    from koppeling.jobs
-                    where (\(state)::text is null or state = \(state)::text)
-                        and (\(queue)::text is null or queue = \(queue)::text)
-                        and (\(kind)::text is null or kind = \(kind)::text)
-                    order by id desc
-                    limit \(listing.limit)
+                    from koppeling.newest_jobs(\(listing.limit)::int, \(state)::text, \(queue)::text, \(kind)::text)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
             }
@@ -108,7 +103,8 @@ struct JobsCommand: AsyncParsableCommand {
 /// `koppeling queue`: how much waits.
 struct QueueCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "queue", abstract: "Show how much waits in each queue, by kind, and since when.")
+        commandName: "queue", abstract: "Show how much waits in each queue, by kind, and since when.",
+        subcommands: [RetentionCommand.self])
 
     @OptionGroup var listing: ListingOptions
 
