@@ -6,7 +6,7 @@ import IO
 ///
 /// The kernel signals a child when the *thread* that started it ends, so each child has a thread that starts it and then waits
 /// for its end.
-final class ChildProcess: Sendable {
+package final class ChildProcess: Sendable {
     private enum State {
         case running(pid_t)
         case ended(Int32)
@@ -26,7 +26,7 @@ final class ChildProcess: Sendable {
     }
 
     /// Starts a program; what it prints is appended to the log.
-    static func start(_ arguments: [String], log: String) async throws(EmbeddedPostgresError) -> ChildProcess {
+    package static func start(_ arguments: [String], log: String) async throws(EmbeddedPostgresError) -> ChildProcess {
         let result: Result<ChildProcess, EmbeddedPostgresError> = await withCheckedContinuation { continuation in
             startThread {
                 let endOfLife = eventfd(0, Int32(EFD_CLOEXEC))
@@ -45,14 +45,14 @@ final class ChildProcess: Sendable {
     }
 
     /// Runs a program to its end and returns its exit code.
-    static func run(_ arguments: [String], log: String) async throws(EmbeddedPostgresError) -> Int32 {
+    package static func run(_ arguments: [String], log: String) async throws(EmbeddedPostgresError) -> Int32 {
         let child = try await start(arguments, log: log)
         await Reactor.shared.readable(child.endOfLife)
         return child.exitCode ?? -1
     }
 
     /// The exit code, or 128 and the number of the signal that ended it; nil while it runs.
-    var exitCode: Int32? {
+    package var exitCode: Int32? {
         state.withLock { state in
             guard case .ended(let code) = state else { return nil }
             return code
@@ -60,14 +60,14 @@ final class ChildProcess: Sendable {
     }
 
     /// Sends a signal, unless the child has ended: its number may belong to another process by then.
-    func send(_ signal: Int32) {
+    package func send(_ signal: Int32) {
         state.withLock { state in
             if case .running(let pid) = state { kill(pid, signal) }
         }
     }
 
     /// Waits for the end; says whether it came in time.
-    func ended(within time: Duration) async -> Bool {
+    package func ended(within time: Duration) async -> Bool {
         await Reactor.shared.wait(for: .read, of: endOfLife, until: .now + time) != .timedOut
     }
 

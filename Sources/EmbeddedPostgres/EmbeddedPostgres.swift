@@ -15,16 +15,22 @@ public actor EmbeddedPostgres {
     /// Reachable without the actor, for `abandon`.
     private nonisolated let server = Locked<ChildProcess?>(nil)
     private let isDurable: Bool
+    private let primary: ConnectionSettings?
     private let logger: Logger
     private var lock: Int32?
 
     /// A cluster in this folder, which is made when it is not there.
     ///
-    /// Without durability a crash of the machine may lose everything, which suits tests.
-    public init(directory: String, durable: Bool = true, logger: Logger = Logger(label: "koppeling.postgres")) {
+    /// Without durability a crash of the machine may lose everything, which suits tests. With a primary the new cluster is a
+    /// copy of that one and follows it, until it is promoted with `select pg_promote()`.
+    public init(
+        directory: String, durable: Bool = true, following primary: ConnectionSettings? = nil,
+        logger: Logger = Logger(label: "koppeling.postgres")
+    ) {
         folder = ClusterFolder(directory)
         self.directory = folder.path
         isDurable = durable
+        self.primary = primary
         self.logger = logger
     }
 
@@ -61,13 +67,15 @@ public actor EmbeddedPostgres {
     }
 
     /// Ends the server in good order: transactions that are open are rolled back, everything else is written.
-    public func stop() async {
+    ///
+    /// When it is to stop at once it writes nothing more, as in a crash; what was committed is found again at the next start.
+    public func stop(immediately: Bool = false) async {
         let child: ChildProcess? = server.withLock { child in
             defer { child = nil }
             return child
         }
         if let child {
-            child.send(SIGINT)
+            child.send(immediately ? SIGQUIT : SIGINT)
             if await !child.ended(within: .seconds(30)) {
                 logger.warning("the database does not end by itself and is ended now")
                 child.send(SIGQUIT)
@@ -101,17 +109,26 @@ public actor EmbeddedPostgres {
     private func initialize(_ programs: ServerPrograms, _ user: ServerUser) async throws {
         guard folder.version == nil else { return }
         logger.info("making a database", metadata: ["folder": "\(directory)"])
-        let target = folder.prepareUnfinished()
-        let arguments = [
-            programs.path("initdb"), "--pgdata", target, "--username", "koppeling", "--auth", "trust", "--encoding",
-            "UTF8",
-            "--locale", "C.UTF-8", "--no-instructions",
-        ]
+        let arguments = try creation(programs, in: folder.prepareUnfinished())
         let command = user.mortalCommand(arguments + (isDurable ? [] : ["--no-sync"]), signal: "KILL")
         guard try await ChildProcess.run(command, log: folder.log) == 0 else {
-            throw EmbeddedPostgresError(.failed, "initdb failed: \(folder.lastComplaint()); see \(folder.log)")
+            let program = primary == nil ? "initdb" : "pg_basebackup"
+            throw EmbeddedPostgresError(.failed, "\(program) failed: \(folder.lastComplaint()); see \(folder.log)")
         }
         try folder.finish()
+    }
+
+    private func creation(_ programs: ServerPrograms, in folder: String) throws -> [String] {
+        if let primary {
+            return [
+                programs.path("pg_basebackup"), "--pgdata", folder, "--dbname", try primary.connectionString(),
+                "--write-recovery-conf", "--checkpoint", "fast",
+            ]
+        }
+        return [
+            programs.path("initdb"), "--pgdata", folder, "--username", "koppeling", "--auth", "trust", "--encoding",
+            "UTF8", "--locale", "C.UTF-8", "--no-instructions",
+        ]
     }
 
     /// Waits for a server whose program was killed to end, and clears away what it left.

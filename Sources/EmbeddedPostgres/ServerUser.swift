@@ -1,13 +1,13 @@
 import Glibc
 
 /// Under which user the server runs: PostgreSQL refuses to run as root.
-struct ServerUser: Sendable {
+package struct ServerUser: Sendable {
     let id: uid_t
     let group: gid_t
     private let isOther: Bool
 
     /// The user of this program, or `postgres` when that is root.
-    static func find() throws(EmbeddedPostgresError) -> ServerUser {
+    package static func find() throws(EmbeddedPostgresError) -> ServerUser {
         guard geteuid() == 0 else { return ServerUser(id: geteuid(), group: getegid(), isOther: false) }
         var entry = passwd()
         var buffer = [CChar](repeating: 0, count: 16_384)
@@ -30,14 +30,14 @@ struct ServerUser: Sendable {
     ///
     /// The shell closes a gap: were this program killed before the kernel was asked for the signal, none would come. `exec`
     /// keeps the process, and with it what was asked for.
-    func mortalCommand(_ arguments: [String], signal: String) -> [String] {
+    package func mortalCommand(_ arguments: [String], signal: String) -> [String] {
         let isOrphan = "[ \"$PPID\" = \"$0\" ] || exit 1; exec \"$@\""
         return ["setpriv"] + (isOther ? identity : []) + ["--pdeathsig", signal, "--", "/bin/sh", "-c", isOrphan]
             + [String(getpid())] + arguments
     }
 
     /// Gives the file to this user.
-    func own(_ path: String) {
+    package func own(_ path: String) {
         if isOther { lchown(path, id, group) }
     }
 

@@ -23,8 +23,9 @@ public final class Worker: Service {
 
     /// A worker that does nothing yet.
     ///
-    /// The settings for listening lead to the server itself, when the pool leads to a pooler that cannot listen. What is
-    /// measured goes to the factory, that of the process unless another is given.
+    /// The settings for listening lead to the server itself, when the pool leads to a pooler in transaction mode, where
+    /// nobody can listen; without them such a worker looks for work every second. What is measured goes to the factory,
+    /// that of the process unless another is given.
     public init(
         pool: Pool, listenSettings: ConnectionSettings? = nil, options: Options = Options(),
         metrics: any MetricsFactory = MetricsSystem.factory, logger: Logger
@@ -34,6 +35,11 @@ public final class Worker: Service {
         lifeSettings.statementTimeout = .seconds(10)
         lifePool = Pool(lifeSettings, maximum: 1)
         self.listenSettings = listenSettings ?? pool.settings
+        var options = options
+        if self.listenSettings.pooler == .transaction {
+            options.listens = false
+            options.slowPoll = min(options.slowPoll, .seconds(1))
+        }
         self.options = options
         self.metrics = metrics
         var logger = logger

@@ -85,6 +85,8 @@ extension Worker {
     func listen() async {
         var failures = 0
         let backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        // News may be rare: a connection that hears nothing is asked now and then whether it would.
+        let longestSilence = options.heartbeat * 6
         while !Task.isCancelled {
             do throws(PostgresError) {
                 let connection = try await Connection.connect(listenSettings)
@@ -92,8 +94,11 @@ extension Worker {
                 failures = 0
                 ring(newcomer: false)
                 while true {
-                    _ = try await connection.notification()
-                    ring(newcomer: false)
+                    if try await connection.notification(within: longestSilence) == nil {
+                        try await connection.verify()
+                    } else {
+                        ring(newcomer: false)
+                    }
                 }
             } catch {
                 failures += 1

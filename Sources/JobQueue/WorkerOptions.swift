@@ -11,24 +11,26 @@ extension Worker {
         public var heartbeat: Duration
         /// After how long without one a worker counts as dead.
         public var deadAfter: Duration
-        /// How often it looks for work although nobody has told it of any.
+        /// How often it looks for work although nobody has told it of any; a transaction each time.
         public var slowPoll: Duration
         /// How long jobs may go on when it stops.
         public var gracePeriod: Duration
-        /// Whether it listens for notifications; behind a pooler it may have to do without.
+        /// Whether it listens for notifications; behind a pooler that lends sessions by the transaction it cannot.
         public var listens: Bool
 
         /// Options with the defaults; the name is made of the host and the process.
+        ///
+        /// One that listens looks every 10 s, one that does not every second.
         public init(
             name: String? = nil, version: String = "0", heartbeat: Duration = .seconds(5),
-            deadAfter: Duration = .seconds(15), slowPoll: Duration = .seconds(10),
+            deadAfter: Duration = .seconds(15), slowPoll: Duration? = nil,
             gracePeriod: Duration = .seconds(20), listens: Bool = true
         ) {
             self.name = name ?? "\(Self.host)-\(getpid())"
             self.version = version
             self.heartbeat = heartbeat
             self.deadAfter = deadAfter
-            self.slowPoll = slowPoll
+            self.slowPoll = slowPoll ?? (listens ? .seconds(10) : .seconds(1))
             self.gracePeriod = gracePeriod
             self.listens = listens
         }

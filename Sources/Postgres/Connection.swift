@@ -11,12 +11,22 @@ public final class Connection {
     let canceller: Canceller
     var statements = StatementCache()
     var transactionDepth = 0
+    /// Whether statements may take as long as they need until the transaction ends.
+    var isUnlimited = false
+    /// Whether the server was asked to stop because the time for a statement was over.
+    var isOverdue = false
     private var isBusy = false
     private var isBroken = false
+    private var hasRefusedWrites = false
+    private let wantsWrites: Bool
+    /// How long the server may say nothing while it owes an answer.
+    let silenceLimit: Duration?
 
     private init(_ handle: OpaquePointer, _ settings: ConnectionSettings) {
         self.handle = handle
         self.settings = settings
+        wantsWrites = settings.wantsWrites
+        silenceLimit = settings.silenceLimit
         canceller = Canceller(handle)
     }
 
@@ -25,6 +35,8 @@ public final class Connection {
     }
 
     /// Opens a connection; tries the hosts of the URL in turn.
+    ///
+    /// Of several hosts the first that accepts writes is taken, so that after a failover the new primary is found.
     public static func connect(_ settings: ConnectionSettings) async throws(PostgresError) -> Connection {
         let opening = Opening(try settings.parameters())
         return Connection(try await opening.handle(), settings)
@@ -44,9 +56,28 @@ public final class Connection {
 
     var socket: Int32 { PQsocket(handle) }
 
+    /// Whether its server takes no writes although they are wanted: it became a standby, or was set to read-only.
+    ///
+    /// The server tells with every answer, also to a statement that only reads.
+    var hasWrongServer: Bool {
+        guard wantsWrites, !hasRefusedWrites else { return hasRefusedWrites }
+        return isOn("default_transaction_read_only") || isOn("in_hot_standby")
+    }
+
+    /// Whether the server has reported this setting to be on.
+    private func isOn(_ setting: String) -> Bool {
+        PQparameterStatus(handle, setting).map { String(cString: $0) == "on" } ?? false
+    }
+
     /// Gives the connection up as lost; the pool will replace it.
     func markBroken() {
         isBroken = true
+    }
+
+    /// Gives the connection up because its server has refused a write.
+    func markReadOnly() {
+        isBroken = true
+        hasRefusedWrites = true
     }
 
     /// The error for a connection that libpq reports as lost.
@@ -74,6 +105,7 @@ public final class Connection {
             throw PostgresError(.cancelled, "the task was cancelled before the statement was sent")
         }
         isBusy = true
+        isOverdue = false
         defer { isBusy = false }
         canceller.arm()
         let outcome = await withTaskCancellationHandler { () async -> Result<Value, PostgresError> in
@@ -85,8 +117,9 @@ public final class Connection {
         } onCancel: { [canceller] in
             canceller.fire()
         }
-        let wasCancelled = await canceller.settle()
-        if case .failure(var error) = outcome, wasCancelled, error.sqlState == "57014" {
+        let settlement = await canceller.settle()
+        if settlement == .gaveUp { isBroken = true }
+        if case .failure(var error) = outcome, settlement != .quiet, !isOverdue, error.sqlState == "57014" {
             error.code = .cancelled
             throw error
         }

@@ -4,7 +4,9 @@ import CLibPQ
 ///
 /// The description leaves the password out.
 public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
-    /// A libpq connection string or URI; several hosts and `target_session_attrs` are allowed.
+    /// A libpq connection string or URI, perhaps with several hosts.
+    ///
+    /// Of several hosts the first is taken that accepts writes, unless `target_session_attrs` says otherwise.
     public var url: String
     /// The database, when it is not the one of `url`.
     public var database: String?
@@ -18,17 +20,25 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
     public var lockTimeout: Duration?
     /// The longest a transaction may stand idle before the server ends the connection; nil for no limit.
     public var idleInTransactionTimeout: Duration?
-    /// Whether statements are prepared under a name and reused.
-    ///
-    /// Switch it off behind a pooler that gives every transaction another server connection, such as PgBouncer in
-    /// transaction mode: then names and session settings do not carry over, so none are used.
-    public var namedStatements: Bool
+    /// What stands between this program and the server.
+    public var pooler: Pooler
+
+    /// What may stand between a program and the server.
+    public enum Pooler: String, Sendable, Hashable, CaseIterable {
+        /// Nothing, or something that gives each connection a server session of its own.
+        case none
+        /// A pooler that lends a server session for one transaction, such as PgBouncer in transaction mode.
+        ///
+        /// Nothing that belongs to a session is used then: no named statement, no listening, no setting beyond a
+        /// transaction. The limit on statements is kept by this side.
+        case transaction
+    }
 
     /// Settings for the database at this URL or connection string.
     public init(
         url: String, applicationName: String = "koppeling", connectTimeout: Duration = .seconds(10),
         statementTimeout: Duration? = .seconds(60), lockTimeout: Duration? = nil,
-        idleInTransactionTimeout: Duration? = .seconds(120), namedStatements: Bool = true
+        idleInTransactionTimeout: Duration? = .seconds(120), pooler: Pooler = .none
     ) {
         self.url = url
         self.applicationName = applicationName
@@ -36,7 +46,7 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
         self.statementTimeout = statementTimeout
         self.lockTimeout = lockTimeout
         self.idleInTransactionTimeout = idleInTransactionTimeout
-        self.namedStatements = namedStatements
+        self.pooler = pooler
     }
 
     /// The same server, another database.
@@ -96,13 +106,30 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
             ("connect_timeout", String(max(2, connectTimeout.components.seconds))),
             ("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3"),
             ("tcp_user_timeout", "30000"),
+        ]
+        if Self.hasSeveralHosts(given) { list.append(("target_session_attrs", "read-write")) }
+        list += [
             ("dbname", url),
             ("fallback_application_name", applicationName),
             ("client_encoding", "UTF8"),
         ]
         if let database { list.append(("dbname", database)) }
-        if namedStatements { list.append(("options", options(adding: given["options"]))) }
+        // A pooler that shares sessions refuses these, or would hand one client's on to the next.
+        if pooler == .none { list.append(("options", options(adding: given["options"]))) }
         return list
+    }
+
+    /// Whether a connection is of use only while its server accepts writes.
+    ///
+    /// A pooler tells of its servers what was true when it met them first, so its word counts for nothing.
+    var wantsWrites: Bool {
+        guard pooler == .none, let given = try? parsed() else { return false }
+        let attributes = given["target_session_attrs"] ?? (Self.hasSeveralHosts(given) ? "read-write" : "any")
+        return ["read-write", "primary"].contains(attributes)
+    }
+
+    private static func hasSeveralHosts(_ given: [String: String]) -> Bool {
+        ["host", "hostaddr"].contains { given[$0]?.contains(",") == true }
     }
 
     private func options(adding given: String?) -> String {

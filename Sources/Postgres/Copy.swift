@@ -101,7 +101,7 @@ extension Connection {
         while true {
             switch attempt() {
             case 1: return try await flush()
-            case 0: await Reactor.shared.writable(socket)
+            case 0: _ = try await ready(for: .write)
             default: throw refusal()
             }
         }

@@ -25,7 +25,7 @@ struct CopyReader {
                 PQfreemem(row)
             case 0 where !piece.isEmpty: return piece
             case 0:
-                await Reactor.shared.readable(connection.socket)
+                _ = try await connection.ready(for: .read)
                 guard PQconsumeInput(connection.handle) == 1 else { throw connection.lost() }
             case -1: isAtEnd = true
             default: throw connection.refusal()

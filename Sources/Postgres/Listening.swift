@@ -16,6 +16,9 @@ extension Connection {
     ///
     /// Notifications sent while no connection listens are gone, so after every `listen` look once at what they announce.
     public func listen(_ channel: String) async throws(PostgresError) {
+        guard settings.pooler == .none else {
+            throw PostgresError(.usage, "nobody can listen through a transaction pooler: connect to the server itself")
+        }
         try await simple("listen \(quotedIdentifier(channel))", cancellable: true)
     }
 

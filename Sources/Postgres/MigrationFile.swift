@@ -6,6 +6,11 @@ struct MigrationFile: Sendable {
     let version: Int32
     let name: String
     let sql: String
+    /// The newest file of the oldest program that works with the schema once it has this one; 0 for any.
+    let oldestProgram: Int32
+
+    /// What begins the line of a file that says so.
+    static let oldestProgramMark = "-- oldest-program:"
 
     /// The migration files of a folder, in order; other files do not matter.
     static func read(_ directory: String) async throws(PostgresError) -> [MigrationFile] {
@@ -13,7 +18,9 @@ struct MigrationFile: Sendable {
             var files: [MigrationFile] = []
             for name in try names(directory) {
                 guard let version = version(of: name) else { continue }
-                files.append(MigrationFile(version: version, name: name, sql: try text(directory + "/" + name)))
+                let sql = try text(directory + "/" + name)
+                let oldest = try oldestProgram(of: sql, name, version)
+                files.append(MigrationFile(version: version, name: name, sql: sql, oldestProgram: oldest))
             }
             files.sort { $0.version < $1.version }
             for (file, next) in zip(files, files.dropFirst()) where file.version == next.version {
@@ -37,6 +44,19 @@ struct MigrationFile: Sendable {
             throw PostgresError(.schema, "\(path) cannot be read")
         }
         return String(decoding: data, as: UTF8.self)
+    }
+
+    private static func oldestProgram(
+        of sql: String, _ name: String, _ version: Int32
+    ) throws(PostgresError) -> Int32 {
+        guard let line = sql.split(whereSeparator: \.isNewline).first(where: { $0.hasPrefix(oldestProgramMark) })
+        else { return 0 }
+        let number = line.dropFirst(oldestProgramMark.count).drop { $0 == " " }
+        guard let oldest = Int32(number), (0...version).contains(oldest) else {
+            throw PostgresError(
+                .schema, "\(name): write a file's number, up to its own, behind \"\(oldestProgramMark)\"")
+        }
+        return oldest
     }
 
     /// The number of a name of four digits, an underscore and `.sql` at the end.

@@ -4,7 +4,9 @@ import IO
 /// Brings the schema of a database up to the numbered files of a folder.
 ///
 /// Each file runs once, in a transaction of its own, under a lock that all migrators share, so any number may run at once.
-/// What was applied is never run again and must not change: a change is a new file.
+/// What was applied is never run again and must not change: a change is a new file. A database that a newer program has
+/// migrated is left as it is and counts as up to date, unless a file of that one says that it leaves older programs behind:
+/// its line `-- oldest-program: 0024` bids those that end before file 0024 not to start.
 public struct Migrator: Sendable {
     /// How a file stands to the database.
     public struct Status: Sendable, Hashable {
@@ -12,12 +14,17 @@ public struct Migrator: Sendable {
         public let name: String
         /// Whether the database has it.
         public let isApplied: Bool
+        /// Whether only a newer program knows it.
+        public let isNewer: Bool
     }
 
     /// The folder of the files.
     public let directory: String
     /// The longest a statement of a file waits for a lock before the file is rolled back and tried again.
-    public var lockTimeout: Duration = .seconds(5)
+    ///
+    /// Everybody else who wants the table queues behind it for as long. It is less than the second after which the server
+    /// looks for deadlocks, so that we give way and not a worker.
+    public var lockTimeout: Duration = .milliseconds(800)
     /// How often a file is tried.
     public var attempts = 20
 
@@ -43,14 +50,16 @@ public struct Migrator: Sendable {
         return applied
     }
 
-    /// Which files the database has; throws when it has something else.
+    /// Which files the database has; throws when it has something that does not go with them.
     public func status(_ connection: Connection) async throws -> [Status] {
         let files = try await MigrationFile.read(directory)
         let checksums = try await checksums(files, connection)
         let known = try await applied(connection)
-        try SchemaHistory(known).verify(zip(files, checksums).map { ($0, $1) }, in: directory)
+        let history = SchemaHistory(known)
+        try history.verify(zip(files, checksums).map { ($0, $1) }, in: directory)
         let versions = Set(known.map(\.version))
-        return files.map { Status(name: $0.name, isApplied: versions.contains($0.version)) }
+        let own = files.map { Status(name: $0.name, isApplied: versions.contains($0.version), isNewer: false) }
+        return own + history.newer(than: files).map { Status(name: $0, isApplied: true, isNewer: true) }
     }
 
     /// Throws unless the database has every file: what a program does before it starts to work.
@@ -75,8 +84,9 @@ public struct Migrator: Sendable {
                     try await run(file, checksum, connection)
                     return true
                 }
-            } catch let error as PostgresError where error.sqlState == "55P03" && attempt < attempts {
+            } catch let error as PostgresError where ["55P03", "40P01"].contains(error.sqlState) {
                 // Something else uses a table of ours. Waiting on would make everybody queue behind us.
+                guard attempt < attempts else { throw try await failure(error, after: attempt, connection) }
                 try await Task.sleep(for: Self.backoff.delay(attempt: attempt))
                 attempt += 1
             }
@@ -85,7 +95,8 @@ public struct Migrator: Sendable {
 
     private func lock(_ connection: Connection) async throws {
         // The number has no meaning, it only has to be the same in every migrator.
-        try await connection.script("set local lock_timeout = 0; set local statement_timeout = 0")
+        try await connection.liftTimeLimit()
+        try await connection.script("set local lock_timeout = 0")
         try await connection.query("select pg_advisory_xact_lock(7305478812961::bigint)")
         try await connection.script(
             """
@@ -93,6 +104,7 @@ public struct Migrator: Sendable {
                 version integer primary key,
                 name text not null,
                 checksum text not null,
+                oldest_program integer not null default 0,
                 applied_at timestamptz not null default clock_timestamp()
             )
             """)
@@ -105,6 +117,7 @@ public struct Migrator: Sendable {
         } catch {
             var failure = error
             failure.message = "\(file.name): \(error.message)"
+            failure.hint = error.hint ?? Self.advice(error)
             throw failure
         }
         guard connection.isInTransaction else {
@@ -113,8 +126,8 @@ public struct Migrator: Sendable {
         }
         try await connection.execute(
             """
-            insert into public.koppeling_migration (version, name, checksum)
-            values (\(file.version)::integer, \(file.name)::text, \(checksum)::text)
+            insert into public.koppeling_migration (version, name, checksum, oldest_program)
+            values (\(file.version)::integer, \(file.name)::text, \(checksum)::text, \(file.oldestProgram)::integer)
             """)
     }
 
@@ -122,10 +135,11 @@ public struct Migrator: Sendable {
         let exists = try await connection.query("select to_regclass('public.koppeling_migration') is not null")
         guard try exists.scalar(as: Bool.self) else { return [] }
         let rows = try await connection.query(
-            "select version, name, checksum from public.koppeling_migration order by version")
+            "select version, name, checksum, oldest_program from public.koppeling_migration order by version")
         return try rows.map { row throws(PostgresError) in
             SchemaHistory.Entry(
-                version: try row.decode("version"), name: try row.decode("name"), checksum: try row.decode("checksum"))
+                version: try row.decode("version"), name: try row.decode("name"), checksum: try row.decode("checksum"),
+                oldestProgram: try row.decode("oldest_program"))
         }
     }
 

@@ -80,7 +80,12 @@ private struct Handle: @unchecked Sendable {
         }
         guard PQstatus(pointer) == CONNECTION_OK else {
             defer { PQfinish(pointer) }
-            return .failure(PostgresError(.connection, libpqMessage(pointer)))
+            let message = libpqMessage(pointer)
+            let isPooler = message.contains("unsupported startup parameter")
+            return .failure(
+                PostgresError(
+                    .connection, message,
+                    hint: isPooler ? "this is a pooler: set KOPPELING_POOLER to transaction" : nil))
         }
         PQsetnonblocking(pointer, 1)
         PQsetNoticeProcessor(pointer, { _, _ in }, nil)

@@ -3,7 +3,8 @@ import IO
 /// Connections that tasks lease for as long as they need one.
 ///
 /// A connection is opened when one is wanted and none is free, up to the maximum; then tasks wait their turn. A connection
-/// that was lost, or that comes back in the middle of a transaction, is replaced.
+/// that was lost, or that comes back in the middle of a transaction, is replaced. So are all when their server has stopped
+/// taking writes and another is wanted.
 public final class Pool: Sendable {
     /// How connections are opened.
     public let settings: ConnectionSettings
@@ -101,7 +102,8 @@ public final class Pool: Sendable {
             guard !Task.isCancelled else {
                 throw PostgresError(.cancelled, "the task was cancelled before it had a connection")
             }
-            return Lease(connection: try await Connection.connect(settings))
+            let generation = state.withLock { $0.generation }
+            return Lease(connection: try await Connection.connect(settings), generation: generation)
         } catch {
             give(nil)
             throw error
@@ -111,7 +113,14 @@ public final class Pool: Sendable {
     /// Gives a connection back, or only its place when it is of no more use.
     private func give(_ lease: Lease?) {
         let isReusable = lease.map { $0.connection.isUsable && !$0.connection.isInTransaction } ?? false
-        let next = state.withLock { $0.give(isReusable ? lease : nil) }
+        let hasWrongServer = lease?.connection.hasWrongServer ?? false
+        let (next, outdated) = state.withLock { state in
+            // The others lead to the same server, and would only find it out one by one.
+            let outdated = hasWrongServer ? lease.map { state.leave($0) } ?? [] : []
+            let isCurrent = lease?.generation == state.generation
+            return (state.give(isReusable && isCurrent ? lease : nil), outdated)
+        }
+        _ = consume outdated
         switch next {
         case .turn(let waiter, let turn): waiter.resume(returning: turn)
         case .closed(let closers): for closer in closers { closer.resume() }

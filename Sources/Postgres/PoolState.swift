@@ -2,6 +2,8 @@
 // Sendable because the pool holds a connection only while no task does, and hands it to one task at a time.
 struct Lease: @unchecked Sendable {
     let connection: Connection
+    /// Which server it leads to, counted by how often the pool has turned to another.
+    let generation: Int
 }
 
 /// What a task may do when its turn comes.
@@ -25,6 +27,8 @@ struct PoolState: Sendable {
     private(set) var idle: [Lease] = []
     /// Connections that are idle, leased or being opened.
     private(set) var open = 0
+    /// Connections of an earlier one are of no more use.
+    private(set) var generation = 0
     private var isClosed = false
     private var waiters: [UInt64: Waiter] = [:]
     /// In order of arrival; those who have left are skipped when their turn comes.
@@ -84,6 +88,15 @@ struct PoolState: Sendable {
         }
         if let lease { idle.append(lease) } else { open -= 1 }
         return nil
+    }
+
+    /// Turns away from the server that a connection leads to, unless that has been done; returns the idle ones.
+    mutating func leave(_ lease: Lease) -> [Lease] {
+        guard lease.generation == generation else { return [] }
+        generation += 1
+        defer { idle = [] }
+        open -= idle.count
+        return idle
     }
 
     mutating func close() -> ([Lease], [Waiter]) {

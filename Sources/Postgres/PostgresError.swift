@@ -40,6 +40,10 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
     public var context: String?
     /// Whether the server ended the connection with this error.
     var isFatal = false
+    /// Whether a prepared statement had become stale, and is prepared anew when the transaction is run again.
+    var isStalePlan = false
+    /// Whether the server takes no writes.
+    var isReadOnly: Bool { sqlState == "25006" }
 
     /// An error of this kind.
     public init(
@@ -56,14 +60,15 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
 
     /// Whether the same transaction, run again from its beginning, may well succeed.
     public var isRetryable: Bool {
-        guard let sqlState else { return code == .connection }
+        guard let sqlState, !isStalePlan else { return code == .connection || isStalePlan }
         if sqlState.hasPrefix("08") { return true }
         return Self.retryableStates.contains(sqlState)
     }
 
-    /// Serialization failure, deadlock, lock not available, shutdowns and start-up, too many connections, stale plans.
+    /// Serialization failure, deadlock, lock not available, shutdowns and start-up, too many connections, stale plans, a
+    /// server that takes no writes.
     private static let retryableStates: Set<String> = [
-        "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "26000",
+        "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "26000", "25006",
     ]
 
     /// The message with the server's code and hint, without its detail.

@@ -10,6 +10,7 @@ extension PostgresError {
         let code: Code =
             switch sqlState {
             case "57014", "55P03", "25P03": .timeout
+            case "25006": .connection
             case let state? where state.hasPrefix("08") || state.hasPrefix("57P"): .connection
             case nil: .connection
             default: .server
@@ -18,6 +19,9 @@ extension PostgresError {
         self.init(
             code, field("M") ?? String(fallback.split(whereSeparator: \.isNewline).first ?? "the connection was lost"),
             sqlState: sqlState, detail: field("D"), hint: field("H"), constraint: field("n"))
+        if isReadOnly {
+            hint = "if another server has taken over, name both in DATABASE_URL, and one that takes writes is found"
+        }
         table = field("t")
         column = field("c")
         context = field("W")

@@ -6,7 +6,7 @@ extension Connection {
     @discardableResult
     public func query(_ query: Query) async throws(PostgresError) -> Rows {
         let key = StatementCache.Key(sql: query.sql, types: query.parameters.types)
-        guard settings.namedStatements, PQtransactionStatus(handle) != PQTRANS_INERROR else {
+        guard settings.pooler == .none, PQtransactionStatus(handle) != PQTRANS_INERROR else {
             return try await run(query, as: nil)
         }
         guard let name = statements[key] else {
@@ -18,7 +18,11 @@ extension Connection {
             // Its result type changed under it, or somebody deallocated it. The statement itself has done nothing.
             guard error.sqlState == "0A000" || error.sqlState == "26000" else { throw error }
             statements.forget(key)
-            guard !isInTransaction else { throw error }
+            guard !isInTransaction else {
+                var stale = error
+                stale.isStalePlan = true
+                throw stale
+            }
             return try await run(query, as: try await prepare(key))
         }
     }
@@ -90,7 +94,7 @@ extension Connection {
             switch PQflush(handle) {
             case 0: return
             case 1:
-                if await Reactor.shared.either(socket).contains(.read), PQconsumeInput(handle) == 0 { throw lost() }
+                if try await ready(for: [.read, .write]).contains(.read), PQconsumeInput(handle) == 0 { throw lost() }
             default: throw lost()
             }
         }
@@ -106,6 +110,7 @@ extension Connection {
             case PGRES_FATAL_ERROR, PGRES_BAD_RESPONSE, PGRES_NONFATAL_ERROR:
                 let error = PostgresError(result: result.pointer)
                 if error.isFatal || PQstatus(handle) != CONNECTION_OK { markBroken() }
+                if error.isReadOnly { markReadOnly() }
                 failure = failure ?? error
             case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
                 // Without its data the COPY cannot be ended cleanly in both directions, so the connection goes.
@@ -122,7 +127,7 @@ extension Connection {
     /// The next result, or nil when the server is ready for another statement.
     func nextResult() async throws(PostgresError) -> ResultBox? {
         while PQisBusy(handle) != 0 {
-            await Reactor.shared.readable(socket)
+            _ = try await ready(for: .read)
             guard PQconsumeInput(handle) == 1 else {
                 // The server may have said why before it hung up.
                 guard let result = PQgetResult(handle) else { throw lost() }

@@ -24,6 +24,7 @@ extension Connection {
         let marks = marks(level)
         try await simple(marks.begin, cancellable: true)
         transactionDepth += 1
+        defer { if transactionDepth == 0 { isUnlimited = false } }
         let value: Value
         do {
             value = try await body(self)

@@ -8,7 +8,7 @@ extension Pool {
         _ body: (Connection) async throws -> Value
     ) async throws -> Value {
         try await transaction { connection in
-            try await connection.script("set local statement_timeout = 0")
+            try await connection.liftTimeLimit()
             return try await body(connection)
         }
     }

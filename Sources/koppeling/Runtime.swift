@@ -16,6 +16,8 @@ struct Runtime: Sendable {
     let logger: Logger
     /// How to reach the database, for connections beside the pool's.
     let database: ConnectionSettings
+    /// How to reach it past a pooler, if there is one and the way is known.
+    let direct: ConnectionSettings
     let pool: Pool
 
     /// Runs the body with a runtime, and ends what was started for it.
@@ -30,12 +32,14 @@ struct Runtime: Sendable {
         let embedded: EmbeddedPostgres?
         let database: ConnectionSettings
         if let url = settings.databaseURL {
-            (embedded, database) = (nil, ConnectionSettings(url: url))
+            (embedded, database) = (nil, ConnectionSettings(url: url, pooler: settings.pooler))
         } else {
             (embedded, database) = try await privateDatabase(settings, logger)
         }
         let runtime = Runtime(
-            settings: settings, logger: logger, database: database, pool: Pool(database, maximum: connections))
+            settings: settings, logger: logger, database: database,
+            direct: settings.directDatabaseURL.map { ConnectionSettings(url: $0) } ?? database,
+            pool: Pool(database, maximum: connections))
         let result: Result<Value, any Error>
         do {
             if migrated { try await runtime.pool.withConnection { try await Migrator.locate().check($0) } }

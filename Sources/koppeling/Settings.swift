@@ -1,11 +1,14 @@
 import Configuration
 import Logging
+import Postgres
 
 /// The settings of the program, from environment variables; an empty one counts as not set.
 ///
 /// | variable | meaning | default |
 /// |---|---|---|
 /// | `DATABASE_URL` | the PostgreSQL database, as libpq understands it | a private one in `KOPPELING_HOME` |
+/// | `KOPPELING_POOLER` | what stands before the database: `none`, or `transaction` for PgBouncer in transaction mode | `none` |
+/// | `KOPPELING_DIRECT_DATABASE_URL` | the database past the pooler, to listen and to migrate | `DATABASE_URL`; with a pooler workers only look |
 /// | `KOPPELING_HOME` | the folder of the private database and its key | `.koppeling` |
 /// | `KOPPELING_SECRET_KEY` | 32 bytes in base64; seals the stored credentials | none; with the private database one is made |
 /// | `KOPPELING_ENVIRONMENT` | `production` or `training` | `production` |
@@ -23,6 +26,8 @@ struct Settings: Sendable {
     }
 
     var databaseURL: String?
+    var pooler: ConnectionSettings.Pooler
+    var directDatabaseURL: String?
     var home: String
     var secretKey: String?
     var environment: Environment
@@ -43,10 +48,24 @@ struct Settings: Sendable {
             reader.string(forKey: key, isSecret: isSecret).flatMap { $0.isEmpty ? nil : $0 }
         }
         databaseURL = text("database.url", isSecret: true)
+        directDatabaseURL = text("koppeling.direct.database.url", isSecret: true)
         home = text("koppeling.home") ?? ".koppeling"
         secretKey = text("koppeling.secret.key", isSecret: true)
         publicURL = try Self.url(text("koppeling.public.url"), "KOPPELING_PUBLIC_URL")
         mailchimpURL = try Self.url(text("koppeling.mailchimp.url"), "KOPPELING_MAILCHIMP_URL")
+
+        let pooler = text("koppeling.pooler") ?? "none"
+        guard let known = ConnectionSettings.Pooler(rawValue: pooler) else {
+            throw Failure(
+                "KOPPELING_POOLER is \"\(pooler)\": set it to transaction when DATABASE_URL leads to a pooler in "
+                    + "transaction mode, else to none.", code: 2)
+        }
+        self.pooler = known
+        if databaseURL == nil, known != .none || directDatabaseURL != nil {
+            throw Failure(
+                "KOPPELING_POOLER and KOPPELING_DIRECT_DATABASE_URL go with DATABASE_URL, which is not set: set it to "
+                    + "the pooler's address.", code: 2)
+        }
 
         let environment = text("koppeling.environment") ?? "production"
         guard let known = Environment(rawValue: environment) else {

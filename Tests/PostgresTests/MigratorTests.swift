@@ -50,12 +50,35 @@ import Testing
         #expect(await refusal(folder).contains("0001_first.sql was changed"))
     }
 
-    @Test("refuses a database that is newer than the files") func newer() async throws {
-        let folder = try Folder(["0001_first.sql": first, "0002_second.sql": second])
+    @Test("lets a program be that is older than the database, and shows what is newer") func newer() async throws {
+        let folder = try Folder(["0001_first.sql": first, "0002_second.sql": "-- oldest-program: 0001\n" + second])
         _ = try await migrate(folder)
         try folder.remove("0002_second.sql")
+        #expect(try await migrate(folder) == [])
+        try await TestDatabase.current.pool.withConnection { connection in
+            let migrator = Migrator(directory: folder.path)
+            try await migrator.check(connection)
+            let status = try await migrator.status(connection)
+            #expect(status.map(\.name) == ["0001_first.sql", "0002_second.sql"])
+            #expect(status.map(\.isNewer) == [false, true])
+        }
+    }
+
+    @Test("refuses a program that a newer file leaves behind, and says which it takes") func breaking() async throws {
+        let third = "-- Takes away what 0001 made.\n-- oldest-program: 2\ndrop table first;"
+        let folder = try Folder(["0001_first.sql": first, "0002_second.sql": second, "0003_third.sql": third])
+        _ = try await migrate(folder)
+        try folder.remove("0003_third.sql")
+        #expect(try await migrate(folder) == [])
+        try folder.remove("0002_second.sql")
         let message = await refusal(folder)
-        #expect(message.contains("0002_second.sql") && message.contains("newer"))
+        #expect(message.contains("0003_third.sql") && message.contains("newer") && message.contains("file 2"))
+    }
+
+    @Test("refuses a file that names no oldest program", arguments: ["", "x", "0004", "-1"])
+    func badMark(_ number: String) async throws {
+        let folder = try Folder(["0003_third.sql": "-- oldest-program: \(number)\n" + first])
+        #expect(await refusal(folder).contains("0003_third.sql"))
     }
 
     @Test("refuses when a file is missing that was applied") func missing() async throws {
@@ -112,6 +135,51 @@ import Testing
         }
         try await holder.script("rollback")
         #expect(try await migration.value == ["0002_more.sql"])
+    }
+
+    @Test("lets nobody queue behind it for long while somebody else is in its way") func queueing() async throws {
+        let folder = try Folder(["0001_first.sql": first])
+        _ = try await migrate(folder)
+        try folder.write("0002_more.sql", "alter table first add column name text;")
+        let settings = TestDatabase.current.settings
+        let holder = try await Connection.connect(settings)
+        try await holder.script("begin; select from first")
+        let migration = Task {
+            try await Migrator(directory: folder.path).migrate(try await Connection.connect(settings))
+        }
+        var hurried = settings
+        // Far more than the migrator may hold a place in the queue, and far less than the transaction in its way lasts.
+        hurried.lockTimeout = .seconds(5)
+        let reader = try await Connection.connect(hurried)
+        let watch = Pool(settings, maximum: 1)
+        for _ in 0..<3 {
+            try await eventually("the migrator's wait") {
+                try await !watch.query("select from pg_locks where not granted and relation = 'first'::regclass")
+                    .isEmpty
+            }
+            // Stands behind the migrator, which gives way.
+            #expect(try await reader.query("select from first").isEmpty)
+        }
+        try await holder.script("rollback")
+        #expect(try await migration.value == ["0002_more.sql"])
+        await watch.close()
+    }
+
+    @Test("gives up in the end and says who is in its way") func givesUp() async throws {
+        let folder = try Folder(["0001_first.sql": first])
+        _ = try await migrate(folder)
+        try folder.write("0002_more.sql", "alter table first add column name text;")
+        let settings = TestDatabase.current.settings
+        let holder = try await Connection.connect(settings)
+        try await holder.script("begin; lock table first")
+        var migrator = Migrator(directory: folder.path)
+        migrator.lockTimeout = .milliseconds(20)
+        migrator.attempts = 2
+        let connection = try await Connection.connect(settings)
+        let error = await #expect(throws: PostgresError.self) { _ = try await migrator.migrate(connection) }
+        #expect(error?.message.hasPrefix("0002_more.sql: ") == true)
+        #expect(error?.message.contains("process \(holder.processID)") == true)
+        #expect(error?.hint?.contains("koppeling migrate again") == true)
     }
 
     @Test("tells what is applied, and a program that starts on an older schema what to do") func status() async throws {

@@ -128,6 +128,21 @@ import Testing
         }
     }
 
+    @Test("that became stale in a transaction make it worth another try") func staleInTransaction() async throws {
+        let database = TestDatabase.current
+        try await database.pool.withConnection { connection in
+            try await connection.script("create table item (id int); insert into item values (1)")
+            func read() async throws -> Int {
+                try await connection.transaction { try await $0.query("select * from item").scalar() }
+            }
+            #expect(try await read() == 1)
+            try await connection.script("alter table item alter column id type bigint")
+            let error = await #expect(throws: PostgresError.self) { _ = try await read() }
+            #expect(error?.isRetryable == true)
+            #expect(try await read() == 1)
+        }
+    }
+
     @Test("with the same text and other types are kept apart") func types() async throws {
         try await TestDatabase.current.pool.withConnection { connection in
             let number: Int = try await connection.query("select \(1)").scalar()
@@ -138,7 +153,7 @@ import Testing
 
     @Test("are not used where a pooler would lose them") func unnamed() async throws {
         var settings = TestDatabase.current.settings
-        settings.namedStatements = false
+        settings.pooler = .transaction
         let connection = try await Connection.connect(settings)
         for number in 0..<3 { #expect(try await connection.query("select \(number)").scalar(as: Int.self) == number) }
         #expect(try await connection.query("select count(*) from pg_prepared_statements").scalar(as: Int.self) == 0)

@@ -51,6 +51,11 @@ private struct Findings {
             bad("KOPPELING_SECRET_KEY", "not set: make one with `openssl rand -base64 32` and keep it safe")
         default: bad("KOPPELING_SECRET_KEY", "not 32 bytes in base64: make one with `openssl rand -base64 32`")
         }
+        if settings.pooler == .transaction, settings.directDatabaseURL == nil {
+            note(
+                "KOPPELING_POOLER",
+                "without KOPPELING_DIRECT_DATABASE_URL workers look for work every second and are not told of it")
+        }
         if let url = settings.publicURL {
             good("KOPPELING_PUBLIC_URL", url)
         } else {

@@ -6,8 +6,8 @@ struct Migrate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Bring the schema of the database up to this version of the program.",
         discussion:
-            "Safe to run again, and from several machines at once. A schema that was edited, or that is newer than "
-            + "this program, is left as it is.")
+            "Safe to run again, from several machines at once, and while workers run. A schema that was edited is left "
+            + "as it is, and so is one that a newer program has migrated.")
 
     @Flag(help: "Only say which files the database has and which it lacks.")
     var status = false
@@ -15,14 +15,21 @@ struct Migrate: AsyncParsableCommand {
     func run() async throws {
         try await Runtime.with(migrated: false) { runtime in
             let migrator = try Migrator.locate()
-            if status {
-                let files = try await runtime.pool.withConnection { try await migrator.status($0) }
-                for file in files { Console.line("\(file.isApplied ? "applied" : "missing")  \(file.name)") }
+            let connection = try await Connection.connect(runtime.direct)
+            let applied = status ? [] : try await migrator.migrate(connection)
+            let files = try await migrator.status(connection)
+            guard !status else {
+                for file in files {
+                    Console.line("\(file.isNewer ? "newer  " : file.isApplied ? "applied" : "missing")  \(file.name)")
+                }
                 return
             }
-            let applied = try await runtime.pool.withConnection { try await migrator.migrate($0) }
             for name in applied { Console.line("applied  \(name)") }
             if applied.isEmpty { Console.line("The database has everything already.") }
+            let newer = files.filter(\.isNewer).map(\.name)
+            if !newer.isEmpty {
+                Console.line("A newer program has added \(newer.joined(separator: ", ")); this one works beside it.")
+            }
         }
     }
 }

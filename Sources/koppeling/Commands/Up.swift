@@ -9,7 +9,7 @@ struct Up: AsyncParsableCommand {
 
     func run() async throws {
         try await Runtime.with(connections: 32, migrated: false) { runtime in
-            try await runtime.pool.withConnection { _ = try await Migrator.locate().migrate($0) }
+            _ = try await Migrator.locate().migrate(try await Connection.connect(runtime.direct))
             let services = try LinkServices(runtime)
             defer { services.shutdown() }
             try await runtime.run([runtime.serviceCenter(), runtime.workerService(services)])

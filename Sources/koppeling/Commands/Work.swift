@@ -71,7 +71,7 @@ extension Runtime {
     /// The worker of this process.
     func workerService(_ services: LinkServices) -> WorkerService {
         WorkerService(
-            runtime: self, worker: Worker(pool: pool, listenSettings: database, logger: logger),
+            runtime: self, worker: Worker(pool: pool, listenSettings: direct, logger: logger),
             accounts: services.accounts)
     }
 }
