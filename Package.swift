@@ -86,7 +86,7 @@ let package = Package(
             dependencies: [
                 "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups", "Mailchimp",
                 "Connector", "ServiceCenter", "MailchimpSandbox", arguments, configuration, logging, metrics, lifecycle,
-                signals,
+                signals, nioCore, .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: safe),
         .executableTarget(

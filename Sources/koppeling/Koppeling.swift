@@ -14,7 +14,7 @@ struct Koppeling: AsyncParsableCommand {
             AccountCommand.self, InstanceCommand.self,
             PersonCommand.self, GroupCommand.self, RuleCommand.self, Why.self, PlanCommand.self, ActionCommand.self,
             Enqueue.self, JobsCommand.self, QueueCommand.self, TokenCommand.self,
-            Bench.self,
+            Bench.self, ChaosCommand.self, ChaosWorkerCommand.self,
         ])
 
     static func main() async {

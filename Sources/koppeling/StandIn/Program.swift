@@ -26,8 +26,8 @@ struct Program: Sendable {
     }
 
     /// Starts a worker, which ends with this program whatever becomes of it; its log goes to a file.
-    func startWorker(log: String) throws -> Worker {
-        let process = prepared(["work", "--until-input-ends"])
+    func startWorker(_ arguments: [String] = ["work", "--until-input-ends"], log: String) throws -> Worker {
+        let process = prepared(arguments)
         _ = FileManager.default.createFile(atPath: log, contents: nil)
         guard let file = FileHandle(forWritingAtPath: log) else { throw Failure("\(log) cannot be written") }
         let input = Pipe()
