@@ -133,7 +133,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["koppeling", "IO", "Postgres", testSupport],
+            dependencies: ["koppeling", "HTTPClient", "IO", "Postgres", testSupport],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

@@ -5,8 +5,7 @@ import Metrics
 
 /// What a consumer measures, by kind.
 ///
-/// Series are looked up once and kept, and jobs are counted by runs of one kind: a job costs two recordings and no
-/// look-up.
+/// Series are looked up once a batch and kind, and counters raised once: a job costs two recordings and two additions.
 final class QueueMetrics: Sendable {
     private let queue: String
     private let factory: any MetricsFactory
@@ -19,24 +18,32 @@ final class QueueMetrics: Sendable {
 
     /// Jobs were claimed and their handlers begin.
     func started(_ jobs: [Job]) {
-        for run in jobs.runs(by: \.kind) {
-            let metrics = metrics(of: run.value)
-            metrics.started.increment(by: run.elements.count)
-            for job in run.elements { metrics.wait.recordNanoseconds(job.waited) }
+        var tallies = Tallies(of: self)
+        for job in jobs {
+            let place = tallies.place(of: job.kind)
+            tallies.all[place].started += 1
+            tallies.all[place].metrics.wait.recordNanoseconds(job.waited)
         }
+        for tally in tallies.all { tally.metrics.started.increment(by: tally.started) }
     }
 
     /// What became of jobs that a handler had for this time.
     func ended(_ jobs: [Job], after time: Duration, _ endings: [Ending]) {
         let nanoseconds = time.nanoseconds
-        for run in zip(jobs, endings).map({ $0 }).runs(by: { Kindred(kind: $0.0.kind, ending: $0.1) }) {
-            let metrics = metrics(of: run.value.kind)
-            metrics.completed[run.value.ending.rawValue].increment(by: run.elements.count)
-            for _ in run.elements { metrics.run.recordNanoseconds(nanoseconds) }
+        var tallies = Tallies(of: self)
+        for (job, ending) in zip(jobs, endings) {
+            let place = tallies.place(of: job.kind)
+            tallies.all[place].ended[ending.rawValue] += 1
+            tallies.all[place].metrics.run.recordNanoseconds(nanoseconds)
+        }
+        for tally in tallies.all {
+            for (ending, count) in tally.ended.enumerated() where count > 0 {
+                tally.metrics.completed[ending].increment(by: count)
+            }
         }
     }
 
-    private func metrics(of kind: String) -> KindMetrics {
+    fileprivate func metrics(of kind: String) -> KindMetrics {
         kinds.withLock { kinds in
             if let known = kinds[kind] { return known }
             let made = KindMetrics(queue: queue, kind: kind, factory: factory)
@@ -44,10 +51,34 @@ final class QueueMetrics: Sendable {
             return made
         }
     }
+}
 
-    private struct Kindred: Equatable {
-        var kind: String
-        var ending: Ending
+/// The counts of one batch, by kind: there are few, and neighbours mostly have the same.
+private struct Tallies {
+    struct Tally {
+        let kind: String
+        let metrics: KindMetrics
+        var started = 0
+        var ended = [Int](repeating: 0, count: Ending.allCases.count)
+    }
+
+    var all: [Tally] = []
+    private let metrics: QueueMetrics
+    private var latest = 0
+
+    init(of metrics: QueueMetrics) {
+        self.metrics = metrics
+    }
+
+    mutating func place(of kind: String) -> Int {
+        if latest < all.count, all[latest].kind == kind { return latest }
+        if let place = all.firstIndex(where: { $0.kind == kind }) {
+            latest = place
+        } else {
+            latest = all.count
+            all.append(Tally(kind: kind, metrics: metrics.metrics(of: kind)))
+        }
+        return latest
     }
 }
 
@@ -76,7 +107,7 @@ enum Ending: Int, CaseIterable, Sendable {
 }
 
 /// The series of one kind in one queue.
-private struct KindMetrics: Sendable {
+private final class KindMetrics: Sendable {
     let started: Counter
     /// By the number of the ending.
     let completed: [Counter]
@@ -106,22 +137,5 @@ extension Job {
 extension Duration {
     fileprivate var nanoseconds: Int64 {
         components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
-    }
-}
-
-extension Array {
-    /// Neighbours that have the value in common.
-    fileprivate func runs<Value: Equatable>(by value: (Element) -> Value) -> [(
-        value: Value, elements: ArraySlice<Element>
-    )] {
-        var runs: [(value: Value, elements: ArraySlice<Element>)] = []
-        var start = startIndex
-        while start < endIndex {
-            let common = value(self[start])
-            let end = self[start...].firstIndex { value($0) != common } ?? endIndex
-            runs.append((common, self[start..<end]))
-            start = end
-        }
-        return runs
     }
 }

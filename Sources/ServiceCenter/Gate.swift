@@ -21,10 +21,9 @@ struct Gate: Sendable {
             throw problem
         }
         guard token.rights.contains(right) else {
+            let command = "koppeling token create NAME --may \(right.rawValue)"
             throw Problem(
-                .forbidden,
-                "This token lacks the right to \(right.rawValue): koppeling token create NAME --may \(right.rawValue) makes one that has it."
-            )
+                .forbidden, "This token lacks the right to \(right.rawValue): \(command) makes one that has it.")
         }
         return token.id
     }

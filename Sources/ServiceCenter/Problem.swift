@@ -61,7 +61,7 @@ extension Problem {
     init?(bodyRefusal error: PostgresError) {
         // Not JSON at all, or JSON with a character that PostgreSQL does not keep.
         if error.sqlState == "22P02" || error.sqlState == "22P05" {
-            self.init(.badRequest, "The body is not JSON that can be stored: \(error.message).")
+            self.init(.badRequest, "The body is not JSON that can be stored: \(error.message).", field: "body")
         } else {
             self.init(refusal: error)
         }

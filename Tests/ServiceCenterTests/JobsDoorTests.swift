@@ -67,6 +67,7 @@ struct JobsDoorTests {
         (#"{"kind": "echo", "colour": "red"}"#, "colour"),
         (#"{"kind": "echo", "run_at": "soon"}"#, "run_at"),
         (#"{"kind": "nonsense"}"#, "kind"),
+        (#"{"kind": "echo", "args": ["\#(String(repeating: "x", count: 262_144))"]}"#, "args"),
         (#"{}"#, "kind"),
         (#"[{"kind": "echo"}, {"kind": "echo", "args": 5}]"#, "[1].args"),
         (#"[{"kind": "echo"}, 5]"#, "[1]"),
@@ -88,9 +89,12 @@ struct JobsDoorTests {
     func aBodyThatIsNoJobIsRefused(body: String, status: Int) async throws {
         let token = try await token()
         try await withServiceCenter { door in
-            let answer = try await door.send("POST", "/api/v1/jobs", token: token, body: body).status
-            #expect(answer == status)
+            let answer = try await door.send("POST", "/api/v1/jobs", token: token, body: body)
+            #expect(answer.status == status)
+            #expect(answer.header("content-type") == "application/problem+json")
+            if status == 400 { #expect(try answer.decode(ToldProblem.self).field == "body") }
         }
+        #expect(try await kinds().isEmpty)
     }
 
     @Test func aBodyThatIsTooLargeIsRefused() async throws {

@@ -28,8 +28,9 @@ extension Runtime {
             logger: logger)
     }
 
-    /// What a worker process shows of itself; nil when nobody said where. To be made before the worker, which takes the
-    /// process's registry.
+    /// What a worker process shows of itself; nil when nobody said where.
+    ///
+    /// To be made before the worker, which takes the registry of the process.
     func monitor() -> Monitor? {
         guard let address = settings.metricsListen else { return nil }
         let metrics = PrometheusRegistry()

@@ -22,7 +22,8 @@ struct TokenCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                Console.line(try await APITokens(pool: runtime.pool).create(name: name, rights: may.isEmpty ? [.enqueue] : Set(may)))
+                let rights = may.isEmpty ? [.enqueue] : Set(may)
+                Console.line(try await APITokens(pool: runtime.pool).create(name: name, rights: rights))
             }
         }
     }
