@@ -31,7 +31,9 @@ let package = Package(
     products: [
         .executable(name: "koppeling", targets: ["koppeling"]),
         .executable(name: "mailchimp-sandbox", targets: ["mailchimp-sandbox"]),
-        .library(name: "JobQueue", targets: ["JobQueue"]),
+        // With what its own interface speaks of.
+        .library(name: "JobQueue", targets: ["JobQueue", "Postgres", "IO"]),
+        .library(name: "EmbeddedPostgres", targets: ["EmbeddedPostgres"]),
     ],
     dependencies: [
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),

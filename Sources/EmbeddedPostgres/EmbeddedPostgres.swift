@@ -16,21 +16,25 @@ public actor EmbeddedPostgres {
     private nonisolated let server = Locked<ChildProcess?>(nil)
     private let isDurable: Bool
     private let primary: ConnectionSettings?
+    private let parameters: [String: String]
     private let logger: Logger
     private var lock: Int32?
 
     /// A cluster in this folder, which is made when it is not there.
     ///
     /// Without durability a crash of the machine may lose everything, which suits tests. With a primary the new cluster is a
-    /// copy of that one and follows it, until it is promoted with `select pg_promote()`.
+    /// copy of that one and follows it, until it is promoted with `select pg_promote()`. Parameters are the server's own, such
+    /// as `shared_buffers`; they win over what is set here.
     public init(
         directory: String, durable: Bool = true, following primary: ConnectionSettings? = nil,
+        parameters: [String: String] = [:],
         logger: Logger = Logger(label: "koppeling.postgres")
     ) {
         folder = ClusterFolder(directory)
         self.directory = folder.path
         isDurable = durable
         self.primary = primary
+        self.parameters = parameters
         self.logger = logger
     }
 
@@ -197,6 +201,7 @@ public actor EmbeddedPostgres {
             "fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
             "shared_buffers=64MB", "max_wal_size=4GB", "checkpoint_timeout=1h",
         ]
-        return common + (isDurable ? ["shared_buffers=128MB"] : careless)
+        let given = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        return common + (isDurable ? ["shared_buffers=128MB"] : careless) + given
     }
 }
