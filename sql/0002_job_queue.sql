@@ -30,7 +30,14 @@ create table koppeling.job (
     -- How often it was handed out, whatever came of it: with the id the fence that a completion must name.
     claim int not null default 0 check (claim >= 0),
     snoozes int not null default 0 check (snoozes >= 0),
-    state text not null default 'ready' check (state in ('ready', 'running')),
+    -- How often its worker died while it ran; all but the first time it ran alone.
+    deaths int not null default 0 check (deaths >= 0),
+    -- Whether nothing else runs in its worker's process.
+    alone boolean not null default false,
+    -- All but running ones wait. A returned job lies before others that were claimed already; a suspect one ran when its
+    -- worker died; a blocked one may not start before something else has happened.
+    state text not null default 'ready' check (state in ('ready', 'returned', 'suspect', 'blocked', 'running')),
+    blocked_by text check (blocked_by in ('order', 'limit', 'pause')),
     queue text not null default 'default' check (queue <> ''),
     kind text not null,
     key text check (key <> ''),
@@ -42,15 +49,27 @@ create table koppeling.job (
     constraint attempts_are_limited check (attempt <= max_attempts),
     constraint running_has_a_worker check ((state = 'running') = (worker_id is not null)
         and (state = 'running') = (consumer_id is not null) and (state = 'running') = (started_at is not null)),
-    constraint parked_is_not_running check (state = 'ready' or run_at < 'infinity')
+    constraint blocked_by_something check ((state = 'blocked') = (blocked_by is not null)),
+    constraint suspect_since_a_death check (state <> 'suspect' or deaths > 0),
+    constraint alone_while_it_runs check (state = 'running' or not alone),
+    constraint parked_is_not_running check (state in ('ready', 'returned', 'suspect') or run_at < 'infinity')
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0.1, autovacuum_analyze_threshold = 5000);
 
--- What a claim walks along: one run of entries per kind and priority, in the order of their turn.
+-- What a claim walks along: one run of entries per kind and priority, in the order of their turn. Jobs come into the
+-- first at its end, near the present, so that a claim may begin where the last one ended and need not walk over what is
+-- left of those before it. Whatever comes in elsewhere goes into the second, which is walked from its beginning.
 create index job_ready on koppeling.job (queue, kind, priority, run_at, id) where state = 'ready';
+create index job_returned on koppeling.job (queue, kind, priority, run_at, id) where state = 'returned';
+create index job_suspect on koppeling.job (queue, kind, priority, run_at, id) where state = 'suspect';
 create index job_running on koppeling.job (worker_id, consumer_id) where state = 'running';
-create unique index job_key on koppeling.job (queue, key) where state = 'ready' and key is not null;
+create unique index job_key on koppeling.job (queue, key) where state <> 'running' and key is not null;
 create index job_order on koppeling.job (queue, order_key, id) where order_key is not null;
+create index job_limit_active on koppeling.job (limit_key, state)
+    where limit_key is not null and state in ('returned', 'running');
+create index job_limit_blocked on koppeling.job (limit_key, priority, run_at, id) where blocked_by = 'limit';
+create index job_pause_blocked on koppeling.job (queue, kind, id) where blocked_by = 'pause';
+create index job_order_blocked on koppeling.job (queue, order_key) where blocked_by = 'order';
 -- Two jobs of one order key never run together, even when the one with the smaller id was committed last.
 create unique index job_order_running on koppeling.job (queue, order_key)
     where state = 'running' and order_key is not null;
@@ -181,8 +200,10 @@ create function koppeling.new_job(
 ) returns koppeling.job
     language sql immutable parallel safe
     return row(id, enqueued_at, coalesce(run_at, enqueued_at), null, null, null, coalesce(priority, 0), 0,
-        coalesce(max_attempts, 20), 0, 0, 'ready', coalesce(queue, 'default'), kind, key, coalesce(key_mode, 'keep'),
-        order_key, limit_key, null, coalesce(args, '{}'))::koppeling.job;
+        coalesce(max_attempts, 20), 0, 0, 0, false,
+        case when run_at < enqueued_at - interval '100 milliseconds' then 'returned' else 'ready' end, null,
+        coalesce(queue, 'default'), kind, key, coalesce(key_mode, 'keep'), order_key, limit_key, null,
+        coalesce(args, '{}'))::koppeling.job;
 
 -- Puts checked jobs into the queue, no two of them with one key, and returns their ids in the same order: those of
 -- the jobs that absorbed them where one waits with the key.
@@ -201,7 +222,7 @@ begin
         -- Always in the order of the keys, so that two callers never wait for each other.
         insert into koppeling.job as waiting
         select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode <> 'keep' order by j.queue, j.key
-        on conflict (queue, key) where state = 'ready' and key is not null do update
+        on conflict (queue, key) where state <> 'running' and key is not null do update
         set key_mode = excluded.key_mode,
             priority = least(waiting.priority, excluded.priority),
             kind = excluded.kind,
@@ -211,11 +232,14 @@ begin
             limit_key = case when excluded.key_mode = 'replace' then excluded.limit_key else waiting.limit_key end,
             attempt = case when excluded.key_mode = 'replace' then 0 else waiting.attempt end,
             max_attempts = case when excluded.key_mode = 'replace' then excluded.max_attempts
-                else waiting.max_attempts end;
+                else waiting.max_attempts end,
+            deaths = case when excluded.key_mode = 'replace' then 0 else waiting.deaths end,
+            state = case when excluded.key_mode = 'replace' then 'returned' else waiting.state end,
+            blocked_by = case when excluded.key_mode = 'replace' then null else waiting.blocked_by end;
         loop
             insert into koppeling.job
             select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode = 'keep' order by j.queue, j.key
-            on conflict (queue, key) where state = 'ready' and key is not null do nothing;
+            on conflict (queue, key) where state <> 'running' and key is not null do nothing;
             -- The one that waits may not start before this transaction has ended, or it would not see what the
             -- transaction wrote. It may have started just now: then there is room for another.
             select count(*) filter (where w.id is null) > 0 into v_missing
@@ -223,13 +247,13 @@ begin
                   where k.key is not null and k.key_mode = 'keep' order by k.queue, k.key) k
             left join lateral (
                 select w.id from koppeling.job w
-                where w.queue = k.queue and w.key = k.key and w.state = 'ready'
+                where w.queue = k.queue and w.key = k.key and w.state <> 'running'
                 for key share) w on true;
             exit when not v_missing;
         end loop;
         select array_agg(coalesce(w.id, j.id) order by j.ordinality) into v_ids
         from unnest(p_jobs) with ordinality j
-        left join koppeling.job w on w.queue = j.queue and w.key = j.key and w.state = 'ready';
+        left join koppeling.job w on w.queue = j.queue and w.key = j.key and w.state <> 'running';
     end if;
     perform koppeling.wake(array_agg(distinct j.queue), array_agg(distinct j.kind))
     from unnest(p_jobs) j
@@ -324,34 +348,69 @@ create function koppeling.waiting_job(p_queue text, p_key text)
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
     select j.id, j.args, j.run_at from koppeling.job j
-    where j.queue = p_queue and j.key = p_key and j.state = 'ready';
+    where j.queue = p_queue and j.key = p_key and j.state <> 'running';
 end;
 
 -- Moves jobs that wait into the history as cancelled; those that run or are finished stay as they are.
-create function koppeling.cancel_jobs(p_ids bigint[], p_reason text) returns setof bigint
-    language sql set search_path = koppeling, pg_temp
-begin atomic
+create function koppeling.cancel_jobs(p_ids bigint[], p_reason text) returns bigint[]
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_gone koppeling.job[];
+begin
     with gone as (
-        delete from koppeling.job j where j.id = any (p_ids) and j.state = 'ready' returning j.*
+        delete from koppeling.job j where j.id = any (p_ids) and j.state <> 'running' returning j
     )
+    select array_agg(g.j) into v_gone from gone g;
     insert into koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts, claim,
         snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)
     select id, enqueued_at, run_at, koppeling.now(), priority, attempt, max_attempts, claim,
         snoozes, 'cancelled', queue, kind, key, key_mode, order_key, limit_key, coalesce(p_reason, 'cancelled'), args
-    from gone
-    returning id;
-end;
+    from unnest(v_gone);
+    perform koppeling.open_gates(array_agg(g.queue), array_agg(g.order_key), array_agg(null::text))
+    from unnest(v_gone) g
+    where g.order_key is not null
+    having count(*) > 0;
+    return array(select g.id from unnest(v_gone) g);
+end $$;
 
 -- Cancels the job that waits with a key and returns its id; null when none waits.
 create function koppeling.cancel_waiting(queue text, key text, reason text) returns bigint
     language sql set search_path = koppeling, pg_temp
-    return (select cancelled from koppeling.waiting_job(queue, key) w
-            cross join lateral koppeling.cancel_jobs(array[w.id], reason) cancelled);
+    return (select (koppeling.cancel_jobs(array[w.id], reason))[1] from koppeling.waiting_job(queue, key) w);
 
--- Cancels a job that waits; false when it runs already or is finished.
+-- Running jobs that somebody wants cancelled; their workers look here.
+create table koppeling.job_cancellation (
+    job_id bigint primary key,
+    reason text not null,
+    requested_at timestamptz not null default koppeling.now()
+);
+
+-- Cancels a job: at once when it waits; when it runs, its worker is asked to, and cancels the task it runs in. False
+-- when there is no such job any more.
 create function koppeling.cancel_job(id bigint, reason text default 'cancelled by a person') returns boolean
-    language sql set search_path = koppeling, pg_temp
-    return exists (select from koppeling.cancel_jobs(array[id], reason));
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    loop
+        if koppeling.cancel_jobs(array[cancel_job.id], cancel_job.reason) <> '{}' then
+            return true;
+        end if;
+        -- Locked, so that it does not end between this look and the request.
+        perform from koppeling.job j where j.id = cancel_job.id for key share;
+        if not found then
+            return false;
+        end if;
+        insert into koppeling.job_cancellation (job_id, reason)
+        select j.id, coalesce(cancel_job.reason, 'cancelled') from koppeling.job j
+        where j.id = cancel_job.id and j.state = 'running'
+        on conflict (job_id) do nothing;
+        if exists (select from koppeling.job_cancellation c where c.job_id = cancel_job.id) then
+            return true;
+        end if;
+    end loop;
+end $$;
 
 -- Lets parked jobs start, and says how many there were.
 create function koppeling.release_parked(ids bigint[]) returns bigint
@@ -363,7 +422,7 @@ declare
 begin
     with released as (
         update koppeling.job j set run_at = koppeling.now()
-        where j.id = any (ids) and j.state = 'ready' and j.run_at = 'infinity'
+        where j.id = any (ids) and j.state <> 'running' and j.run_at = 'infinity'
         returning j.queue
     )
     select array_agg(distinct r.queue), count(*) into v_queues, v_count from released r;

@@ -140,7 +140,7 @@ begin atomic
     ), waiting as materialized (
         select w.key, w.args ->> 'action' as action
         from koppeling.job w
-        where w.queue = koppeling.instance_queue(p_instance) and w.state = 'ready'
+        where w.queue = koppeling.instance_queue(p_instance) and w.state <> 'running'
           and w.key = any ((select "all" from keys)::text[])
     ), running as materialized (
         select r.order_key

@@ -117,7 +117,9 @@ begin
         (g.base).order_key, (g.base).limit_key, (g.base).run_at, g.priority, (g.base).max_attempts,
         (g.base).enqueued_at) order by g.first) into v_folded
     from (
-        select min(j.n) as first, min((j.job).id) as id, min((j.job).priority) as priority,
+        select min(j.n) as first, min((j.job).id) as id,
+            case when min((j.job).key_mode) = 'keep' then (array_agg((j.job).priority order by j.n))[1]
+                else min((j.job).priority) end as priority,
             (array_agg(j.job order by case when (j.job).key_mode = 'replace' then -j.n else j.n end))[1] as base,
             case min((j.job).key_mode)
                 when 'append' then koppeling.args_concat((j.job).args order by j.n)

@@ -39,19 +39,19 @@ end $$;
 create view koppeling.jobs as
 select j.id,
     case
-        when j.state = 'running' then 'running'
+        when j.state in ('running', 'blocked') then j.state
         when j.run_at = 'infinity' then 'parked'
         when j.run_at > koppeling.now() then 'scheduled'
         else 'ready'
     end as state,
     j.queue, j.kind, j.key, j.order_key, j.limit_key, j.priority, j.attempt, j.max_attempts, j.snoozes,
     j.enqueued_at, j.run_at, j.started_at, null::timestamptz as finished_at, w.name as worker, j.error as reason,
-    j.args, null::jsonb as result
+    j.args, null::jsonb as result, j.blocked_by
 from koppeling.job j
 left join koppeling.worker w on w.id = j.worker_id
 union all
 select h.id, h.outcome, h.queue, h.kind, h.key, h.order_key, h.limit_key, h.priority, h.attempt, h.max_attempts,
-    h.snoozes, h.enqueued_at, h.run_at, h.started_at, h.finished_at, w.name, h.reason, h.args, h.result
+    h.snoozes, h.enqueued_at, h.run_at, h.started_at, h.finished_at, w.name, h.reason, h.args, h.result, null
 from koppeling.job_history h
 left join koppeling.worker w on w.id = h.worker_id;
 
@@ -72,12 +72,14 @@ where j.state = 'running';
 
 create view koppeling.queue_status as
 select j.queue, j.kind,
-    count(*) filter (where j.state = 'ready' and j.run_at <= n.now) as ready,
-    count(*) filter (where j.state = 'ready' and j.run_at > n.now and j.run_at < 'infinity') as scheduled,
+    count(*) filter (where j.state not in ('running', 'blocked') and j.run_at <= n.now) as ready,
+    count(*) filter (where j.state not in ('running', 'blocked') and j.run_at > n.now and j.run_at < 'infinity')
+        as scheduled,
     count(*) filter (where j.run_at = 'infinity') as parked,
     count(*) filter (where j.state = 'running') as running,
-    min(j.run_at) filter (where j.state = 'ready' and j.run_at <= n.now) as oldest_ready_at,
-    count(*) filter (where j.state = 'ready' and j.error is not null) as retrying
+    min(j.run_at) filter (where j.state not in ('running', 'blocked') and j.run_at <= n.now) as oldest_ready_at,
+    count(*) filter (where j.state <> 'running' and j.error is not null) as retrying,
+    count(*) filter (where j.state = 'blocked') as blocked
 from koppeling.job j
 cross join (select koppeling.now() as now offset 0) n
 group by j.queue, j.kind;
@@ -90,13 +92,49 @@ select w.id, w.name, w.host, w.pid, w.version, w.started_at, w.heartbeat_at, w.e
 from koppeling.worker w;
 
 grant select on koppeling.jobs, koppeling.job_attempts, koppeling.queue_status, koppeling.workers to koppeling_reader;
-revoke execute on function koppeling.retry_job(bigint) from public;
+-- Makes rejected jobs ready again that match all that is given, the oldest first, and says how many. Call it again
+-- while it returns max_jobs.
+create function koppeling.retry_rejected(
+    queue text default null, kind text default null, reason text default null,
+    rejected_since timestamptz default null, rejected_until timestamptz default null, max_jobs int default 1000
+) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_id bigint;
+    v_count bigint := 0;
+begin
+    for v_id in
+        select h.id from koppeling.job_history h
+        where h.outcome = 'rejected'
+            and (retry_rejected.queue is null or h.queue = retry_rejected.queue)
+            and (retry_rejected.kind is null or h.kind = retry_rejected.kind)
+            and (retry_rejected.reason is null or position(lower(retry_rejected.reason) in lower(h.reason)) > 0)
+            and (retry_rejected.rejected_since is null or h.finished_at >= retry_rejected.rejected_since)
+            and (retry_rejected.rejected_until is null or h.finished_at < retry_rejected.rejected_until)
+        order by h.finished_at, h.id
+        limit least(retry_rejected.max_jobs, 10000)
+        for update skip locked
+    loop
+        perform koppeling.retry_job(v_id);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end $$;
+
+revoke execute on function koppeling.retry_job(bigint),
+    koppeling.retry_rejected(text, text, text, timestamptz, timestamptz, int) from public;
+comment on function koppeling.retry_rejected(text, text, text, timestamptz, timestamptz, int) is
+    'Makes rejected jobs ready again that match what is given, the oldest first; returns how many.';
 
 comment on view koppeling.jobs is
     'All jobs: waiting, running and finished ones. Ask by id or state, or with newest_jobs.';
 comment on column koppeling.jobs.id is 'Its number: later ones are larger.';
 comment on column koppeling.jobs.state is
-    'ready: may start; scheduled: not before run_at; parked: until a person releases it; the others as they say.';
+    'ready: may start; scheduled: not before run_at; parked: until a person releases it; blocked: see blocked_by; running; and finished ones: done, rejected, cancelled.';
+comment on column koppeling.jobs.blocked_by is
+    'order: an earlier job with its order_key is not finished; limit: as many run or started as its limit_key allows; pause: its key is paused.';
 comment on column koppeling.jobs.queue is 'Where it waits.';
 comment on column koppeling.jobs.kind is 'What is to be done: a row of job_kind.';
 comment on column koppeling.jobs.key is 'At most one job with it waits in a queue: others are absorbed.';

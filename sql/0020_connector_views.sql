@@ -3,7 +3,7 @@
 -- Actions: jobs that bring one contact in line. Nobody's address is in a job: the contact is named here only.
 create view koppeling.actions as
 select j.id, i.name as instance, j.args ->> 'action' as action,
-       case when j.state in ('ready', 'scheduled') then 'staged'
+       case when j.state in ('ready', 'scheduled', 'blocked') then 'staged'
             when j.state = 'cancelled' then 'superseded'
             else j.state end as state,
        m.id as member_id, m.address as contact, m.status as contact_status, j.reason, j.attempt, j.snoozes,

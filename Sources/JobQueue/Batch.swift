@@ -35,9 +35,12 @@ struct Batch: Sendable {
         let context = JobContext(
             worker: worker, batch: jobs,
             jobs: Dictionary(jobs.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first }),
-            store: lane.worker.store, workerLogger: lane.worker.logger)
+            store: lane.worker.store, cancellations: lane.worker.cancellations, workerLogger: lane.worker.logger)
+        lane.worker.cancellations.begin(jobs)
+        defer { lane.worker.cancellations.end(jobs) }
         let start = ContinuousClock.now
-        let (run, isInterrupted) = await interruptible { () async -> Run in
+        let ids = Set(jobs.lazy.map(\.id))
+        let (run, isInterrupted) = await interruptible(unless: ids) { () async -> Run in
             do {
                 return .outcomes(
                     try await RunningJobs.$current.withValue(RunningJobs(jobs: jobs)) {
@@ -86,16 +89,18 @@ struct Batch: Sendable {
         return true
     }
 
-    /// Runs the body, which is cancelled when the task is, when the grace period is over, or when others own the jobs.
+    /// Runs the body, which is cancelled when the task is, when the grace period is over, when others own the jobs, or
+    /// when all of the jobs are to be cancelled; the last is no interruption of the worker's work.
     private func interruptible<Result: Sendable>(
-        _ body: @escaping @Sendable () async -> Result
+        unless jobs: Set<Int64>, _ body: @escaping @Sendable () async -> Result
     ) async -> (Result, isInterrupted: Bool) {
         let ended = Watched<Result?>(nil)
         let isInterrupted = await withTaskGroup(of: Bool.self) { group in
             group.addTask {
                 let result = await body()
                 // Said before the watch ends, so that only what came before the end counts as an interruption.
-                let isCancelled = Task.isCancelled
+                let isCancelled =
+                    Task.isCancelled && !jobs.allSatisfy { lane.worker.cancellations.contains($0) }
                 ended.update { $0 = .some(result) }
                 return isCancelled
             }
@@ -103,6 +108,10 @@ struct Batch: Sendable {
                 _ = await lane.worker.state.wait { state -> Bool? in
                     state.phase(of: lane.consumption) >= .aborting || state.worker != worker ? true : nil
                 }
+                return false
+            }
+            group.addTask {
+                _ = await lane.worker.cancellations.wait(for: jobs)
                 return false
             }
             var isInterrupted = false

@@ -15,6 +15,8 @@ public struct Job: Sendable, Hashable, Identifiable {
     public var key: String?
     /// Jobs with it run one after another.
     public var orderKey: String?
+    /// What a limit may be set for.
+    public var limitKey: String?
     /// Lower ones go first.
     public var priority: Int
     /// Which attempt this is, counted from one.
@@ -38,6 +40,7 @@ public struct Job: Sendable, Hashable, Identifiable {
         args = try row.decode("args")
         key = try row.decode("key")
         orderKey = try row.decode("order_key")
+        limitKey = try row.decode("limit_key")
         priority = Int(try row.decode("priority", as: Int32.self))
         attempt = Int(try row.decode("attempt", as: Int32.self))
         maxAttempts = Int(try row.decode("max_attempts", as: Int32.self))

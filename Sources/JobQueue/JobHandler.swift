@@ -23,12 +23,37 @@ public struct JobContext: Sendable {
     let batch: [Job]
     let jobs: [Int64: Job]
     let store: QueueStore
+    let cancellations: Cancellations
     let workerLogger: Logger
     /// What was completed through the context, in transactions that may have been rolled back since.
     let completed = Locked<[Int64: Ending]>([:])
 
     /// Logs with the queue, the kind and the worker as metadata, and with the job and the attempt when there is but one.
     public var logger: Logger { logger(for: batch) }
+
+    /// Whether somebody wants the job cancelled; the task is cancelled only when that holds for all jobs it runs.
+    public func isCancelled(_ job: Job) -> Bool { cancellations.contains(job.id) }
+
+    /// Runs the body in a task that is cancelled when somebody wants the job cancelled.
+    public func cancellable<Result: Sendable>(
+        _ job: Job, _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await withThrowingTaskGroup(of: Result?.self) { group in
+            group.addTask { try await body() }
+            group.addTask {
+                _ = await cancellations.wait(for: [job.id])
+                return nil
+            }
+            // Whichever ends first ends the other; the body's answer is what counts.
+            var result: Result?
+            while let ended = try await group.next() {
+                result = result ?? ended
+                group.cancelAll()
+            }
+            guard let result else { throw CancellationError() }
+            return result
+        }
+    }
 
     /// A logger that names a job and its attempt on every line.
     public func logger(for job: Job) -> Logger { logger(for: [job]) }

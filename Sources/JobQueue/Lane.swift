@@ -12,6 +12,7 @@ struct Lane: Sendable {
     let queue: String
     let handlers: [String: any JobHandler]
     let batch: Int
+    let marks: Marks
     let metrics: QueueMetrics
 
     /// Claims and runs until the worker or the consumption stops, or the task is cancelled.
@@ -57,17 +58,23 @@ struct Lane: Sendable {
             do {
                 if !isClean { try await abandon(registered, consumer) }
                 isClean = false
-                let jobs = try await worker.store.claim(worker: registered, consumer: consumer, limit: batch)
-                isClean = true
+                if worker.state.value.suspicious.contains(consumer) {
+                    isClean = try await serveSuspects(registered, consumer)
+                    continue
+                }
+                let plan = marks.plan()
+                let found = try await serveOnce(registered, consumer, plan)
+                isClean = found.isRecorded
                 failures = 0
-                if jobs.isEmpty {
+                if found.isAny {
+                    isNewcomer = true
+                } else if plan.isSweep {
                     // One that was told of work and found none does not ask again, or the two would go round in circles.
                     if isNewcomer { worker.ring(newcomer: true) }
                     isNewcomer = false
-                    guard await waitForWork(registered, consumer) else { break }
+                    guard await waitForWork(registered, consumer, atMost: marks.untilSweep) else { break }
                 } else {
-                    isNewcomer = true
-                    isClean = await Batch(lane: self, worker: registered, jobs: jobs).run()
+                    guard await waitForWork(registered, consumer, atMost: marks.untilSweep) else { break }
                 }
             } catch  where error.isNotRegistered {
                 break
@@ -83,23 +90,77 @@ struct Lane: Sendable {
         await leave(registered, consumer, isClean: isClean)
     }
 
+    /// Claims once and runs what it got, in company with the other lanes.
+    private func serveOnce(
+        _ registered: Int64, _ consumer: Int64, _ plan: Marks.Plan
+    ) async throws(PostgresError) -> (isAny: Bool, isRecorded: Bool) {
+        guard await worker.company.join() else { return (false, true) }
+        defer { worker.company.leave() }
+        let start = ContinuousClock.now
+        let claimed = try await worker.store.claim(
+            worker: registered, consumer: consumer, limit: batch, marks: plan.marks)
+        marks.record(claimed.jobs, of: plan, took: .now - start)
+        guard !claimed.jobs.isEmpty else { return (claimed.isCut, true) }
+        return (true, await Batch(lane: self, worker: registered, jobs: claimed.jobs).run())
+    }
+
+    /// Runs jobs that ran when their worker died, one after another, with nothing beside them in this process.
+    ///
+    /// When the process does not come to rest for long, they are run beside the others: then nothing can be learned from
+    /// another death, but they are not held up.
+    private func serveSuspects(_ registered: Int64, _ consumer: Int64) async throws(PostgresError) -> Bool {
+        let isAlone = await worker.company.withdraw(within: Self.patience)
+        let isEnough = worker.state.update { state in
+            state.suspicious.remove(consumer)
+            state.crowded[consumer] = isAlone ? nil : (state.crowded[consumer] ?? 0) + 1
+            return (state.crowded[consumer] ?? 0) > Self.mostCrowded
+        }
+        guard isAlone || isEnough else { return true }
+        defer { if isAlone { worker.company.return() } }
+        let end = ContinuousClock.now + Self.patience
+        while mayClaim(registered) {
+            let claimed = try await worker.store.claim(
+                worker: registered, consumer: consumer, limit: isAlone ? 1 : batch, marks: Marks.Columns(),
+                suspects: isAlone ? .alone : .inCompany)
+            if claimed.jobs.isEmpty { return true }
+            guard await Batch(lane: self, worker: registered, jobs: claimed.jobs).run() else { return false }
+            if ContinuousClock.now > end {
+                // The others have waited long enough; it goes on after them.
+                worker.state.update { _ = $0.suspicious.insert(consumer) }
+                return true
+            }
+        }
+        return true
+    }
+
+    /// How long others may be kept from running for jobs that are to run alone.
+    private static var patience: Duration { .seconds(5) }
+    /// After so many vain attempts to be alone, suspect jobs are run beside others.
+    private static var mostCrowded: Int { 6 }
+
     private func mayClaim(_ registered: Int64) -> Bool {
         let state = worker.state.value
         return !Task.isCancelled && state.worker == registered && state.phase(of: consumption) < .stopping
     }
 
-    /// Waits until some work is due; false when there is nothing to wait for any more.
-    private func waitForWork(_ registered: Int64, _ consumer: Int64) async -> Bool {
+    /// Waits until some work is due, or the time has passed; false when there is nothing to wait for any more.
+    private func waitForWork(_ registered: Int64, _ consumer: Int64, atMost time: Duration?) async -> Bool {
         worker.state.update { _ = $0.waiting.insert(consumer) }
-        let isDue = await worker.state.wait { [consumption] state -> Bool? in
-            if state.due.remove(consumer) != nil { return true }
+        let isOver: @Sendable (inout WorkerState) -> Bool? = { [consumption] state in
+            if state.due.remove(consumer) != nil || state.suspicious.contains(consumer) { return true }
             return state.worker != registered || state.phase(of: consumption) >= .stopping ? false : nil
         }
+        let isDue =
+            if let time {
+                await worker.state.wait(atMost: time, until: isOver) ?? !Task.isCancelled
+            } else {
+                await worker.state.wait(until: isOver) ?? false
+            }
         worker.state.update { state in
             state.waiting.remove(consumer)
             state.due.remove(consumer)
         }
-        return isDue ?? false
+        return isDue
     }
 
     private func pause(_ time: Duration) async {

@@ -9,6 +9,8 @@ struct QueueStore: Sendable {
     struct Look: Sendable {
         var consumer: Int64
         var isDue: Bool
+        /// Whether some is to be run alone.
+        var isSuspicious: Bool
         var wait: Duration?
     }
 
@@ -33,32 +35,49 @@ struct QueueStore: Sendable {
         try await pool.execute("delete from koppeling.consumer where id = \(consumer)::bigint")
     }
 
-    func claim(worker: Int64, consumer: Int64, limit: Int) async throws(PostgresError) -> [Job] {
+    /// What a claim brought; `isCut` when it found nothing so far and there is more to look at.
+    func claim(
+        worker: Int64, consumer: Int64, limit: Int, marks: Marks.Columns, suspects: Suspects? = nil
+    ) async throws(PostgresError) -> (jobs: [Job], isCut: Bool) {
         let rows = try await pool.query(
             """
-            select id, queue, kind, args, key, order_key, priority, attempt, max_attempts, run_at, enqueued_at, claim,
-                koppeling.now() as now
-            from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(Int32(clamping: limit))::int)
+            select id, queue, kind, args, key, order_key, limit_key, priority, attempt, max_attempts, run_at, enqueued_at,
+                claim, started_at
+            from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(Int32(clamping: limit))::int,
+                \(marks.kinds)::text[], \(marks.priorities)::int[], \(marks.times)::timestamptz[],
+                \(suspects != nil)::boolean, \(suspects == .alone)::boolean)
             """)
-        guard let first = rows.first else { return [] }
-        let startedAt: Date = try first.decode("now")
         var jobs: [Job] = []
         jobs.reserveCapacity(rows.count)
-        for row in rows { jobs.append(try Job(row, startedAt: startedAt)) }
-        return jobs
+        for row in rows {
+            guard try row.decode("id", as: Int64?.self) != nil else { return (jobs, true) }
+            jobs.append(try Job(row, startedAt: try row.decode("started_at")))
+        }
+        return (jobs, false)
     }
 
-    func look(worker: Int64) async throws(PostgresError) -> [Look] {
+    /// How jobs are run that ran when their worker died.
+    enum Suspects: Sendable {
+        case alone
+        /// The worker has too much else under way that does not end.
+        case inCompany
+    }
+
+    func look(
+        worker: Int64, queues: [String], marks: Marks.Columns
+    ) async throws(PostgresError) -> [Look] {
         let rows = try await pool.query(
             """
-            select consumer_id, is_due, extract(epoch from next_at - koppeling.now())::float8 as wait
-            from koppeling.look_for_work(\(worker)::bigint)
+            select consumer_id, is_due, is_suspicious, extract(epoch from next_at - koppeling.now())::float8 as wait
+            from koppeling.look_for_work(\(worker)::bigint, \(queues)::text[], \(marks.kinds)::text[],
+                \(marks.priorities)::int[], \(marks.times)::timestamptz[])
             """)
         var looks: [Look] = []
         for row in rows {
             looks.append(
                 Look(
                     consumer: try row.decode("consumer_id"), isDue: try row.decode("is_due"),
+                    isSuspicious: try row.decode("is_suspicious"),
                     wait: try row.decode("wait", as: Double?.self).map { .seconds(min(max(0, $0), 86_400)) }))
         }
         return looks
@@ -107,13 +126,37 @@ struct QueueStore: Sendable {
         try await pool.query("select koppeling.stop_worker(\(worker)::bigint) as released").only("released")
     }
 
-    func beat(worker: Int64, deadAfter: Duration) async throws(PostgresError) -> (isAlive: Bool, rescued: Int64) {
+    /// How a worker stands after a sign of life.
+    struct Beat: Sendable {
+        var isAlive: Bool
+        var rescued: Int64
+        /// Consumers for which there are jobs that are to be run alone.
+        var suspicious: [Int64]
+    }
+
+    func beat(worker: Int64, deadAfter: Duration) async throws(PostgresError) -> Beat {
         let rows = try await pool.query(
             """
-            select is_alive, rescued
+            select is_alive, rescued, coalesce(suspicious, '{}') as suspicious
             from koppeling.beat(\(worker)::bigint, make_interval(secs => \(deadAfter / .seconds(1))::float8))
             """)
-        return (try rows.only("is_alive"), try rows.only("rescued"))
+        return Beat(
+            isAlive: try rows.only("is_alive"), rescued: try rows.only("rescued"),
+            suspicious: try rows.only("suspicious"))
+    }
+
+    /// Jobs of the worker that somebody wants cancelled.
+    func cancelled(worker: Int64) async throws(PostgresError) -> [Int64] {
+        let rows = try await pool.query(
+            "select job_id from koppeling.cancelled_jobs(\(worker)::bigint)")
+        var ids: [Int64] = []
+        for row in rows { ids.append(try row.decode("job_id")) }
+        return ids
+    }
+
+    /// Opens gates that were left shut although nothing stands in the way.
+    func openStaleGates() async throws(PostgresError) -> Int64 {
+        try await pool.query("select koppeling.open_stale_gates() as opened").only("opened")
     }
 }
 

@@ -17,6 +17,8 @@ public final class Worker: Service {
     let metrics: any MetricsFactory
     let state = Watched(WorkerState())
     let bell = Watched(Bell())
+    let company = Company()
+    let cancellations = Cancellations()
     let listenSettings: ConnectionSettings
     /// Signs of life have a connection of their own: they must come in time however busy the pool is.
     let lifePool: Pool
@@ -71,6 +73,7 @@ public final class Worker: Service {
                 group.addTask { await self.live() }
                 group.addTask { await self.lookForWork() }
                 group.addTask { await self.keepHistory() }
+                group.addTask { await self.watchCancellations() }
                 if self.options.listens { group.addTask { await self.listen() } }
                 let isGraceful = await self.state.wait { $0.phase >= .stopping ? true : nil } ?? false
                 self.state.update { $0.advance(to: isGraceful ? .stopping : .aborting) }
@@ -102,11 +105,12 @@ public final class Worker: Service {
             throw JobQueueError(
                 .usage, "a consumer needs a handler with a kind, a batch and a concurrency of at least one")
         }
-        let consumption = state.update { $0.beginConsumption() }
-        defer { state.update { _ = $0.consumptions.removeValue(forKey: consumption) } }
+        let marks = Marks()
+        let consumption = state.update { $0.beginConsumption(of: queue, marks) }
+        defer { state.update { $0.endConsumption(consumption) } }
         let lane = Lane(
             worker: self, consumption: consumption, queue: queue, handlers: byKind, batch: min(batch, 500),
-            metrics: QueueMetrics(queue: queue, factory: metrics))
+            marks: marks, metrics: QueueMetrics(queue: queue, factory: metrics))
         await withGracefulShutdownHandler {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.grace(consumption) }
@@ -175,9 +179,15 @@ extension WorkerState {
         return true
     }
 
-    fileprivate mutating func beginConsumption() -> UInt64 {
+    fileprivate mutating func beginConsumption(of queue: String, _ marks: Marks) -> UInt64 {
         lastConsumption += 1
         consumptions[lastConsumption] = .idle
+        self.marks[lastConsumption] = (queue, marks)
         return lastConsumption
+    }
+
+    fileprivate mutating func endConsumption(_ consumption: UInt64) {
+        consumptions[consumption] = nil
+        marks[consumption] = nil
     }
 }

@@ -11,6 +11,7 @@ extension Worker {
         let backoff = Backoff(base: .milliseconds(100), cap: options.heartbeat)
         let life = QueueStore(pool: lifePool)
         let rescued = Counter(label: "koppeling_jobs_rescued_total", factory: metrics)
+        var beats = 0
         while !Task.isCancelled {
             do throws(PostgresError) {
                 guard let worker = state.value.worker else {
@@ -29,6 +30,12 @@ extension Worker {
                     state.update { $0.worker = nil }
                     continue
                 }
+                if !beat.suspicious.isEmpty { state.update { $0.suspicious.formUnion(beat.suspicious) } }
+                beats += 1
+                if beats.isMultiple(of: Self.beatsPerLookAtGates) {
+                    let opened = try await life.openStaleGates()
+                    if opened > 0 { logger.info("opened gates that were left shut", metadata: ["count": "\(opened)"]) }
+                }
                 failures = 0
                 // A fifth is left to chance, so that a fleet does not beat in step.
                 let pause = options.heartbeat * Double.random(in: 0.8...1)
@@ -42,6 +49,24 @@ extension Worker {
         }
     }
 
+    private static var beatsPerLookAtGates: Int { 3 }
+
+    /// Asks now and then whether jobs that run are to be cancelled.
+    func watchCancellations() async {
+        while !Task.isCancelled {
+            await cancellations.waitForJobs()
+            try? await Task.sleep(for: Self.cancellationPoll)
+            guard cancellations.isWorthAsking, let worker = state.value.worker else { continue }
+            do throws(PostgresError) {
+                cancellations.request(try await store.cancelled(worker: worker))
+            } catch {
+                logger.warning("cannot ask which jobs are to be cancelled", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    private static var cancellationPoll: Duration { .milliseconds(500) }
+
     /// Wakes the consumers for which there is work: when told of it, when a job's time comes, and now and then.
     func lookForWork() async {
         var failures = 0
@@ -51,11 +76,14 @@ extension Worker {
             var pause = options.slowPoll
             do throws(PostgresError) {
                 let waiting = state.value.waiting
-                let looks = try await store.look(worker: worker)
+                let (queues, marks) = self.marks
+                let looks = try await store.look(worker: worker, queues: queues, marks: marks)
                 // A consumer that the database does not know finds that out when it tries to claim.
                 let due = Set(looks.filter(\.isDue).map(\.consumer)).union(
                     waiting.subtracting(looks.map(\.consumer)))
                 if !due.isEmpty { state.update { $0.due.formUnion(due.intersection($0.waiting)) } }
+                let suspicious = looks.filter(\.isSuspicious).map(\.consumer)
+                if !suspicious.isEmpty { state.update { $0.suspicious.formUnion(suspicious) } }
                 failures = 0
                 pause = looks.compactMap(\.wait).reduce(pause, min)
             } catch {
@@ -72,6 +100,20 @@ extension Worker {
             }
             if rung?.hasNewcomer == true { looksAhead = Self.looksAfterNewcomer }
         }
+    }
+
+    /// The marks of all consumptions, with their queues.
+    private var marks: (queues: [String], marks: Marks.Columns) {
+        var queues: [String] = []
+        var columns = Marks.Columns()
+        for (queue, marks) in state.value.marks.values {
+            let some = marks.columns
+            queues += Array(repeating: queue, count: some.kinds.count)
+            columns.kinds += some.kinds
+            columns.priorities += some.priorities
+            columns.times += some.times
+        }
+        return (queues, columns)
     }
 
     /// The looks that follow when a consumer has become idle.

@@ -22,6 +22,12 @@ struct WorkerState: Sendable {
     var waiting: Set<Int64> = []
     /// Those of which some is due.
     var due: Set<Int64> = []
+    /// Those for which there are jobs to be run alone.
+    var suspicious: Set<Int64> = []
+    /// How often in a row each of those found no moment to be alone.
+    var crowded: [Int64: Int] = [:]
+    /// How far each consumption has come, with the queue it consumes.
+    var marks: [UInt64: (queue: String, marks: Marks)] = [:]
 
     func phase(of consumption: UInt64) -> Phase {
         max(phase, consumptions[consumption] ?? .idle)
