@@ -21,21 +21,13 @@ create function koppeling.job_entry_fault(entry jsonb) returns text
             'order_key', 'limit_key', 'run_at', 'priority', 'max_attempts')
         limit 1) end;
 
--- A list of jobs as rows with ids, in its order.
-create function koppeling.parsed_jobs(jobs jsonb) returns koppeling.job[]
-    language plpgsql set search_path = koppeling, pg_temp
+-- What is wrong with the first run_at of a list of jobs that is no moment.
+create function koppeling.run_at_fault(jobs jsonb) returns text
+    language plpgsql stable set search_path = koppeling, pg_temp
 as $$
 declare
-    v_jobs koppeling.job[];
-    v_now timestamptz := koppeling.now();
     v_entry record;
 begin
-    select array_agg(koppeling.new_job(nextval('koppeling.job_id_seq'), e.kind, e.args, e.queue, e.key, e.key_mode,
-        e.order_key, e.limit_key, e.run_at, e.priority, e.max_attempts, v_now) order by e.ordinality) into v_jobs
-    from rows from (jsonb_to_recordset(jobs) as (kind text, args jsonb, queue text, key text, key_mode text,
-        order_key text, limit_key text, run_at timestamptz, priority int, max_attempts int)) with ordinality e;
-    return v_jobs;
-exception when data_exception then
     for v_entry in
         select e.entry ->> 'run_at' as run_at, e.ordinality - 1 as n
         from jsonb_array_elements(jobs) with ordinality e (entry)
@@ -43,50 +35,134 @@ exception when data_exception then
         begin
             perform v_entry.run_at::timestamptz;
         exception when data_exception then
-            raise exception using errcode = '22023', message = format(
-                'jobs[%s].run_at: "%s" is not a moment such as 2026-05-31T08:00:00Z, nor infinity',
+            return format('jobs[%s].run_at: "%s" is not a moment such as 2026-05-31T08:00:00Z, nor infinity',
                 v_entry.n, left(v_entry.run_at, 50));
         end;
     end loop;
-    raise;
+    return 'jobs: are malformed';
 end $$;
 
 create aggregate koppeling.args_concat (jsonb) (sfunc = jsonb_concat, stype = jsonb);
+
+-- Whether a list of jobs is well formed, without saying what is wrong with it: that takes far longer to find out.
+create function koppeling.are_job_entries(jobs jsonb) returns boolean
+    language sql immutable parallel safe
+    set search_path = koppeling, pg_temp
+begin atomic
+    select not exists (
+        select from jsonb_array_elements(jobs) e (entry)
+        where case when jsonb_typeof(entry) <> 'object' then true else
+            entry - array['kind', 'args', 'queue', 'key', 'key_mode', 'order_key', 'limit_key', 'run_at', 'priority',
+                'max_attempts'] <> '{}'
+            or coalesce(jsonb_typeof(entry -> 'kind'), 'null') not in ('string', 'null')
+            or coalesce(jsonb_typeof(entry -> 'queue'), 'null') not in ('string', 'null')
+            or coalesce(jsonb_typeof(entry -> 'key'), 'null') not in ('string', 'null')
+            or coalesce(jsonb_typeof(entry -> 'key_mode'), 'null') not in ('string', 'null')
+            or coalesce(jsonb_typeof(entry -> 'order_key'), 'null') not in ('string', 'null')
+            or coalesce(jsonb_typeof(entry -> 'limit_key'), 'null') not in ('string', 'null')
+            or coalesce(jsonb_typeof(entry -> 'run_at'), 'null') not in ('string', 'null')
+            or jsonb_typeof(entry -> 'priority') <> 'null' and (entry -> 'priority')::text !~ '^-?[0-9]{1,9}$'
+            or jsonb_typeof(entry -> 'max_attempts') <> 'null'
+                and (entry -> 'max_attempts')::text !~ '^-?[0-9]{1,9}$'
+        end);
+end;
 
 -- Enqueues a list of jobs, all or none, and returns their ids in its order.
 create function koppeling.enqueue_internal_many(jobs jsonb, public_only boolean default false) returns bigint[]
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 declare
-    v_jobs koppeling.job[];
-    v_ids bigint[];
     v_fault text;
 begin
     if jsonb_typeof(jobs) is distinct from 'array' then
         raise exception using errcode = '22023', message = 'jobs: must be a JSON array of objects';
     elsif jobs = '[]' then
         return '{}';
-    end if;
-    select format('jobs[%s]%s', e.n, e.fault) into v_fault
-    from (select e.ordinality - 1 as n, koppeling.job_entry_fault(e.entry) as fault
-          from jsonb_array_elements(jobs) with ordinality e (entry) offset 0) e
-    where e.fault is not null
-    limit 1;
-    if v_fault is null then
-        v_jobs := koppeling.parsed_jobs(jobs);
-        select format('jobs[%s].%s', j.n, j.fault) into v_fault
-        from (select row_number() over () - 1 as n, koppeling.job_fault(j) as fault
-              from unnest(v_jobs) j) j
-        where j.fault is not null
+    elsif not koppeling.are_job_entries(jobs) then
+        select format('jobs[%s]%s', e.n, e.fault) into v_fault
+        from (select e.ordinality - 1 as n, koppeling.job_entry_fault(e.entry) as fault
+              from jsonb_array_elements(jobs) with ordinality e (entry) offset 0) e
+        where e.fault is not null
         limit 1;
+        raise exception using errcode = '22023', message = coalesce(v_fault, 'jobs: are malformed');
     end if;
+    return (
+        select koppeling.enqueue_rows(array_agg(e.kind order by e.n), array_agg(e.args order by e.n),
+            array_agg(e.queue order by e.n), array_agg(e.key order by e.n), array_agg(e.key_mode order by e.n),
+            array_agg(e.order_key order by e.n), array_agg(e.limit_key order by e.n),
+            array_agg(e.run_at order by e.n), array_agg(e.priority order by e.n),
+            array_agg(e.max_attempts order by e.n), public_only)
+        from rows from (jsonb_to_recordset(jobs) as (kind text, args jsonb, queue text, key text, key_mode text,
+            order_key text, limit_key text, run_at timestamptz, priority int, max_attempts int)) with ordinality
+            as e (kind, args, queue, key, key_mode, order_key, limit_key, run_at, priority, max_attempts, n));
+exception when invalid_datetime_format or datetime_field_overflow then
+    raise exception using errcode = '22023', message = koppeling.run_at_fault(jobs);
+end $$;
+
+-- Enqueues jobs whose fields come as parallel arrays, all or none, and returns their ids in the same order. What is null
+-- takes its default.
+create function koppeling.enqueue_rows(
+    p_kinds text[], p_args jsonb[], p_queues text[], p_keys text[], p_key_modes text[], p_order_keys text[],
+    p_limit_keys text[], p_run_ats timestamptz[], p_priorities int[], p_max_attempts int[], p_public_only boolean
+) returns bigint[]
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_now timestamptz := koppeling.now();
+    v_jobs koppeling.job[];
+    v_ids bigint[];
+    v_fault text;
+    v_is_keyed boolean := array_remove(p_keys, null) <> '{}';
+begin
+    perform koppeling.check_kinds(array_agg(k.kind), p_public_only,
+        array_agg(format('jobs[%s].', k.n - 1)))
+    from (select k.kind, min(k.n) as n from unnest(p_kinds) with ordinality as k (kind, n) where k.kind is not null
+          group by k.kind) k;
+    -- Most lists have no keys and no faults. The table's constraints find the faults; what exactly is wrong is asked
+    -- only then.
+    if not v_is_keyed and not exists (select from unnest(p_args) a where pg_column_size(a) > 65536) then
+        begin
+            with given as materialized (
+                select nextval('koppeling.job_id_seq') as id, u.*
+                from unnest(p_kinds, p_args, p_queues, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
+                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key_mode, order_key,
+                    limit_key, run_at, priority, max_attempts, n)
+            ), put as (
+                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind,
+                    key_mode, order_key, limit_key, args)
+                select g.id, v_now, coalesce(g.run_at, v_now), coalesce(g.priority, 0), coalesce(g.max_attempts, 20),
+                    case when g.run_at < v_now - interval '100 milliseconds' then 'returned' else 'ready' end,
+                    coalesce(g.queue, 'default'), g.kind, coalesce(g.key_mode, 'keep'), g.order_key, g.limit_key,
+                    coalesce(g.args, '{}')
+                from given g
+                where g.run_at is distinct from '-infinity' and g.key_mode is distinct from 'append'
+            )
+            select array_agg(g.id order by g.n) into v_ids from given g;
+            if not exists (
+                select from unnest(p_run_ats, p_key_modes) as u (run_at, key_mode)
+                where u.run_at = '-infinity' or u.key_mode = 'append') then
+                perform koppeling.wake(array(select distinct coalesce(q, 'default') from unnest(p_queues) q),
+                    array(select distinct k from unnest(p_kinds) k));
+                return v_ids;
+            end if;
+            -- Whatever this is, it is a fault that is named below; what was put is taken back.
+            raise check_violation;
+        exception when check_violation or not_null_violation then
+            null;
+        end;
+    end if;
+    select array_agg(koppeling.new_job(nextval('koppeling.job_id_seq'), u.kind, u.args, u.queue, u.key, u.key_mode,
+        u.order_key, u.limit_key, u.run_at, u.priority, u.max_attempts, v_now) order by u.n) into v_jobs
+    from unnest(p_kinds, p_args, p_queues, p_keys, p_key_modes, p_order_keys, p_limit_keys, p_run_ats, p_priorities,
+        p_max_attempts) with ordinality as u (kind, args, queue, key, key_mode, order_key, limit_key, run_at,
+        priority, max_attempts, n);
+    select format('jobs[%s].%s', j.n, j.fault) into v_fault
+    from (select row_number() over () - 1 as n, koppeling.job_fault(j) as fault from unnest(v_jobs) j) j
+    where j.fault is not null
+    limit 1;
     if v_fault is not null then
         raise exception using errcode = '22023', message = v_fault;
     end if;
-    perform koppeling.check_kinds(array_agg(j.kind), public_only,
-        array_agg(format('jobs[%s].', j.ordinality - 1)))
-    from (select distinct on (k.kind) k.kind, k.ordinality from unnest(v_jobs) with ordinality k
-          order by k.kind, k.ordinality) j;
     if exists (select from unnest(v_jobs) j where j.key is not null group by j.queue, j.key having count(*) > 1) then
         return koppeling.put_repeated_jobs(v_jobs);
     end if;
@@ -151,7 +227,9 @@ create function koppeling.enqueue_many(jobs jsonb) returns bigint
     return cardinality(koppeling.enqueue_internal_many(jobs, true));
 
 revoke execute on function
-    koppeling.job_entry_fault(jsonb), koppeling.parsed_jobs(jsonb), koppeling.enqueue_internal_many(jsonb, boolean),
+    koppeling.job_entry_fault(jsonb), koppeling.run_at_fault(jsonb), koppeling.are_job_entries(jsonb),
+    koppeling.enqueue_internal_many(jsonb, boolean),
+    koppeling.enqueue_rows(text[], jsonb[], text[], text[], text[], text[], text[], timestamptz[], int[], int[], boolean),
     koppeling.put_repeated_jobs(koppeling.job[]), koppeling.enqueue_each(jsonb), koppeling.enqueue_many(jsonb)
     from public;
 grant execute on function koppeling.enqueue_each(jsonb), koppeling.enqueue_many(jsonb) to koppeling_writer;

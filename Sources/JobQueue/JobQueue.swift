@@ -48,18 +48,11 @@ public struct JobQueue: Sendable {
         guard !jobs.isEmpty else { return [] }
         let rows = try await connection.query(
             """
-            select koppeling.enqueue_internal_many((
-                select jsonb_agg(jsonb_build_object('kind', j.kind, 'args', j.args, 'queue', j.queue, 'key', j.key,
-                    'key_mode', j.key_mode, 'order_key', j.order_key, 'limit_key', j.limit_key, 'run_at', j.run_at,
-                    'priority', j.priority, 'max_attempts', j.max_attempts) order by j.ordinality)
-                from unnest(\(jobs.map(\.kind))::text[], \(jobs.map(\.args))::jsonb[], \(jobs.map(\.queue))::text[],
-                    \(jobs.map(\.key))::text[], \(jobs.map(\.keyMode.rawValue))::text[],
-                    \(jobs.map(\.orderKey))::text[], \(jobs.map(\.limitKey))::text[],
-                    \(jobs.map(\.runAt))::timestamptz[], \(jobs.map { Int32(clamping: $0.priority) })::int[],
-                    \(jobs.map { Int32(clamping: $0.maxAttempts) })::int[])
-                    with ordinality as j (kind, args, queue, key, key_mode, order_key, limit_key, run_at, priority,
-                        max_attempts)
-                ), \(publicOnly)::boolean) as ids
+            select koppeling.enqueue_rows(\(jobs.map(\.kind))::text[], \(jobs.map(\.args))::jsonb[],
+                \(jobs.map(\.queue))::text[], \(jobs.map(\.key))::text[], \(jobs.map(\.keyMode.rawValue))::text[],
+                \(jobs.map(\.orderKey))::text[], \(jobs.map(\.limitKey))::text[],
+                \(jobs.map(\.runAt))::timestamptz[], \(jobs.map { Int32(clamping: $0.priority) })::int[],
+                \(jobs.map { Int32(clamping: $0.maxAttempts) })::int[], \(publicOnly)::boolean) as ids
             """)
         return try rows.only("ids")
     }
