@@ -65,7 +65,7 @@ public struct JobQueue: Sendable {
         }
     }
 
-    /// Cancels a job that waits; false when it runs already or is finished.
+    /// Cancels a job: at once when it waits, within a second when it runs; false when there is none (any more).
     public func cancel(_ id: Int64, reason: String) async throws(PostgresError) -> Bool {
         try await pool.query("select koppeling.cancel_job(\(id)::bigint, \(reason)::text) as cancelled").only(
             "cancelled")

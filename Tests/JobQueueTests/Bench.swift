@@ -55,6 +55,16 @@ struct Bench: Sendable {
             """)
     }
 
+    /// Stops the database's clock, so many seconds after it was stopped first.
+    func freeze(at seconds: Double = 0) async throws {
+        try await pool.script(
+            """
+            create or replace function koppeling.now() returns timestamptz
+                language sql volatile parallel safe
+                return timestamptz '2026-05-31 12:00Z' + make_interval(secs => \(seconds));
+            """)
+    }
+
     func value<Value: PostgresDecodable & Sendable>(_ query: Query, as: Value.Type = Value.self) async throws -> Value {
         let rows = try await pool.query(query)
         guard let row = rows.first else { throw Missing() }
@@ -74,10 +84,12 @@ struct Bench: Sendable {
     struct Missing: Error {}
 
     /// A worker and a consumer that exist only in the database, to claim and complete by hand.
-    func stranger(_ name: String = "stranger", kinds: [String] = ["echo"]) async throws -> Stranger {
+    func stranger(
+        _ name: String = "stranger", kinds: [String] = ["echo"], queue: String = "default"
+    ) async throws -> Stranger {
         let worker: Int64 = try await value("select koppeling.register_worker(\(name)::text, 'host', 1, '1')")
         let consumer: Int64 = try await value(
-            "select koppeling.register_consumer(\(worker)::bigint, 'default', \(kinds)::text[])")
+            "select koppeling.register_consumer(\(worker)::bigint, \(queue)::text, \(kinds)::text[])")
         return Stranger(pool: pool, worker: worker, consumer: consumer)
     }
 }
@@ -87,10 +99,25 @@ struct Stranger: Sendable {
     let worker: Int64
     let consumer: Int64
 
-    func claim(_ limit: Int32 = 100) async throws -> [(id: Int64, claim: Int32)] {
+    func claim(
+        _ limit: Int32 = 100, suspects: Bool = false, alone: Bool = false
+    ) async throws -> [(id: Int64, claim: Int32)] {
         try await pool.query(
-            "select id, claim from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(limit)::int)"
+            """
+            select id, claim
+            from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(limit)::int, p_suspects => \(suspects),
+                p_alone => \(alone))
+            """
         ).map { (try $0.decode("id"), try $0.decode("claim")) }
+    }
+
+    /// Makes the worker look dead, and lets another find it so.
+    func die(found nurse: Stranger) async throws {
+        try await pool.execute(
+            """
+            update koppeling.worker set heartbeat_at = heartbeat_at - interval '1 minute' where id = \(worker)::bigint
+            """)
+        try await pool.query("select koppeling.beat(\(nurse.worker)::bigint, '15 seconds')")
     }
 
     @discardableResult

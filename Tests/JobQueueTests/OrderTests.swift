@@ -95,7 +95,7 @@ import Testing
             return earlier
         }
         #expect(try await two.claim().isEmpty)
-        #expect(try await bench.state(earlier) == "ready")
+        #expect(try await bench.state(earlier) == "blocked")
     }
 
     @Test func `two workers keep the order of every key`() async throws {

@@ -60,27 +60,6 @@ import Testing
                 "select is_alive from koppeling.beat(\(two.worker)::bigint, '15 seconds')", as: Bool.self))
     }
 
-    @Test func `a job that kills every worker is rejected in the end`() async throws {
-        let id = try await bench.queue.enqueue(NewJob(kind: "echo", maxAttempts: 2))
-        let nurse = try await bench.stranger("nurse")
-        for _ in 0..<2 {
-            let victim = try await bench.stranger("victim")
-            #expect(try await victim.claim().map(\.id) == [id])
-            try await bench.pool.execute(
-                """
-                update koppeling.worker set heartbeat_at = heartbeat_at - interval '1 minute'
-                where id = \(victim.worker)::bigint
-                """)
-            #expect(
-                try await bench.value(
-                    "select rescued from koppeling.beat(\(nurse.worker)::bigint, '15 seconds')", as: Int64.self) == 1)
-        }
-        #expect(try await bench.state(id) == "rejected")
-        #expect(
-            try await bench.value("select reason from koppeling.jobs", as: String.self)
-                == "its worker died (attempt 2 of 2)")
-    }
-
     @Test func `a worker that finds itself declared dead registers again and goes on`() async throws {
         let handler = Does.always(.done())
         try await bench.working([handler]) { worker in

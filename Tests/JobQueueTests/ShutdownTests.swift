@@ -82,7 +82,9 @@ import Testing
             }
         }
         #expect(
-            try await bench.values("select distinct state || attempt from koppeling.job", as: String.self) == ["ready0"]
+            try await bench.values("select distinct state || attempt from koppeling.jobs", as: String.self) == [
+                "ready0"
+            ]
         )
         #expect(try await bench.values("select state from koppeling.workers", as: String.self) == ["stopped"])
     }
