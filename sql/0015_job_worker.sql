@@ -332,12 +332,13 @@ begin
             delete from koppeling.job j
             using unnest(p_ids, p_claims, p_notes) as g (id, claim, note)
             where j.id = g.id and j.claim = g.claim and j.worker_id is not distinct from p_worker
-            returning j.*, g.note
+            returning j.id, j.enqueued_at, j.run_at, j.started_at, j.priority, j.attempt, j.max_attempts, j.claim,
+                j.snoozes, j.queue, j.kind, j.key, j.key_mode, j.order_key, j.limit_key, j.args, g.note
         ), kept as (
             insert into koppeling.job_history (id, enqueued_at, run_at, started_at, finished_at, worker_id, priority,
                 attempt, max_attempts, claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key,
                 args, result)
-            select id, enqueued_at, run_at, started_at, v_now, worker_id, priority, attempt, max_attempts, claim,
+            select id, enqueued_at, run_at, started_at, v_now, p_worker, priority, attempt, max_attempts, claim,
                 snoozes, 'done', queue, kind, key, key_mode, order_key, limit_key, args, note::jsonb
             from gone
         )

@@ -175,6 +175,7 @@ comment on column koppeling.queue_status.ready is 'How many may start.';
 comment on column koppeling.queue_status.scheduled is 'How many wait for their time.';
 comment on column koppeling.queue_status.parked is 'How many wait for a person to release them.';
 comment on column koppeling.queue_status.running is 'How many run.';
+comment on column koppeling.queue_status.blocked is 'How many wait behind an order, a limit or a pause.';
 comment on column koppeling.queue_status.oldest_ready_at is 'Since when the oldest job that could run waits.';
 comment on column koppeling.queue_status.retrying is 'How many of those that wait have failed before.';
 
