@@ -5,7 +5,7 @@ public import Postgres
 ///
 /// Enqueue on the connection of your own transaction, and the job exists exactly when what you wrote does.
 public struct JobQueue: Sendable {
-    private let pool: Pool
+    let pool: Pool
 
     /// The queue of the database that the pool leads to.
     public init(pool: Pool) {

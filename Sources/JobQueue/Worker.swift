@@ -19,6 +19,8 @@ public final class Worker: Service {
     let bell = Watched(Bell())
     let company = Company()
     let cancellations = Cancellations()
+    /// Whether schedules may have changed since they were last looked at.
+    let scheduleBell = Watched(false)
     let listenSettings: ConnectionSettings
     /// Signs of life have a connection of their own: they must come in time however busy the pool is.
     let lifePool: Pool
@@ -74,6 +76,7 @@ public final class Worker: Service {
                 group.addTask { await self.lookForWork() }
                 group.addTask { await self.keepHistory() }
                 group.addTask { await self.watchCancellations() }
+                group.addTask { await self.runSchedules() }
                 if self.options.listens { group.addTask { await self.listen() } }
                 let isGraceful = await self.state.wait { $0.phase >= .stopping ? true : nil } ?? false
                 self.state.update { $0.advance(to: isGraceful ? .stopping : .aborting) }

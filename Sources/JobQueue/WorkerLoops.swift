@@ -135,11 +135,12 @@ extension Worker {
                 try await connection.listen("koppeling_job")
                 failures = 0
                 ring(newcomer: false)
+                ringScheduler()
                 while true {
-                    if try await connection.notification(within: longestSilence) == nil {
-                        try await connection.verify()
-                    } else {
-                        ring(newcomer: false)
+                    switch try await connection.notification(within: longestSilence)?.payload {
+                    case nil: try await connection.verify()
+                    case "schedule": ringScheduler()
+                    default: ring(newcomer: false)
                     }
                 }
             } catch {
