@@ -8,7 +8,7 @@ extension Bench {
     private static var height: Double { 3.3 }
 
     func measureCeiling() async throws {
-        let drain = try await ceilingDrain("d")
+        let drain = try await median { try await ceilingDrain("d") }
         ceilingDrain = drain
         try report.show(Figure("ceiling at 500, drain", drain, "jobs/s"))
         if let peerDrain {
@@ -48,7 +48,7 @@ extension Bench {
         let lines = try await Child.run(
             server.programs.path("pgbench"),
             ["-n", "-M", "prepared", "-c", "4", "-j", "2", "-D", "ids={}", "-f", file("ceiling/\(script).sql")] + length
-                + [try database.settings.connectionString()])
+                + [try database.settings.connectionString()], within: .seconds(120))
         let line = lines.first { $0.hasPrefix("tps = ") }
         guard let rate = line?.split(separator: " ").compactMap({ Double($0) }).first else {
             throw Failure("pgbench says no rate: \(lines)")

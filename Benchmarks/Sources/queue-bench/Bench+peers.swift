@@ -29,7 +29,8 @@ extension Bench {
         try await server.withDatabase(migrated: false) { database in
             try await Child.run(
                 python,
-                [file("peers/\(name)_bench.py"), try database.settings.connectionString(), "\(jobs)", "\(seconds)"]
+                [file("peers/\(name)_bench.py"), try database.settings.connectionString(), "\(jobs)", "\(seconds)"],
+                within: .seconds(240)
             ).map { try JSONText($0).decode(Line.self) }
         }
     }

@@ -12,12 +12,11 @@ final class Child: @unchecked Sendable {
     /// What it printed, line by line; ends when it closes its stdout.
     let lines: AsyncStream<String>
 
-    init(_ program: String, _ arguments: [String], environment: [String: String] = [:]) throws {
+    init(_ program: String, _ arguments: [String]) throws {
         name = URL(filePath: program).lastPathComponent
         let output = Pipe()
         process.executableURL = URL(filePath: program)
         process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardInput = input
         process.standardOutput = output
         let (lines, continuation) = AsyncStream.makeStream(of: String.self)
@@ -40,11 +39,14 @@ final class Child: @unchecked Sendable {
         }
     }
 
-    /// Runs a program to its end and returns what it printed; ends it when the task is cancelled.
-    static func run(
-        _ program: String, _ arguments: [String], environment: [String: String] = [:]
-    ) async throws -> [String] {
-        let child = try Child(program, arguments, environment: environment)
+    /// Runs a program to its end and returns what it printed; ends it after this time, or when the task is cancelled.
+    static func run(_ program: String, _ arguments: [String], within time: Duration) async throws -> [String] {
+        let child = try Child(program, arguments)
+        let alarm = Task {
+            try await Task.sleep(for: time)
+            child.kill()
+        }
+        defer { alarm.cancel() }
         return try await withTaskCancellationHandler {
             var lines: [String] = []
             for await line in child.lines { lines.append(line) }

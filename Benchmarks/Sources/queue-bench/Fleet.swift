@@ -34,7 +34,8 @@ final class Fleet: Sendable {
     private init(_ count: Int, _ setup: Setup, on database: Database) throws {
         let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path
         let url = try database.settings.connectionString()
-        let names = (1...count).map { "worker-\($0)" }
+        // The rows of workers stay, so a later fleet in the database has other names.
+        let names = (1...count).map { _ in "worker-" + UUID().uuidString }
         self.names = names
         children = try names.map { name in
             try Child(
@@ -72,17 +73,18 @@ final class Fleet: Sendable {
 
     /// Waits until they have handled so many.
     ///
-    /// - Throws: ``Failure`` when nothing at all is handled for half a minute.
+    /// - Throws: ``Failure`` when nothing at all is handled for half a minute, or after five minutes.
     func wait(for count: Int) async throws {
         var before = -1
+        let limit = ContinuousClock.now + .seconds(300)
         var patience = ContinuousClock.now + .seconds(30)
         while handled < count {
             if handled > before {
                 before = handled
                 patience = .now + .seconds(30)
             }
-            guard ContinuousClock.now < patience else {
-                throw Failure("the workers stand still at \(before) of \(count) jobs")
+            guard ContinuousClock.now < min(patience, limit) else {
+                throw Failure("the workers are too slow, or stand still: they have handled \(before) of \(count) jobs")
             }
             try await Task.sleep(for: .milliseconds(10))
         }
