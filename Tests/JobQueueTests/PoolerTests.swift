@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The queue through a pooler that lends sessions by the transaction.
-@Suite(.database) struct PoolerTests {
+@Suite(.database, .timeLimit(.minutes(5))) struct PoolerTests {
     let bench = Bench()
 
     /// Two workers, jobs of some order keys, a handler that completes in its own transaction, a retry, a death.
@@ -77,6 +77,45 @@ import Testing
     @Test(arguments: Pooling.available)
     func `workers that listen at the server itself are told of work`(_ pooling: Pooling) async throws {
         try await withPooler(pooling) { try await work(through: $0, listening: bench.settings) }
+    }
+
+    @Test(arguments: Pooling.available)
+    func `sessions that the server ends under the pooler lose no job and keep none`(_ pooling: Pooling) async throws {
+        try await withPooler(pooling) { settings in
+            let pool = Pool(settings, maximum: 6)
+            let queue = JobQueue(pool: pool)
+            let worker = Worker(pool: pool, options: Bench.options(), logger: Bench.silent)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try? await worker.run() }
+                group.addTask {
+                    try? await worker.consume(
+                        queue: "default", handlers: [Does.always(.done())], batch: 5, concurrentBatches: 2)
+                }
+                var enqueued: [Int64] = []
+                for _ in 0..<10 {
+                    while true {
+                        // What is not confirmed may be there all the same, and is done as well.
+                        guard let ids = try? await queue.enqueue(many: (0..<30).map { _ in NewJob(kind: "echo") })
+                        else { continue }
+                        enqueued += ids
+                        break
+                    }
+                    try await bench.pool.query(
+                        """
+                        select pg_terminate_backend(pid) from pg_stat_activity
+                        where datname = current_database() and pid <> pg_backend_pid()
+                        """)
+                }
+                try await eventually("every job", within: .seconds(60)) {
+                    try await bench.value("select count(*) from koppeling.job", as: Int64.self) == 0
+                }
+                let done = try await bench.values(
+                    "select id from koppeling.job_history where outcome = 'done'", as: Int64.self)
+                #expect(Set(enqueued).subtracting(done).isEmpty)
+                group.cancelAll()
+            }
+            await pool.close()
+        }
     }
 
     @Test(arguments: Pooling.available)

@@ -4,7 +4,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("A server that says nothing more", .emptyDatabase) struct SilenceTests {
+@Suite("A server that says nothing more", .emptyDatabase, .timeLimit(.minutes(3))) struct SilenceTests {
     private func limited(_ time: Duration) -> ConnectionSettings {
         var settings = TestDatabase.current.settings
         settings.statementTimeout = time
