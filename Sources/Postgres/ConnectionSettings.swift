@@ -38,7 +38,7 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
     public init(
         url: String, applicationName: String = "koppeling", connectTimeout: Duration = .seconds(10),
         statementTimeout: Duration? = .seconds(60), lockTimeout: Duration? = nil,
-        idleInTransactionTimeout: Duration? = .seconds(120), pooler: Pooler = .none
+        idleInTransactionTimeout: Duration? = .seconds(30), pooler: Pooler = .none
     ) {
         self.url = url
         self.applicationName = applicationName
@@ -132,6 +132,12 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
         ["host", "hostaddr"].contains { given[$0]?.contains(",") == true }
     }
 
+    /// Lets the server notice that we are gone, too: what a dead client began would hold its locks for hours.
+    private static let vigilance = [
+        "-c tcp_keepalives_idle=30", "-c tcp_keepalives_interval=10", "-c tcp_keepalives_count=3",
+        "-c tcp_user_timeout=30000", "-c client_connection_check_interval=10000",
+    ]
+
     private func options(adding given: String?) -> String {
         var parts: [String] = []
         func limit(_ name: String, _ duration: Duration?) {
@@ -140,6 +146,7 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
         limit("statement_timeout", statementTimeout)
         limit("lock_timeout", lockTimeout)
         limit("idle_in_transaction_session_timeout", idleInTransactionTimeout)
+        parts += Self.vigilance
         // The given ones come last, so that a setting in the URL wins.
         if let given { parts.append(given) }
         return parts.joined(separator: " ")

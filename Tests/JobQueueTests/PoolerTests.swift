@@ -91,6 +91,7 @@ import Testing
                     try? await worker.consume(
                         queue: "default", handlers: [Does.always(.done())], batch: 5, concurrentBatches: 2)
                 }
+                let admin = try await Connection.connect(bench.settings)
                 var enqueued: [Int64] = []
                 for _ in 0..<10 {
                     while true {
@@ -100,17 +101,18 @@ import Testing
                         enqueued += ids
                         break
                     }
-                    try await bench.pool.query(
+                    try await admin.query(
                         """
                         select pg_terminate_backend(pid) from pg_stat_activity
                         where datname = current_database() and pid <> pg_backend_pid()
                         """)
                 }
                 try await eventually("every job", within: .seconds(60)) {
-                    try await bench.value("select count(*) from koppeling.job", as: Int64.self) == 0
+                    try await admin.query("select from koppeling.job").isEmpty
                 }
-                let done = try await bench.values(
-                    "select id from koppeling.job_history where outcome = 'done'", as: Int64.self)
+                let done = try await admin.query("select id from koppeling.job_history where outcome = 'done'").map {
+                    try $0.decode("id", as: Int64.self)
+                }
                 #expect(Set(enqueued).subtracting(done).isEmpty)
                 group.cancelAll()
             }

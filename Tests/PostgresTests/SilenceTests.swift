@@ -89,6 +89,40 @@ import Testing
     }
 }
 
+@Suite("A client that is gone", .emptyDatabase, .timeLimit(.minutes(3))) struct GoneClientTests {
+    @Test("does not leave its statement running") func statement() async throws {
+        let database = TestDatabase.current
+        let relay = try SilentRelay(to: database.settings)
+        let task = Task { try await Connection.connect(relay.settings).query("select pg_sleep(300)") }
+        let isSleeping: Query = """
+            select exists (
+                select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')
+            """
+        try await eventually { try await database.pool.query(isSleeping).scalar() }
+        relay.end()
+        await #expect(throws: PostgresError.self) { _ = try await task.value }
+        try await eventually("the end of the statement", within: .seconds(30)) {
+            try await !database.pool.query(isSleeping).scalar(as: Bool.self)
+        }
+    }
+
+    @Test("is looked for by the server, over TCP") func settings() async throws {
+        let names = "tcp_keepalives_idle,client_connection_check_interval,idle_in_transaction_session_timeout"
+        let row = try #require(
+            try await TestDatabase.current.pool.query(
+                """
+                select array_agg(s.name || '=' || s.reset_val order by s.name) as settings
+                from pg_settings s
+                where s.name = any(string_to_array(\(names), ','))
+                """
+            ).first)
+        let settings: [String] = try row.decode("settings")
+        #expect(settings.contains("client_connection_check_interval=10000"))
+        #expect(settings.contains("idle_in_transaction_session_timeout=30000"))
+        #expect(settings.contains("tcp_keepalives_idle=30"))
+    }
+}
+
 @Suite("A server that takes no writes", .emptyDatabase) struct ReadOnlyTests {
     @Test("loses its connections when one has found out") func refused() async throws {
         let database = TestDatabase.current
