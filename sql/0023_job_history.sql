@@ -161,10 +161,10 @@ begin
 end $$;
 
 -- The newest jobs, or those before one. Order the view by id, and all jobs are read; this reads only as many numbers
--- back as it takes.
+-- back as it takes. A key is a job's key, order_key or limit_key.
 create function koppeling.newest_jobs(
     max_jobs int default 50, state text default null, queue text default null, kind text default null,
-    before bigint default null
+    before bigint default null, key text default null
 ) returns setof koppeling.jobs
     language plpgsql stable set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -175,6 +175,12 @@ declare
     v_end bigint := coalesce(before, (select s.last_value + 1 from koppeling.job_id_seq s));
     v_count int;
 begin
+    if newest_jobs.state not in ('ready', 'scheduled', 'parked', 'blocked', 'running', 'done', 'rejected',
+        'cancelled') then
+        raise exception using errcode = '22023', message = format(
+            'state: must be ready, scheduled, parked, blocked, running, done, rejected or cancelled, not "%s"',
+            left(newest_jobs.state, 50));
+    end if;
     while v_left > 0 and v_end > 0 loop
         return query
         select j.* from koppeling.jobs j
@@ -182,6 +188,7 @@ begin
             and (newest_jobs.state is null or j.state = newest_jobs.state)
             and (newest_jobs.queue is null or j.queue = newest_jobs.queue)
             and (newest_jobs.kind is null or j.kind = newest_jobs.kind)
+            and (newest_jobs.key is null or newest_jobs.key in (j.key, j.order_key, j.limit_key))
         order by j.id desc
         limit v_left;
         get diagnostics v_count = row_count;
@@ -192,13 +199,13 @@ begin
 end $$;
 
 revoke execute on function
-    koppeling.newest_jobs(int, text, text, text, bigint), koppeling.set_retention(text, interval),
+    koppeling.newest_jobs(int, text, text, text, bigint, text), koppeling.set_retention(text, interval),
     koppeling.history_tables(), koppeling.history_partitions(),
     koppeling.make_history_partition(text, text, date), koppeling.make_history_partitions(int),
     koppeling.expired_history_partitions(), koppeling.drop_history_partition(text), koppeling.prune_history(int)
     from public;
 
-grant execute on function koppeling.newest_jobs(int, text, text, text, bigint) to koppeling_reader;
+grant execute on function koppeling.newest_jobs(int, text, text, text, bigint, text) to koppeling_reader;
 grant select on koppeling.job_retention, koppeling.job_id_seq to koppeling_reader;
 
 comment on table koppeling.job_retention is
@@ -207,7 +214,7 @@ comment on column koppeling.job_retention.outcome is 'done, rejected or cancelle
 comment on column koppeling.job_retention.keep is 'How long after they finished; set_retention changes it.';
 comment on function koppeling.set_retention(text, interval) is
     'Sets for how long finished jobs with an outcome are kept.';
-comment on function koppeling.newest_jobs(int, text, text, text, bigint) is
+comment on function koppeling.newest_jobs(int, text, text, text, bigint, text) is
     'The newest jobs of a state, queue and kind, or those before one: cheap also when the history is large.';
 
 select koppeling.make_history_partitions();

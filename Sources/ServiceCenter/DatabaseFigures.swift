@@ -34,6 +34,7 @@ actor DatabaseFigures {
         do {
             try await writeQueues(to: &text)
             try await writeWorkers(to: &text)
+            try await writeHolds(to: &text)
             try await writeInstances(to: &text)
         } catch {
             logger.warning("The figures of the database cannot be read.", metadata: ["error": "\(error)"])
@@ -48,7 +49,7 @@ actor DatabaseFigures {
     private func writeQueues(to text: inout Exposition) async throws {
         let rows = try await pool.query(
             """
-            select queue, kind, ready, scheduled, parked, running, retrying,
+            select queue, kind, ready, scheduled, blocked, parked, running, retrying,
                 coalesce(extract(epoch from koppeling.now() - oldest_ready_at), 0)::float8 as age
             from koppeling.queue_status
             order by queue, kind
@@ -56,7 +57,7 @@ actor DatabaseFigures {
             """)
         text.family("koppeling_queue_jobs", "gauge")
         for row in rows {
-            for state in ["ready", "scheduled", "parked", "running"] {
+            for state in ["ready", "scheduled", "blocked", "parked", "running"] {
                 let labels = try labels(of: row, [("state", state)])
                 text.sample("koppeling_queue_jobs", labels, Double(try row.decode(state, as: Int64.self)))
             }
@@ -76,6 +77,18 @@ actor DatabaseFigures {
         let rows = try await pool.query("select count(*) from koppeling.workers where state = 'alive'")
         text.family("koppeling_workers_alive", "gauge")
         text.sample("koppeling_workers_alive", "", Double(try rows.scalar(as: Int64.self)))
+    }
+
+    private func writeHolds(to text: inout Exposition) async throws {
+        let rows = try await pool.query(
+            """
+            select (select count(*) from koppeling.pauses) as pauses, (select count(*) from koppeling.limits) as limits
+            """)
+        for (name, column) in [("koppeling_pauses", "pauses"), ("koppeling_limits", "limits")] {
+            guard let row = rows.first else { return }
+            text.family(name, "gauge")
+            text.sample(name, "", Double(try row.decode(column, as: Int64.self)))
+        }
     }
 
     private func writeInstances(to text: inout Exposition) async throws {

@@ -28,9 +28,9 @@ enum FormValue: Sendable, Hashable {
         guard pairs.count <= Self.mostFields else { throw Refusal.tooManyFields }
         for pair in pairs {
             let halves = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            let name = decode(halves[0])
+            let name = percentDecoded(halves[0])
             guard !name.isEmpty else { continue }
-            try set(Self.levels(of: name)[...], to: halves.count > 1 ? decode(halves[1]) : "")
+            try set(Self.levels(of: name)[...], to: halves.count > 1 ? percentDecoded(halves[1]) : "")
         }
     }
 
@@ -81,10 +81,10 @@ extension FormValue: Encodable {
     }
 }
 
-/// Undoes the encoding of a form's names and values.
+/// Undoes the encoding of a form's names and values, or of a part of a path, where a plus is a plus.
 ///
 /// A zero byte becomes a replacement character, because PostgreSQL keeps none in text.
-private func decode(_ bytes: some Collection<UInt8>) -> String {
+func percentDecoded(_ bytes: some Collection<UInt8>, isForm: Bool = true) -> String {
     var decoded: [UInt8] = []
     decoded.reserveCapacity(bytes.count)
     var index = bytes.startIndex
@@ -92,7 +92,7 @@ private func decode(_ bytes: some Collection<UInt8>) -> String {
         let byte = bytes[index]
         bytes.formIndex(after: &index)
         switch byte {
-        case UInt8(ascii: "+"):
+        case UInt8(ascii: "+") where isForm:
             decoded.append(UInt8(ascii: " "))
         case UInt8(ascii: "%"):
             let digits = bytes[index...].prefix(2)

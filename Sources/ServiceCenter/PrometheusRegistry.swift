@@ -11,6 +11,13 @@ public final class PrometheusRegistry: MetricsFactory {
     /// A registry without figures.
     public init() {}
 
+    /// All figures, as Prometheus reads them.
+    public var text: String {
+        var text = Exposition()
+        write(to: &text)
+        return text.text
+    }
+
     /// All figures, in the order of their names.
     func write(to text: inout Exposition) {
         let all = series.withLock { $0 }.sorted { $0.key < $1.key }

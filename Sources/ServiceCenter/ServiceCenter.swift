@@ -58,6 +58,10 @@ public struct ServiceCenter: Service {
         HealthDoor(pool: pool).add(to: router)
         MetricsDoor(registry: metrics, database: DatabaseFigures(pool: pool, logger: logger)).add(to: router)
         JobsDoor(pool: pool, gate: gate).add(to: router)
+        JobPages(pool: pool, gate: gate).add(to: router)
+        JobDesk(pool: pool, gate: gate).add(to: router)
+        LimitsDoor(pool: pool, gate: gate).add(to: router)
+        PausesDoor(pool: pool, gate: gate).add(to: router)
         WebhookDoor(pool: pool).add(to: router)
         return router
     }

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import HTTPClient
 import IO
+import JobQueue
 import Logging
 import Postgres
 import ServiceCenter
@@ -71,6 +72,22 @@ func withServiceCenter(_ body: (Door) async throws -> Void) async throws {
         try await body(Door(http: http, base: "http://127.0.0.1:\(port)", log: log))
         group.cancelAll()
         // A server that is cancelled may say so.
+        while await group.nextResult() != nil {}
+    }
+}
+
+/// Runs a worker with these handlers while the body runs.
+func withWorker(
+    _ handlers: [any JobHandler] = [EchoHandler()], metrics: PrometheusRegistry = PrometheusRegistry(), on pool: Pool,
+    _ body: () async throws -> Void
+) async throws {
+    let worker = Worker(pool: pool, metrics: metrics, logger: CapturedLog().logger)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await worker.run() }
+        group.addTask { try await worker.consume(queue: "default", handlers: handlers) }
+        _ = try await worker.id
+        try await body()
+        group.cancelAll()
         while await group.nextResult() != nil {}
     }
 }

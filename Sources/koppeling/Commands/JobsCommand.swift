@@ -1,16 +1,16 @@
 import ArgumentParser
 import Postgres
 
-/// `koppeling jobs`: single jobs.
+/// `koppeling jobs`: jobs, one by one and as a list.
 struct JobsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "jobs", abstract: "List jobs, retry those that failed for good, cancel those that wait.",
-        subcommands: [List.self, Attempts.self, Retry.self, Cancel.self])
+        commandName: "jobs", abstract: "List and show jobs, retry those that failed for good, cancel others.",
+        subcommands: [List.self, Show.self, Attempts.self, RetryJobs.self, CancelJobs.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List jobs, the newest first.")
 
-        @Option(help: "Only these: ready, scheduled, parked, running, done, rejected or cancelled.")
+        @Option(help: "Only these: ready, scheduled, parked, blocked, running, done, rejected or cancelled.")
         var state: String?
 
         @Option(help: "Only those of this queue.")
@@ -19,6 +19,12 @@ struct JobsCommand: AsyncParsableCommand {
         @Option(help: "Only those of this kind.")
         var kind: String?
 
+        @Option(help: "Only those with this as key, order key or limit key.")
+        var key: String?
+
+        @Option(help: "Only those with a smaller id: the next page.")
+        var before: Int64?
+
         @OptionGroup var listing: ListingOptions
 
         func run() async throws {
@@ -26,10 +32,51 @@ struct JobsCommand: AsyncParsableCommand {
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select id, state, queue, kind, key, attempt, enqueued_at, run_at, finished_at, worker, reason
-                    from koppeling.newest_jobs(\(listing.limit)::int, \(state)::text, \(queue)::text, \(kind)::text)
+                    select id, state, blocked_by, queue, kind, key, order_key, limit_key, attempt, enqueued_at, run_at,
+                        finished_at, worker, reason
+                    from koppeling.newest_jobs(\(listing.limit)::int, \(state)::text, \(queue)::text, \(kind)::text,
+                        \(before)::bigint, \(key)::text)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show everything about a job: what it is about, what came of it, and every attempt.")
+
+        @Argument(help: "The job's id.")
+        var id: Int64
+
+        @Flag(help: "One JSON object.")
+        var json = false
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                let rows = try await runtime.pool.query(
+                    """
+                    select (row_to_json(j)::jsonb || jsonb_build_object('attempts', (
+                            select coalesce(jsonb_agg(to_jsonb(a) - 'job_id' order by a.started_at), '[]')
+                            from koppeling.job_attempts a where a.job_id = j.id)))::text as json,
+                        array(select e.key from json_each_text(row_to_json(j)) with ordinality as e (key, value, n)
+                            where e.value is not null order by e.n) as names,
+                        array(select e.value from json_each_text(row_to_json(j)) with ordinality as e (key, value, n)
+                            where e.value is not null order by e.n) as cells
+                    from koppeling.jobs j
+                    where j.id = \(id)
+                    """)
+                guard let row = rows.first else { throw Failure("There is no job \(id).") }
+                if json {
+                    Console.line(try row.decode("json", as: String.self))
+                    return
+                }
+                let (names, cells) = (
+                    try row.decode("names", as: [String].self), try row.decode("cells", as: [String].self)
+                )
+                for line in Listing.aligned(zip(names, cells).map { [$0, $1] }) { Console.line(line) }
+                Console.line("")
+                try await Attempts.show(id, limit: 1_000, from: runtime.pool, json: false)
             }
         }
     }
@@ -45,80 +92,20 @@ struct JobsCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                try await Listing.show(
-                    """
-                    \(unsafe: Listing.open)
-                    select attempt, worker, started_at, ended_at, outcome, error from koppeling.job_attempts
-                    where job_id = \(id)
-                    order by started_at
-                    limit \(listing.limit)
-                    \(unsafe: Listing.close)
-                    """, from: runtime.pool, json: listing.json)
+                try await Self.show(id, limit: listing.limit, from: runtime.pool, json: listing.json)
             }
         }
-    }
 
-    struct Retry: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make rejected or cancelled jobs ready again.")
-
-        @Argument(help: "Their ids.")
-        var ids: [Int64]
-
-        func run() async throws {
-            try await Runtime.with { runtime in
-                try await runtime.pool.transaction { connection in
-                    for id in ids { try await connection.query("select koppeling.retry_job(\(id))") }
-                }
-            }
-        }
-    }
-
-    struct Cancel: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Cancel jobs that wait; a running one is not touched.")
-
-        @Argument(help: "Their ids.")
-        var ids: [Int64]
-
-        func run() async throws {
-            try await Runtime.with { runtime in
-                let left = try await runtime.pool.transaction { connection in
-                    var left: [Int64] = []
-                    for id in ids {
-                        let rows = try await connection.query(
-                            "select koppeling.cancel_job(\(id), \("cancelled by " + runtime.actor))")
-                        if try !rows.scalar(as: Bool.self) { left.append(id) }
-                    }
-                    return left
-                }
-                guard left.isEmpty else {
-                    throw Failure(
-                        "These do not wait, and were left alone: \(left.map(String.init).joined(separator: ", ")).")
-                }
-            }
-        }
-    }
-}
-
-/// `koppeling queue`: how much waits.
-struct QueueCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "queue", abstract: "Show how much waits in each queue, by kind, and since when.",
-        subcommands: [RetentionCommand.self])
-
-    @OptionGroup var listing: ListingOptions
-
-    func run() async throws {
-        try await Runtime.with { runtime in
+        static func show(_ id: Int64, limit: Int, from pool: Pool, json: Bool) async throws {
             try await Listing.show(
                 """
                 \(unsafe: Listing.open)
-                select queue, kind, ready, scheduled, parked, running, retrying, oldest_ready_at
-                from koppeling.queue_status
-                order by queue, kind
-                limit \(listing.limit)
+                select attempt, worker, started_at, ended_at, outcome, error from koppeling.job_attempts
+                where job_id = \(id)
+                order by started_at
+                limit \(limit)
                 \(unsafe: Listing.close)
-                """, from: runtime.pool, json: listing.json)
+                """, from: pool, json: json)
         }
     }
 }
