@@ -10,7 +10,7 @@ struct Batch: Sendable {
 
     private enum Run: Sendable {
         case outcomes([Int64: Outcome])
-        case failure(kind: String, reason: String)
+        case failure(any Error)
     }
 
     /// Runs all jobs and records what became of them; false when that could not be recorded.
@@ -47,7 +47,7 @@ struct Batch: Sendable {
                         try await handler.run(jobs, context)
                     })
             } catch {
-                return .failure(kind: "\(type(of: error))", reason: "\(error)")
+                return .failure(error)
             }
         }
         let time = ContinuousClock.now - start
@@ -56,13 +56,9 @@ struct Batch: Sendable {
         var reason = "the handler gave the job no outcome, and did not complete it"
         switch run {
         case .outcomes(let outcomes): given = outcomes
-        case .failure(let kind, let error):
-            reason = error
-            if !isInterrupted {
-                // What the error says may be about persons: the database keeps it as the reason of the attempt.
-                context.logger.warning("a handler failed", metadata: ["error": "\(kind)"])
-                context.logger.debug("why a handler failed", metadata: ["error": "\(error)"])
-            }
+        case .failure(let error):
+            reason = "\(error)"
+            if !isInterrupted { context.warn(of: error, in: jobs) }
         }
         var completion = Completion()
         var endings: [Ending] = []
@@ -70,12 +66,12 @@ struct Batch: Sendable {
         for job in jobs {
             if given[job.id] == nil && isInterrupted {
                 completion.addReleased(job, reason: "its worker stopped")
-                endings.append(.released)
+                endings.append(context.isCancelled(job) ? .cancelled : .released)
             } else {
                 // The fence refuses this for those that were completed through the context.
                 let outcome = given[job.id] ?? .retry(error: reason)
                 completion.add(job, outcome)
-                endings.append(Ending(outcome, of: job))
+                endings.append(Ending(outcome, of: job, isUnwanted: context.isCancelled(job)))
             }
         }
         guard let held = await record(completion, context.logger) else { return false }

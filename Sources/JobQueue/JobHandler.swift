@@ -64,6 +64,13 @@ public struct JobContext: Sendable {
         return logger
     }
 
+    /// Tells of a failure, not of what the error says: that may be about persons, and is kept as the reason of the attempt.
+    func warn(of error: any Error, in jobs: [Job]) {
+        let logger = logger(for: jobs)
+        logger.warning("a handler failed", metadata: ["error": "\(type(of: error))"])
+        logger.debug("why a handler failed", metadata: ["error": "\(error)"])
+    }
+
     /// Runs the body as the work on one of the jobs: lines that it logs name that job, through whatever logger.
     ///
     /// For loggers other than the context's this takes the provider `Logger.MetadataProvider.jobs`.
@@ -85,7 +92,7 @@ public struct JobContext: Sendable {
                 throw PostgresError(.usage, "job \(id) was not given to this handler, so it cannot complete it")
             }
             completion.add(job, outcome)
-            endings[id] = Ending(outcome, of: job)
+            endings[id] = Ending(outcome, of: job, isUnwanted: isCancelled(job))
         }
         let held = try await store.complete(completion, worker: worker, on: connection)
         completed.withLock { completed in

@@ -93,15 +93,17 @@ enum Ending: Int, CaseIterable, Sendable {
     /// Somebody else had the job by then, so that what this worker did does not count.
     case lost
 
-    /// What the database makes of the outcome: the last attempt is not tried again.
-    init(_ outcome: Outcome, of job: Job) {
+    /// What the database makes of the outcome: the last attempt is not tried again, and what somebody wants cancelled
+    /// does not come back.
+    init(_ outcome: Outcome, of job: Job, isUnwanted: Bool) {
         self =
             switch outcome {
             case .done: .done
-            case .retry: job.attempt < job.maxAttempts ? .retry : .rejected
-            case .snooze: .snooze
             case .rejected: .rejected
             case .cancelled: .cancelled
+            case .retry where isUnwanted, .snooze where isUnwanted: .cancelled
+            case .retry: job.attempt < job.maxAttempts ? .retry : .rejected
+            case .snooze: .snooze
             }
     }
 }

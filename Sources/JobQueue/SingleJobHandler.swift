@@ -34,9 +34,13 @@ extension SingleJobHandler {
     /// What became of the job; nil when it was cut short by the worker's end, and it is to be given back.
     private func outcome(of job: Job, _ context: JobContext) async -> Outcome? {
         do {
-            return try await context.cancellable(job) { try await run(job, context) }
+            return try await context.cancellable(job) {
+                try await context.working(on: job) { try await run(job, context) }
+            }
         } catch {
-            return Task.isCancelled ? nil : .retry(error: "\(error)")
+            if Task.isCancelled { return nil }
+            context.warn(of: error, in: [job])
+            return .retry(error: "\(error)")
         }
     }
 }

@@ -63,7 +63,29 @@ import Testing
         #expect(log.lines.filter { $0.level >= .info }.allSatisfy { !"\($0)".contains("sanne") })
     }
 
-    private func working(_ handler: Does, until condition: () async throws -> Bool) async throws {
+    @Test func `names the one job that a handler of single jobs has, also when it fails`() async throws {
+        struct Single: SingleJobHandler {
+            let own: Logger
+            var kinds: Set<String> { ["echo"] }
+
+            struct Mishap: Error {}
+
+            func run(_ job: Job, _ context: JobContext) async throws -> Outcome {
+                own.info("one")
+                throw Mishap()
+            }
+        }
+        let ids = try await bench.queue.enqueue(many: (0..<3).map { _ in NewJob(kind: "echo", maxAttempts: 1) })
+        try await working(Single(own: log.logger)) {
+            try await bench.value("select count(*) from koppeling.jobs where state = 'rejected'", as: Int64.self) == 3
+        }
+        for message in ["one", "a handler failed"] {
+            let named = log.lines.filter { $0.message == message }.map { $0.metadata["job"] ?? "" }
+            #expect(Set(named) == Set(ids.map { "\($0)" }), "\(message)")
+        }
+    }
+
+    private func working(_ handler: any JobHandler, until condition: () async throws -> Bool) async throws {
         let worker = Worker(pool: bench.pool, options: Bench.options(), logger: log.logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try? await worker.run() }
