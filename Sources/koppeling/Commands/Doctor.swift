@@ -73,6 +73,7 @@ private struct Findings {
         } else {
             bad("database", "PostgreSQL \(version) is too old: it takes 15 or later")
         }
+        try await checkHearing(runtime)
         do {
             let migrator = try Migrator.locate()
             try await pool.withConnection { try await migrator.check($0) }
@@ -82,6 +83,22 @@ private struct Findings {
             return
         }
         try await checkWork(pool)
+    }
+
+    private mutating func checkHearing(_ runtime: Runtime) async throws {
+        guard runtime.direct.pooler == .none else { return }
+        if try await runtime.hearsNotifications() {
+            good("listening", "workers are told of new jobs at \(runtime.direct)")
+        } else if runtime.settings.directDatabaseURL != nil {
+            bad(
+                "listening",
+                "nothing is heard at \(runtime.direct): let KOPPELING_DIRECT_DATABASE_URL lead to the server and the "
+                    + "database that DATABASE_URL leads to, past any pooler")
+        } else {
+            bad(
+                "listening",
+                "nothing is heard at \(runtime.direct): if that is a pooler, set KOPPELING_POOLER to transaction")
+        }
     }
 
     private mutating func checkWork(_ pool: Pool) async throws {
