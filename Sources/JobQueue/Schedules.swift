@@ -30,7 +30,9 @@ extension JobQueue {
         try await pool.withConnection { connection in try await put(schedule: schedule, on: connection) }
     }
 
-    /// Removes a schedule; the jobs it has made stay. False when there is none of that name.
+    /// Removes a schedule; false when there is none of that name.
+    ///
+    /// The jobs it has made stay.
     @discardableResult
     public func remove(schedule name: String) async throws(PostgresError) -> Bool {
         try await pool.query("select koppeling.remove_schedule(\(name)::text) as found").only("found")

@@ -62,6 +62,7 @@ public struct ServiceCenter: Service {
         JobDesk(pool: pool, gate: gate).add(to: router)
         LimitsDoor(pool: pool, gate: gate).add(to: router)
         PausesDoor(pool: pool, gate: gate).add(to: router)
+        SchedulesDoor(pool: pool, gate: gate).add(to: router)
         WebhookDoor(pool: pool).add(to: router)
         return router
     }

@@ -13,7 +13,8 @@ struct Koppeling: AsyncParsableCommand {
             Demo.self, Up.self, Migrate.self, Serve.self, Work.self, Doctor.self,
             AccountCommand.self, InstanceCommand.self,
             PersonCommand.self, GroupCommand.self, RuleCommand.self, Why.self, PlanCommand.self, ActionCommand.self,
-            Enqueue.self, JobsCommand.self, QueueCommand.self, LimitCommand.self, TokenCommand.self,
+            Enqueue.self, JobsCommand.self, QueueCommand.self, LimitCommand.self, ScheduleCommand.self,
+            TokenCommand.self,
             Bench.self, ChaosCommand.self, ChaosWorkerCommand.self,
         ])
 
