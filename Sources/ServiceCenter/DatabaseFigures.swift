@@ -9,7 +9,7 @@ actor DatabaseFigures {
     private let pool: Pool
     private let lifetime: Duration
     private let logger: Logger
-    private var latest: (figures: Exposition, readAt: ContinuousClock.Instant)?
+    private var latest: (figures: Exposition, until: ContinuousClock.Instant)?
     private var isReading = false
 
     init(pool: Pool, lifetime: Duration = .seconds(5), logger: Logger) {
@@ -20,11 +20,14 @@ actor DatabaseFigures {
 
     /// The figures; not the newest ones while somebody else reads those.
     func current() async -> Exposition {
-        if let latest, isReading || .now - latest.readAt < lifetime { return latest.figures }
+        let start = ContinuousClock.now
+        if let latest, isReading || start < latest.until { return latest.figures }
         isReading = true
         let figures = await read()
         isReading = false
-        latest = (figures, .now)
+        // A tenth of the time at most is spent on counting, however long the queues are.
+        let end = ContinuousClock.now
+        latest = (figures, end + max(lifetime, (end - start) * 9))
         return figures
     }
 
@@ -33,6 +36,7 @@ actor DatabaseFigures {
         var isUp = true
         do {
             try await writeQueues(to: &text)
+            try await writeRejected(to: &text)
             try await writeWorkers(to: &text)
             try await writeHolds(to: &text)
             try await writeInstances(to: &text)
@@ -70,6 +74,24 @@ actor DatabaseFigures {
         text.family("koppeling_queue_oldest_ready_seconds", "gauge")
         for row in rows {
             text.sample("koppeling_queue_oldest_ready_seconds", try labels(of: row), try row.decode("age"))
+        }
+    }
+
+    /// What a person has to look at, also when no worker was there to count it.
+    private func writeRejected(to text: inout Exposition) async throws {
+        let rows = try await pool.query(
+            """
+            select queue, kind, count(*) as jobs
+            from koppeling.job_history
+            where outcome = 'rejected' and finished_at > koppeling.now() - interval '1 day'
+            group by queue, kind
+            order by queue, kind
+            limit \(Self.mostRows)
+            """)
+        text.family("koppeling_queue_rejected_jobs", "gauge")
+        for row in rows {
+            let jobs = try row.decode("jobs", as: Int64.self)
+            text.sample("koppeling_queue_rejected_jobs", try labels(of: row), Double(jobs))
         }
     }
 

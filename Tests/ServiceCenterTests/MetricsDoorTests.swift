@@ -21,6 +21,19 @@ struct MetricsDoorTests {
         }
     }
 
+    @Test func whatWasRejectedInTheLastDayIsCounted() async throws {
+        let pool = TestDatabase.current.pool
+        try await pool.query("select koppeling.enqueue('echo', queue => 'letters') from generate_series(1, 3)")
+        try await pool.query("select koppeling.cancel_job(id, 'no') from koppeling.job")
+        try await pool.execute("update koppeling.job_history set outcome = 'rejected'")
+        try await pool.execute(
+            "update koppeling.job_history set finished_at = koppeling.now() - interval '25 hours' where id = 1")
+        try await withServiceCenter { door in
+            let answer = try await door.send("GET", "/metrics")
+            #expect(answer.text.contains(#"koppeling_queue_rejected_jobs{kind="echo",queue="letters"} 2"#))
+        }
+    }
+
     @Test func askingOftenDoesNotMakeTheDatabaseCountOften() async throws {
         let pool = TestDatabase.current.pool
         try await withServiceCenter { door in
