@@ -8,7 +8,6 @@ final class Faults: Sendable {
     private let crew: Crew
     private let proxy: FaultyProxy
     private let embedded: EmbeddedPostgres
-    private let folder: String
     private let pool: Pool
     private let time: Duration
     private let tally = Locked<[String: Int]>([:])
@@ -19,12 +18,11 @@ final class Faults: Sendable {
     ]
 
     init(
-        crew: Crew, proxy: FaultyProxy, embedded: EmbeddedPostgres, folder: String, pool: Pool, time: Duration
+        crew: Crew, proxy: FaultyProxy, embedded: EmbeddedPostgres, pool: Pool, time: Duration
     ) {
         self.crew = crew
         self.proxy = proxy
         self.embedded = embedded
-        self.folder = folder
         self.pool = pool
         self.time = time
     }
@@ -49,9 +47,11 @@ final class Faults: Sendable {
         }
     }
 
-    /// Lets everybody work again who was kept from it.
-    func repair() async throws {
+    /// Leaves every line half-open at once, after the last worker was killed: who is left has to find out by himself.
+    func desert() async throws {
         crew.replaceDead()
+        try await Task.sleep(for: .seconds(3))
+        count("line left half-open", try await proxy.harm(.halfOpen, most: .max))
     }
 
     private var seconds: Double { Double(time.components.seconds) }
@@ -107,10 +107,7 @@ final class Faults: Sendable {
 
     /// As `pg_ctl stop -m immediate` does it: nothing more is written, and the next start recovers.
     private func restart() async throws {
-        let file = FileManager.default.contents(atPath: folder + "/postgres/data/postmaster.pid") ?? Data()
-        guard let pid = pid_t(String(decoding: file, as: UTF8.self).prefix { $0.isNumber }) else { return }
-        Glibc.kill(pid, SIGQUIT)
-        await embedded.stop()
+        await embedded.stop(immediately: true)
         _ = try await embedded.start()
         count("server stopped at once and started again")
     }

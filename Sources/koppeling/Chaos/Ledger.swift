@@ -7,6 +7,9 @@ struct Ledger: Sendable {
     /// How many jobs are enqueued in one transaction.
     static let batch = 200
 
+    /// How many of the jobs with the limit key may run at once.
+    static let limit = 10
+
     let pool: Pool
 
     func make() async throws {
@@ -22,11 +25,12 @@ struct Ledger: Sendable {
             insert into koppeling.job_kind (kind, retry_base, retry_cap)
             values ('chaos.within', '200 milliseconds', '2 seconds'), ('chaos.apart', '200 milliseconds', '2 seconds');
             """)
+        try await pool.query("select koppeling.set_limit('chaos', concurrency => \(Int32(Self.limit))::int)")
     }
 
     /// Enqueues one batch of the jobs, unless it was enqueued before: the answer of a commit can be lost.
     ///
-    /// A tenth of the jobs have order keys, about ten jobs a key.
+    /// A tenth of the jobs have order keys, about ten jobs a key; a twentieth have one limit key.
     func enqueue(batch number: Int, of jobs: Int) async throws {
         let first = Int32(number * Self.batch)
         let last = Int32(min(jobs, (number + 1) * Self.batch) - 1)
@@ -38,12 +42,13 @@ struct Ledger: Sendable {
                 """
                 with spec as materialized (
                     select g.n, case when g.n % 2 = 0 then 'chaos.within' else 'chaos.apart' end as kind,
-                        case when g.n % 10 = 0 then 'o' || g.n / 10 % (\(Int32(max(1, jobs / 100)))::int) end as order_key
+                        case when g.n % 10 = 0 then 'o' || g.n / 10 % (\(Int32(max(1, jobs / 100)))::int) end as order_key,
+                        case when g.n % 20 = 1 then 'chaos' end as limit_key
                     from generate_series(\(first)::int, \(last)::int) g (n)
                 ), enqueued as materialized (
                     select koppeling.enqueue_internal_many((
-                        select jsonb_agg(jsonb_build_object('kind', s.kind, 'order_key', s.order_key, 'priority',
-                            s.n % 3 - 1, 'max_attempts', 1000) order by s.n) from spec s)) as ids
+                        select jsonb_agg(jsonb_build_object('kind', s.kind, 'order_key', s.order_key, 'limit_key',
+                            s.limit_key, 'priority', s.n % 3 - 1, 'max_attempts', 1000) order by s.n) from spec s)) as ids
                 )
                 insert into chaos.expected (job_id, kind, order_key)
                 select u.id, s.kind, s.order_key
@@ -57,6 +62,26 @@ struct Ledger: Sendable {
     /// How many jobs are not finished.
     func left() async throws -> Int64 {
         try await pool.query("select count(*) from koppeling.job").scalar()
+    }
+
+    func runningUnderLimit() async throws -> Int {
+        let count = try await pool.query(
+            "select count(*) from koppeling.job where limit_key = 'chaos' and state = 'running'"
+        ).scalar(as: Int64.self)
+        return Int(count)
+    }
+
+    /// What the queue's own checks find wrong.
+    func violations() async throws -> [String] {
+        let hasChecks = try await pool.query("select to_regproc('koppeling.check_queue') is not null").scalar(
+            as: Bool.self)
+        guard hasChecks else { return [] }
+        let rows = try await pool.query(
+            """
+            select invariant || ': ' || violations || ', such as ' || coalesce(example::text, '?') as line
+            from koppeling.check_queue() where violations > 0
+            """)
+        return try rows.map { try $0.decode("line") }
     }
 
     /// What must be zero, and what is told beside it.

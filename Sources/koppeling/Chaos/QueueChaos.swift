@@ -28,17 +28,27 @@ struct QueueChaos: Sendable {
         ])
         let crew = try Crew(size: Self.workers, program: program, folder: folder)
         defer { crew.end() }
-        let faults = Faults(crew: crew, proxy: proxy, embedded: embedded, folder: folder, pool: pool, time: time)
+        let faults = Faults(crew: crew, proxy: proxy, embedded: embedded, pool: pool, time: time)
+        let tally = Locked(0)
         var report = ChaosReport()
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await enqueue() }
-            group.addTask { try await faults.run() }
-            try await group.waitForAll()
+            group.addTask { await watchLimit(tally) }
+            try await withThrowingTaskGroup(of: Void.self) { work in
+                work.addTask { try await enqueue() }
+                work.addTask { try await faults.run() }
+                try await work.waitForAll()
+            }
+            group.cancelAll()
         }
-        try await faults.repair()
+        try await faults.desert()
         report.complaints = try await drain(crew)
         report.broken = faults.counts
         report.findings = try await ledger.findings()
+        report.findings.append(
+            Ledger.Finding(
+                name: "running at once above the limit of \(Ledger.limit)", isFault: true,
+                count: Int64(max(0, tally.withLock { $0 } - Ledger.limit))))
+        report.complaints += try await ledger.violations()
         if report.findings.contains(where: { $0.isFault && $0.count > 0 }) { report.complaints += crew.lastLines() }
         return report
     }
@@ -65,9 +75,17 @@ struct QueueChaos: Sendable {
         }
     }
 
+    /// Looks again and again how many jobs run under the limit, and keeps the most.
+    private func watchLimit(_ most: Locked<Int>) async {
+        while !Task.isCancelled {
+            if let running = try? await ledger.runningUnderLimit() { most.withLock { $0 = max($0, running) } }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
     /// Waits until every job is finished; says what is wrong when that takes too long.
     private func drain(_ crew: Crew) async throws -> [String] {
-        let deadline = ContinuousClock.now + .seconds(120)
+        let deadline = ContinuousClock.now + .seconds(90)
         while try await ledger.left() > 0 {
             guard ContinuousClock.now < deadline else {
                 let stuck = try await pool.query(
