@@ -83,6 +83,13 @@ private struct Findings {
             return
         }
         try await checkWork(pool)
+        try await checkQueue(pool)
+    }
+
+    private mutating func checkQueue(_ pool: Pool) async throws {
+        let violations = try await QueueViolation.lasting(pool)
+        for violation in violations { bad("queue", violation.description) }
+        if violations.isEmpty { good("queue", "everything is in its place") }
     }
 
     private mutating func checkHearing(_ runtime: Runtime) async throws {
