@@ -62,7 +62,8 @@ create table koppeling.job (
 create index job_ready on koppeling.job (queue, kind, priority, run_at, id) where state = 'ready';
 create index job_returned on koppeling.job (queue, kind, priority, run_at, id) where state = 'returned';
 create index job_suspect on koppeling.job (queue, kind, priority, run_at, id) where state = 'suspect';
-create index job_running on koppeling.job (worker_id, consumer_id) where state = 'running';
+-- Not "where state = 'running'": the planner, who has seen it empty, would use it for everything that runs.
+create index job_running on koppeling.job (worker_id, consumer_id) where worker_id is not null;
 create unique index job_key on koppeling.job (queue, key) where state <> 'running' and key is not null;
 create index job_order on koppeling.job (queue, order_key, id) where order_key is not null;
 create index job_limit_active on koppeling.job (limit_key, state)

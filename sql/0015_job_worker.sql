@@ -20,8 +20,8 @@ begin
 end $$;
 
 -- Takes the next jobs for a consumer: by priority, then by run_at, then by id. Raises KQ001 when the consumer is not
--- registered (any more): its worker was declared dead, or the server has crashed. A row of nulls at the end says that
--- nothing was found so far, and that there is more to look at.
+-- registered (any more): its worker was declared dead, or the server has crashed. A row of nulls says that nothing was
+-- found so far, and that there is more to look at.
 --
 -- The marks say, per kind and priority, since when jobs that are simply ready need to be looked at: those before were
 -- claimed. The entries that they left in the index are in the way until they are vacuumed away, and that may take long
@@ -54,8 +54,11 @@ declare
     v_passes int := 0;
     v_found int;
     v_ids bigint[];
+    v_started bigint[];
     v_gated boolean;
     v_keyed_pause boolean;
+    v_is_cut boolean := false;
+    v_is_full boolean := false;
 begin
     select c.* into v_consumer
     from koppeling.consumer c
@@ -68,7 +71,7 @@ begin
     v_keyed_pause := exists (select from koppeling.job_pause p where p.key is not null);
     perform koppeling.open_limits(v_now);
     loop
-        exit when v_left = 0 or v_passes = 20;
+        exit when v_left = 0;
         v_priority := koppeling.next_priority(v_consumer.queue, v_kinds, v_priority, p_mark_kinds, p_mark_priorities,
             p_mark_times, p_suspects);
         exit when v_priority is null;
@@ -120,27 +123,33 @@ begin
                 order by p.run_at, p.id
                 limit v_left) p;
             exit when v_found = 0;
+            v_started := v_ids;
             if v_gated or v_keyed_pause then
-                v_ids := koppeling.pass_gates(v_consumer.queue, v_ids, v_now);
+                v_started := koppeling.pass_gates(v_consumer.queue, v_ids, v_now);
             end if;
             return query
             with begun as (
                 update koppeling.job j
                 set state = 'running', worker_id = p_worker, consumer_id = p_consumer, started_at = v_now,
                     attempt = j.attempt + 1, claim = j.claim + 1, alone = p_alone
-                where j.id = any (v_ids)
+                where j.id = any (v_started)
                 returning j.*
             )
             select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.limit_key, b.priority, b.attempt,
                 b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at
             from begun b
             order by b.run_at, b.id;
-            v_left := v_left - cardinality(v_ids);
-            -- Found fewer than asked for: there are no more of this priority, but for those set aside a moment ago.
-            exit when v_left = 0 or v_passes = 20 or v_found < v_left + cardinality(v_ids);
+            -- When there may be more of this priority: content with what there is; or once more, as long as that gets
+            -- jobs out of the way.
+            v_is_cut := v_found = v_left and v_started = '{}';
+            v_is_full := v_found = v_left;
+            v_left := v_left - cardinality(v_started);
+            exit when not v_is_cut or v_passes = 20 or not exists (
+                select from koppeling.job j where j.id = any (v_ids) and j.state = 'blocked');
         end loop;
+        exit when v_is_full;
     end loop;
-    if v_left = p_limit and v_passes = 20 then
+    if v_left = p_limit and v_is_cut then
         return query select null::bigint, null, null, null::jsonb, null, null, null, null::int, null::int, null::int,
             null::timestamptz, null::timestamptz, null::int, null::timestamptz;
     -- Whoever found nothing is notified of what comes next; whoever found something looks again by itself.

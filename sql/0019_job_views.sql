@@ -68,7 +68,7 @@ union all
 select j.id, j.attempt, j.worker_id, w.name, j.started_at, null, 'running', null
 from koppeling.job j
 left join koppeling.worker w on w.id = j.worker_id
-where j.state = 'running';
+where j.worker_id is not null;
 
 create view koppeling.queue_status as
 select j.queue, j.kind,

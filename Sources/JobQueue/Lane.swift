@@ -100,7 +100,12 @@ struct Lane: Sendable {
         let claimed = try await worker.store.claim(
             worker: registered, consumer: consumer, limit: batch, marks: plan.marks)
         marks.record(claimed.jobs, of: plan, took: .now - start)
-        guard !claimed.jobs.isEmpty else { return (claimed.isCut, true) }
+        if claimed.isCut {
+            // Others are changing what stands in the way of the jobs: they take a moment.
+            await pause(.milliseconds(5))
+            return (true, true)
+        }
+        guard !claimed.jobs.isEmpty else { return (false, true) }
         return (true, await Batch(lane: self, worker: registered, jobs: claimed.jobs).run())
     }
 
