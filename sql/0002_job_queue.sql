@@ -66,8 +66,7 @@ create index job_suspect on koppeling.job (queue, kind, priority, run_at, id) wh
 create index job_running on koppeling.job (worker_id, consumer_id) where worker_id is not null;
 create unique index job_key on koppeling.job (queue, key) where state <> 'running' and key is not null;
 create index job_order on koppeling.job (queue, order_key, id) where order_key is not null;
-create index job_limit_active on koppeling.job (limit_key, state)
-    where limit_key is not null and state in ('returned', 'running');
+create index job_limit_running on koppeling.job (limit_key) where limit_key is not null and state = 'running';
 create index job_limit_blocked on koppeling.job (limit_key, priority, run_at, id) where blocked_by = 'limit';
 create index job_pause_blocked on koppeling.job (queue, kind, id) where blocked_by = 'pause';
 create index job_order_blocked on koppeling.job (queue, order_key) where blocked_by = 'order';
@@ -215,11 +214,22 @@ declare
     v_ids bigint[];
     v_keyed boolean;
     v_missing boolean;
+    v_replaced record;
 begin
     insert into koppeling.job select j.* from unnest(p_jobs) j where j.key is null;
     select array_agg(j.id order by j.ordinality), count(j.key) > 0 into v_ids, v_keyed
     from unnest(p_jobs) with ordinality j;
     if v_keyed then
+        -- What a replaced job stood before or took up is free when it gets other keys, or another time.
+        select array_agg(w.queue) as queues, array_agg(w.order_key) as order_keys, array_agg(w.limit_key) as limit_keys
+        into v_replaced
+        from (select k.queue, k.key from unnest(p_jobs) k where k.key is not null and k.key_mode = 'replace'
+              order by k.queue, k.key) k
+        cross join lateral (
+            select w.queue, w.order_key, w.limit_key from koppeling.job w
+            where w.queue = k.queue and w.key = k.key and w.state <> 'running'
+                and num_nonnulls(w.order_key, w.limit_key) > 0
+            for no key update) w;
         -- Always in the order of the keys, so that two callers never wait for each other.
         insert into koppeling.job as waiting
         select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode <> 'keep' order by j.queue, j.key
@@ -237,6 +247,9 @@ begin
             deaths = case when excluded.key_mode = 'replace' then 0 else waiting.deaths end,
             state = case when excluded.key_mode = 'replace' then 'returned' else waiting.state end,
             blocked_by = case when excluded.key_mode = 'replace' then null else waiting.blocked_by end;
+        if v_replaced.queues is not null then
+            perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
+        end if;
         loop
             insert into koppeling.job
             select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode = 'keep' order by j.queue, j.key
@@ -368,9 +381,9 @@ begin
     select id, enqueued_at, run_at, koppeling.now(), priority, attempt, max_attempts, claim,
         snoozes, 'cancelled', queue, kind, key, key_mode, order_key, limit_key, coalesce(p_reason, 'cancelled'), args
     from unnest(v_gone);
-    perform koppeling.open_gates(array_agg(g.queue), array_agg(g.order_key), array_agg(null::text))
+    perform koppeling.open_gates(array_agg(g.queue), array_agg(g.order_key), array_agg(g.limit_key))
     from unnest(v_gone) g
-    where g.order_key is not null
+    where num_nonnulls(g.order_key, g.limit_key) > 0
     having count(*) > 0;
     return array(select g.id from unnest(v_gone) g);
 end $$;

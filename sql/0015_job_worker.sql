@@ -54,6 +54,7 @@ declare
     v_passes int := 0;
     v_found int;
     v_ids bigint[];
+    v_tids tid[];
     v_started bigint[];
     v_gated boolean;
     v_keyed_pause boolean;
@@ -83,7 +84,7 @@ begin
                 left join unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
                     on m.kind = k and m.priority = v_priority
                 cross join lateral (
-                    select j.id, j.run_at, j.order_key is not null or j.limit_key is not null as is_gated
+                    select j.id, j.ctid as tid, j.run_at, j.order_key is not null or j.limit_key is not null as is_gated
                     from koppeling.job j
                     where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = k and j.priority = v_priority
                         and j.run_at >= coalesce(m.at, '-infinity') and j.run_at <= v_now
@@ -95,7 +96,7 @@ begin
                 select p.*
                 from unnest(v_kinds) k
                 cross join lateral (
-                    select j.id, j.run_at, j.order_key is not null or j.limit_key is not null
+                    select j.id, j.ctid, j.run_at, j.order_key is not null or j.limit_key is not null
                     from koppeling.job j
                     where j.state = 'returned' and j.queue = v_consumer.queue and j.kind = k
                         and j.priority = v_priority and j.run_at <= v_now
@@ -107,7 +108,7 @@ begin
                 select p.*
                 from unnest(v_kinds) k
                 cross join lateral (
-                    select j.id, j.run_at, j.order_key is not null or j.limit_key is not null
+                    select j.id, j.ctid, j.run_at, j.order_key is not null or j.limit_key is not null
                     from koppeling.job j
                     where j.state = 'suspect' and j.queue = v_consumer.queue and j.kind = k
                         and j.priority = v_priority and j.run_at <= v_now
@@ -116,8 +117,8 @@ begin
                     for update skip locked) p
                 where p_suspects
             )
-            select array_agg(p.id), coalesce(bool_or(p.is_gated), false), count(*)
-            into v_ids, v_gated, v_found
+            select array_agg(p.id), array_agg(p.tid), coalesce(bool_or(p.is_gated), false), count(*)
+            into v_ids, v_tids, v_gated, v_found
             from (
                 select * from (table fresh union all table returned union all table suspect) p
                 order by p.run_at, p.id
@@ -126,13 +127,17 @@ begin
             v_started := v_ids;
             if v_gated or v_keyed_pause then
                 v_started := koppeling.pass_gates(v_consumer.queue, v_ids, v_now);
+                v_tids := array(
+                    select p.tid from unnest(v_ids, v_tids) as p (id, tid)
+                    where p.id in (select s from unnest(v_started) s));
             end if;
+            -- They are locked, so they are where they were found.
             return query
             with begun as (
                 update koppeling.job j
                 set state = 'running', worker_id = p_worker, consumer_id = p_consumer, started_at = v_now,
                     attempt = j.attempt + 1, claim = j.claim + 1, alone = p_alone
-                where j.id = any (v_started)
+                where j.ctid = any (v_tids)
                 returning j.*
             )
             select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.limit_key, b.priority, b.attempt,

@@ -230,15 +230,14 @@ begin
     return koppeling.unblock(v_ids);
 end $$;
 
--- How many blocked jobs may be let through a limit now, beside those that were let through and have not started.
+-- How many blocked jobs may be let through a limit now. Those that were let through and have not started are not
+-- counted: they may be held up by something else, and a claim blocks the surplus again.
 create function koppeling.room_under(l koppeling.job_limit) returns bigint
     language sql stable set search_path = koppeling, pg_temp
     return greatest(0, least(
         coalesce(l.concurrency, 1000) - (select count(*) from koppeling.job j
             where j.limit_key = l.limit_key and j.state = 'running'),
-        floor(least(1000, koppeling.tokens_at(l, koppeling.now()))))
-        - (select count(*) from (select from koppeling.job j
-           where j.limit_key = l.limit_key and j.state = 'returned' limit 1000) j))::bigint;
+        floor(least(1000, koppeling.tokens_at(l, koppeling.now())))))::bigint;
 
 -- Makes blocked jobs such that the next claim looks at them again, and wakes who waits for them.
 create function koppeling.unblock(p_ids bigint[]) returns bigint

@@ -16,10 +16,7 @@ struct Batch: Sendable {
     /// Runs all jobs and records what became of them; false when that could not be recorded.
     func run() async -> Bool {
         lane.metrics.started(jobs)
-        // Kinds that share a handler go to it together.
-        let groups = Dictionary(grouping: jobs) { job in
-            lane.handlers[job.kind]?.kinds.min() ?? job.kind
-        }
+        let groups = Dictionary(grouping: jobs) { lane.groups[$0.kind] ?? $0.kind }
         return await withTaskGroup(of: Bool.self) { group in
             for (kind, jobs) in groups {
                 guard let handler = lane.handlers[kind] else { continue }
@@ -33,9 +30,8 @@ struct Batch: Sendable {
 
     private func run(_ jobs: [Job], _ handler: any JobHandler, _ kind: String) async -> Bool {
         let context = JobContext(
-            worker: worker, batch: jobs,
-            jobs: Dictionary(jobs.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first }),
-            store: lane.worker.store, cancellations: lane.worker.cancellations, workerLogger: lane.worker.logger)
+            worker: worker, batch: jobs, store: lane.worker.store, cancellations: lane.worker.cancellations,
+            workerLogger: lane.worker.logger)
         lane.worker.cancellations.begin(jobs)
         defer { lane.worker.cancellations.end(jobs) }
         let start = ContinuousClock.now

@@ -21,7 +21,6 @@ public struct JobContext: Sendable {
     public let worker: Int64
     /// All jobs that the handler was given.
     let batch: [Job]
-    let jobs: [Int64: Job]
     let store: QueueStore
     let cancellations: Cancellations
     let workerLogger: Logger
@@ -87,12 +86,13 @@ public struct JobContext: Sendable {
     ) async throws(PostgresError) -> Set<Int64> {
         var completion = Completion()
         var endings: [Int64: Ending] = [:]
-        for (id, outcome) in outcomes {
-            guard let job = jobs[id] else {
-                throw PostgresError(.usage, "job \(id) was not given to this handler, so it cannot complete it")
-            }
+        for job in batch {
+            guard let outcome = outcomes[job.id] else { continue }
             completion.add(job, outcome)
-            endings[id] = Ending(outcome, of: job, isUnwanted: isCancelled(job))
+            endings[job.id] = Ending(outcome, of: job, isUnwanted: isCancelled(job))
+        }
+        if let stranger = outcomes.keys.first(where: { endings[$0] == nil }) {
+            throw PostgresError(.usage, "job \(stranger) was not given to this handler, so it cannot complete it")
         }
         let held = try await store.complete(completion, worker: worker, on: connection)
         completed.withLock { completed in
@@ -103,6 +103,7 @@ public struct JobContext: Sendable {
 
     /// Those of the jobs that are still this worker's.
     public func stillHeld(_ ids: some Collection<Int64>) async throws(PostgresError) -> Set<Int64> {
-        try await store.held(ids.compactMap { jobs[$0] }, worker: worker)
+        let ids = Set(ids)
+        return try await store.held(batch.filter { ids.contains($0.id) }, worker: worker)
     }
 }

@@ -11,6 +11,8 @@ struct Lane: Sendable {
     let consumption: UInt64
     let queue: String
     let handlers: [String: any JobHandler]
+    /// Of each kind the first of those that share its handler: they go to it together.
+    let groups: [String: String]
     let batch: Int
     let marks: Marks
     let metrics: QueueMetrics
@@ -98,7 +100,7 @@ struct Lane: Sendable {
         defer { worker.company.leave() }
         let start = ContinuousClock.now
         let claimed = try await worker.store.claim(
-            worker: registered, consumer: consumer, limit: batch, marks: plan.marks)
+            worker: registered, consumer: consumer, queue: queue, limit: batch, marks: plan.marks)
         marks.record(claimed.jobs, of: plan, took: .now - start)
         if claimed.isCut {
             // Others are changing what stands in the way of the jobs: they take a moment.
@@ -125,7 +127,8 @@ struct Lane: Sendable {
         let end = ContinuousClock.now + Self.patience
         while mayClaim(registered) {
             let claimed = try await worker.store.claim(
-                worker: registered, consumer: consumer, limit: isAlone ? 1 : batch, marks: Marks.Columns(),
+                worker: registered, consumer: consumer, queue: queue, limit: isAlone ? 1 : batch,
+                marks: Marks.Columns(),
                 suspects: isAlone ? .alone : .inCompany)
             if claimed.jobs.isEmpty { return true }
             guard await Batch(lane: self, worker: registered, jobs: claimed.jobs).run() else { return false }

@@ -37,12 +37,11 @@ struct QueueStore: Sendable {
 
     /// What a claim brought; `isCut` when it found nothing so far and there is more to look at.
     func claim(
-        worker: Int64, consumer: Int64, limit: Int, marks: Marks.Columns, suspects: Suspects? = nil
+        worker: Int64, consumer: Int64, queue: String, limit: Int, marks: Marks.Columns, suspects: Suspects? = nil
     ) async throws(PostgresError) -> (jobs: [Job], isCut: Bool) {
         let rows = try await pool.query(
             """
-            select id, queue, kind, args, key, order_key, limit_key, priority, attempt, max_attempts, run_at, enqueued_at,
-                claim, started_at
+            select \(unsafe: Job.columns)
             from koppeling.claim_jobs(\(worker)::bigint, \(consumer)::bigint, \(Int32(clamping: limit))::int,
                 \(marks.kinds)::text[], \(marks.priorities)::int[], \(marks.times)::timestamptz[],
                 \(suspects != nil)::boolean, \(suspects == .alone)::boolean)
@@ -50,8 +49,8 @@ struct QueueStore: Sendable {
         var jobs: [Job] = []
         jobs.reserveCapacity(rows.count)
         for row in rows {
-            guard try row.decode("id", as: Int64?.self) != nil else { return (jobs, true) }
-            jobs.append(try Job(row, startedAt: try row.decode("started_at")))
+            guard try row.decode(0, as: Int64?.self) != nil else { return (jobs, true) }
+            jobs.append(try Job(row, queue: queue))
         }
         return (jobs, false)
     }

@@ -112,7 +112,8 @@ public final class Worker: Service {
         let consumption = state.update { $0.beginConsumption(of: queue, marks) }
         defer { state.update { $0.endConsumption(consumption) } }
         let lane = Lane(
-            worker: self, consumption: consumption, queue: queue, handlers: byKind, batch: min(batch, 500),
+            worker: self, consumption: consumption, queue: queue, handlers: byKind,
+            groups: byKind.mapValues { $0.kinds.min() ?? "" }, batch: min(batch, 500),
             marks: marks, metrics: QueueMetrics(queue: queue, factory: metrics))
         await withGracefulShutdownHandler {
             await withDiscardingTaskGroup { group in
