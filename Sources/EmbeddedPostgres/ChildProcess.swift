@@ -27,20 +27,25 @@ package final class ChildProcess: Sendable {
 
     /// Starts a program; what it prints is appended to the log.
     package static func start(_ arguments: [String], log: String) async throws(EmbeddedPostgresError) -> ChildProcess {
-        let result: Result<ChildProcess, EmbeddedPostgresError> = await withCheckedContinuation { continuation in
+        // Handed over under a lock: that the continuation orders the two threads too is not always seen by the sanitizer.
+        let result = Locked<Result<ChildProcess, EmbeddedPostgresError>?>(nil)
+        await withCheckedContinuation { continuation in
             startThread {
                 let endOfLife = eventfd(0, Int32(EFD_CLOEXEC))
                 do throws(EmbeddedPostgresError) {
                     let pid = try spawn(arguments, log: log)
                     let child = ChildProcess(pid, endOfLife: endOfLife)
-                    continuation.resume(returning: .success(child))
+                    result.withLock { $0 = .success(child) }
+                    continuation.resume()
                     child.reap(pid)
                 } catch {
                     close(endOfLife)
-                    continuation.resume(returning: .failure(error))
+                    result.withLock { $0 = .failure(error) }
+                    continuation.resume()
                 }
             }
         }
+        guard let result = result.withLock({ $0 }) else { preconditionFailure("the thread leaves a result") }
         return try result.get()
     }
 

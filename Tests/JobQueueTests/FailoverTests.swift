@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// A primary and its standby, and workers that know both.
-@Suite(.timeLimit(.minutes(5))) struct FailoverTests {
+@Suite(.timeLimit(.minutes(10))) struct FailoverTests {
     /// Runs two workers that write into a ledger what they do, while somebody enqueues numbers without end.
     private func working(
         on replicas: Replicas, _ body: (Pool, _ enqueued: Record<Int64>) async throws -> Void
@@ -54,7 +54,7 @@ import Testing
 
     private func grow(_ enqueued: Record<Int64>, by count: Int = 50) async throws {
         let goal = enqueued.count + count
-        try await eventually("more jobs", within: .seconds(60)) { enqueued.count >= goal }
+        try await eventually("more jobs", within: .seconds(120)) { enqueued.count >= goal }
     }
 
     /// Everything that was confirmed has been done, and nothing twice.
@@ -91,8 +91,20 @@ import Testing
                 let admin = try await Connection.connect(replicas.primary)
                 try await admin.query("alter system set default_transaction_read_only = on")
                 try await admin.query("select pg_reload_conf()")
+                try await eventually("the new setting") {
+                    let newcomer = try await Connection.connect(replicas.primary)
+                    return try await newcomer.query("show default_transaction_read_only").scalar() == "on"
+                }
+                // Whatever began to write before has to end first, or its commit would wait for the standby for ever.
+                let since: Date = try await admin.query("select clock_timestamp()").scalar()
                 try await eventually("the end of the last write") {
-                    try await admin.query("select from pg_stat_activity where backend_xid is not null").isEmpty
+                    try await admin.query(
+                        """
+                        select from pg_stat_activity
+                        where backend_type = 'client backend' and pid <> pg_backend_pid()
+                            and xact_start < \(since)::timestamptz
+                        """
+                    ).isEmpty
                 }
                 try await replicas.promote()
                 try await grow(enqueued)
