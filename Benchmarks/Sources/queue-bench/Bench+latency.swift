@@ -39,8 +39,9 @@ extension Bench {
             return try await Fleet.with(1, setup, on: database) { fleet in
                 try await database.queue.enqueue(NewJob(kind: Work.kind))
                 try await fleet.wait(for: 1)
-                // It looks again a few times after it became idle.
-                try await Task.sleep(for: .seconds(3))
+                // It looks again a few times after it became idle. And connections that idle report what they did, the
+                // vacuum's too, after up to 10 s.
+                try await Task.sleep(for: .seconds(12))
                 let before = try await server.transactions()
                 let clock = Stopwatch()
                 try await Task.sleep(for: .seconds(seconds))
