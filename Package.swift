@@ -33,6 +33,7 @@ let package = Package(
         .executable(name: "mailchimp-sandbox", targets: ["mailchimp-sandbox"]),
         // With what its own interface speaks of.
         .library(name: "JobQueue", targets: ["JobQueue", "Postgres", "IO"]),
+        .library(name: "JobQueueTesting", targets: ["JobQueueTesting"]),
         .library(name: "EmbeddedPostgres", targets: ["EmbeddedPostgres"]),
     ],
     dependencies: [
@@ -60,6 +61,7 @@ let package = Package(
 
         // The domain.
         .target(name: "JobQueue", dependencies: ["IO", "Postgres", logging, metrics, lifecycle], swiftSettings: safe),
+        .target(name: "JobQueueTesting", dependencies: ["JobQueue", "Postgres", logging], swiftSettings: safe),
         .target(name: "TargetGroups", dependencies: ["IO", "Postgres", "JobQueue", logging], swiftSettings: safe),
         .target(name: "Mailchimp", dependencies: ["IO", "HTTPClient", crypto, logging], swiftSettings: safe),
         .target(
@@ -107,7 +109,8 @@ let package = Package(
         .testTarget(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "IO", testSupport], swiftSettings: strict),
         .testTarget(
-            name: "JobQueueTests", dependencies: ["JobQueue", "Postgres", "IO", logging, lifecycle, testSupport],
+            name: "JobQueueTests",
+            dependencies: ["JobQueue", "JobQueueTesting", "Postgres", "IO", logging, lifecycle, testSupport],
             swiftSettings: strict),
         .testTarget(
             name: "TargetGroupsTests",

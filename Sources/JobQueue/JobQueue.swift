@@ -5,7 +5,8 @@ public import Postgres
 ///
 /// Enqueue on the connection of your own transaction, and the job exists exactly when what you wrote does.
 public struct JobQueue: Sendable {
-    let pool: Pool
+    /// The connections that it uses.
+    public let pool: Pool
 
     /// The queue of the database that the pool leads to.
     public init(pool: Pool) {

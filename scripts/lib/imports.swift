@@ -4,8 +4,8 @@ import Foundation
 
 /// The modules, lowest first: each may depend on those before it.
 let order = [
-    "CLibPQ", "CCurl", "CEpoll", "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TargetGroups",
-    "Mailchimp", "Connector", "ServiceCenter", "MailchimpSandbox", "koppeling", "mailchimp-sandbox",
+    "CLibPQ", "CCurl", "CEpoll", "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "JobQueueTesting",
+    "TargetGroups", "Mailchimp", "Connector", "ServiceCenter", "MailchimpSandbox", "koppeling", "mailchimp-sandbox",
 ]
 
 /// What a module must not know although it stands lower.
