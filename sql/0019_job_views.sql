@@ -191,4 +191,3 @@ comment on column koppeling.workers.ended_at is 'When it stopped, or was found d
 comment on column koppeling.workers.state is 'alive, silent (no sign of life for 15 s), stopped or died.';
 comment on column koppeling.workers.running is 'How many jobs it has.';
 comment on function koppeling.retry_job(bigint) is 'Makes a rejected or cancelled job ready again.';
-comment on function koppeling.cancel_job(bigint, text) is 'Cancels a job that waits; false when it does not wait.';

@@ -108,6 +108,10 @@ struct Lane: Sendable {
             return (true, true)
         }
         guard !claimed.jobs.isEmpty else { return (false, true) }
+        // There may be more than this lane can take.
+        if claimed.jobs.count == batch, worker.state.value.waiting.values.contains(consumption) {
+            worker.ring(newcomer: false)
+        }
         return (true, await Batch(lane: self, worker: registered, jobs: claimed.jobs).run())
     }
 
@@ -153,7 +157,7 @@ struct Lane: Sendable {
 
     /// Waits until some work is due, or the time has passed; false when there is nothing to wait for any more.
     private func waitForWork(_ registered: Int64, _ consumer: Int64, atMost time: Duration?) async -> Bool {
-        worker.state.update { _ = $0.waiting.insert(consumer) }
+        worker.state.update { $0.waiting[consumer] = consumption }
         let isOver: @Sendable (inout WorkerState) -> Bool? = { [consumption] state in
             if state.due.remove(consumer) != nil || state.suspicious.contains(consumer) { return true }
             return state.worker != registered || state.phase(of: consumption) >= .stopping ? false : nil
@@ -165,7 +169,7 @@ struct Lane: Sendable {
                 await worker.state.wait(until: isOver) ?? false
             }
         worker.state.update { state in
-            state.waiting.remove(consumer)
+            state.waiting[consumer] = nil
             state.due.remove(consumer)
         }
         return isDue

@@ -80,8 +80,8 @@ extension Worker {
                 let looks = try await store.look(worker: worker, queues: queues, marks: marks)
                 // A consumer that the database does not know finds that out when it tries to claim.
                 let due = Set(looks.filter(\.isDue).map(\.consumer)).union(
-                    waiting.subtracting(looks.map(\.consumer)))
-                if !due.isEmpty { state.update { $0.due.formUnion(due.intersection($0.waiting)) } }
+                    Set(waiting.keys).subtracting(looks.map(\.consumer)))
+                if !due.isEmpty { state.update { $0.wake(due) } }
                 let suspicious = looks.filter(\.isSuspicious).map(\.consumer)
                 if !suspicious.isEmpty { state.update { $0.suspicious.formUnion(suspicious) } }
                 failures = 0

@@ -18,8 +18,8 @@ struct WorkerState: Sendable {
     /// How far each call of `consume` is beyond the worker itself.
     var consumptions: [UInt64: Phase] = [:]
     var lastConsumption: UInt64 = 0
-    /// Consumers that wait to be told of work.
-    var waiting: Set<Int64> = []
+    /// Consumers that wait to be told of work, and of which consumption they are lanes.
+    var waiting: [Int64: UInt64] = [:]
     /// Those of which some is due.
     var due: Set<Int64> = []
     /// Those for which there are jobs to be run alone.
@@ -28,6 +28,16 @@ struct WorkerState: Sendable {
     var crowded: [Int64: Int] = [:]
     /// How far each consumption has come, with the queue it consumes.
     var marks: [UInt64: (queue: String, marks: Marks)] = [:]
+
+    /// Wakes those who wait and for whom there is work, one of each consumption: whoever gets a full batch sees to it that
+    /// the next one is woken.
+    mutating func wake(_ consumers: Set<Int64>) {
+        var woken: Set<UInt64> = []
+        for consumer in consumers {
+            guard let consumption = waiting[consumer], woken.insert(consumption).inserted else { continue }
+            due.insert(consumer)
+        }
+    }
 
     func phase(of consumption: UInt64) -> Phase {
         max(phase, consumptions[consumption] ?? .idle)
