@@ -69,6 +69,9 @@ begin
         into v_gates
         from gone g;
         v_ids := v_gates.array_agg;
+        if exists (select from koppeling.job_cancellation) then
+            delete from koppeling.job_cancellation c where c.job_id = any (v_ids);
+        end if;
     else
         with given as materialized (
             select * from unnest(p_ids, p_claims, p_outcomes, p_notes) as g (id, claim, outcome, note)
