@@ -363,9 +363,12 @@ create function koppeling.enqueue(
     key_mode text default 'keep', order_key text default null, limit_key text default null,
     run_at timestamptz default koppeling.now(), priority int default 0, max_attempts int default 20
 ) returns bigint
-    language sql security definer set search_path = koppeling, pg_temp
+    language plpgsql security definer set search_path = koppeling, pg_temp
+as $$
+begin
     return koppeling.enqueue_internal(kind, args, queue, key, key_mode, order_key, limit_key, run_at, priority,
         max_attempts, true);
+end $$;
 
 revoke execute on function
     koppeling.wake(text[], text[]), koppeling.put_jobs(koppeling.job[]),

@@ -35,15 +35,18 @@ create table koppeling.job_pause (
     constraint paused_once unique nulls not distinct (queue, kind, key)
 );
 
--- Those of the kinds that are not paused in a queue.
+-- Those of the kinds that are not paused in a queue. In PL/pgSQL, as all that is called for every claim: it keeps its
+-- plans, and a function in SQL is planned again at each call.
 create function koppeling.open_kinds(p_queue text, p_kinds text[]) returns text[]
-    language sql stable set search_path = koppeling, pg_temp
-begin atomic
-    select coalesce(array_agg(k), '{}') from unnest(p_kinds) k
-    where not exists (
-        select from koppeling.job_pause p
-        where p.key is null and (p.queue is null or p.queue = p_queue) and (p.kind is null or p.kind = k));
-end;
+    language plpgsql stable set search_path = koppeling, pg_temp
+as $$
+begin
+    return (
+        select coalesce(array_agg(k), '{}') from unnest(p_kinds) k
+        where not exists (
+            select from koppeling.job_pause p
+            where p.key is null and (p.queue is null or p.queue = p_queue) and (p.kind is null or p.kind = k)));
+end $$;
 
 -- The tokens of a limit at a moment; infinity when it limits no rate.
 create function koppeling.tokens_at(l koppeling.job_limit, at timestamptz) returns double precision
@@ -233,11 +236,14 @@ end $$;
 -- How many blocked jobs may be let through a limit now. Those that were let through and have not started are not
 -- counted: they may be held up by something else, and a claim blocks the surplus again.
 create function koppeling.room_under(l koppeling.job_limit) returns bigint
-    language sql stable set search_path = koppeling, pg_temp
+    language plpgsql stable set search_path = koppeling, pg_temp
+as $$
+begin
     return greatest(0, least(
         coalesce(l.concurrency, 1000) - (select count(*) from koppeling.job j
             where j.limit_key = l.limit_key and j.state = 'running'),
         floor(least(1000, koppeling.tokens_at(l, koppeling.now())))))::bigint;
+end $$;
 
 -- Makes blocked jobs such that the next claim looks at them again, and wakes who waits for them.
 create function koppeling.unblock(p_ids bigint[]) returns bigint

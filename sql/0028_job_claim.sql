@@ -150,50 +150,52 @@ create function koppeling.next_priority(
     p_queue text, p_kinds text[], p_after int, p_mark_kinds text[], p_mark_priorities int[],
     p_mark_times timestamptz[], p_suspects boolean
 ) returns int
-    language sql stable
+    language plpgsql stable
     set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set enable_bitmapscan = off
-begin atomic
-    with mark as materialized (
-        select * from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
-        union all
-        select k, -10001, '-infinity' from unnest(p_kinds) k
-    ), span as materialized (
-        select m.kind, greatest(m.priority, p_after + 1) as low,
-            case when m.priority > p_after then m.at else '-infinity' end as since,
-            lead(m.priority, 1, 10001) over (partition by m.kind order by m.priority) as high
-        from mark m
-    )
-    select min(p.priority)
-    from (
-        select p.priority
-        from span s
-        cross join lateral (
-            select j.priority from koppeling.job j
-            where j.state = 'ready' and j.queue = p_queue and j.kind = s.kind
-                and (j.priority, j.run_at) >= (s.low, s.since) and j.priority < s.high
-            order by j.priority, j.run_at
-            limit 1) p
-        where not p_suspects and s.low < s.high and s.kind in (select k from unnest(p_kinds) k)
-        union all
-        select p.priority
-        from unnest(p_kinds) k
-        cross join lateral (
-            select j.priority from koppeling.job j
-            where j.state = 'returned' and j.queue = p_queue and j.kind = k and j.priority > p_after
-            order by j.priority
-            limit 1) p
-        where not p_suspects
-        union all
-        select p.priority
-        from unnest(p_kinds) k
-        cross join lateral (
-            select j.priority from koppeling.job j
-            where j.state = 'suspect' and j.queue = p_queue and j.kind = k and j.priority > p_after
-            order by j.priority
-            limit 1) p
-        where p_suspects) p;
-end;
+as $$
+begin
+    return (
+        with mark as materialized (
+            select * from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+            union all
+            select k, -10001, '-infinity' from unnest(p_kinds) k
+        ), span as materialized (
+            select m.kind, greatest(m.priority, p_after + 1) as low,
+                case when m.priority > p_after then m.at else '-infinity' end as since,
+                lead(m.priority, 1, 10001) over (partition by m.kind order by m.priority) as high
+            from mark m
+        )
+        select min(p.priority)
+        from (
+            select p.priority
+            from span s
+            cross join lateral (
+                select j.priority from koppeling.job j
+                where j.state = 'ready' and j.queue = p_queue and j.kind = s.kind
+                    and (j.priority, j.run_at) >= (s.low, s.since) and j.priority < s.high
+                order by j.priority, j.run_at
+                limit 1) p
+            where not p_suspects and s.low < s.high and s.kind in (select k from unnest(p_kinds) k)
+            union all
+            select p.priority
+            from unnest(p_kinds) k
+            cross join lateral (
+                select j.priority from koppeling.job j
+                where j.state = 'returned' and j.queue = p_queue and j.kind = k and j.priority > p_after
+                order by j.priority
+                limit 1) p
+            where not p_suspects
+            union all
+            select p.priority
+            from unnest(p_kinds) k
+            cross join lateral (
+                select j.priority from koppeling.job j
+                where j.state = 'suspect' and j.queue = p_queue and j.kind = k and j.priority > p_after
+                order by j.priority
+                limit 1) p
+            where p_suspects) p);
+end $$;
 
 -- For each waiting consumer of a worker: whether there is work for it now, whether some is to run alone, and when there
 -- will be work. The marks are those of claim_jobs, with their queues.

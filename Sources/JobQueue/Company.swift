@@ -13,7 +13,9 @@ struct Company: Sendable {
 
     private let state = Watched(State())
 
-    /// Begins to run in company; false when the task is cancelled. Waits while somebody is or wants to be alone.
+    /// Begins to run in company; false when the task is cancelled.
+    ///
+    /// Waits while somebody is or wants to be alone.
     func join() async -> Bool {
         let isIn = await state.wait { state -> Bool? in
             guard !state.isAlone, state.hermits == 0 else { return nil }
