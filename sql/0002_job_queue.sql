@@ -65,7 +65,7 @@ create index job_suspect on koppeling.job (queue, kind, priority, run_at, id) wh
 -- Not "where state = 'running'": the planner, who has seen it empty, would use it for everything that runs.
 create index job_running on koppeling.job (worker_id, consumer_id) where worker_id is not null;
 create unique index job_key on koppeling.job (queue, key) where state <> 'running' and key is not null;
-create index job_order on koppeling.job (queue, order_key, id) where order_key is not null;
+create index job_order on koppeling.job (queue, order_key, id) where order_key is not null and state <> 'running';
 create index job_limit_running on koppeling.job (limit_key) where limit_key is not null and state = 'running';
 create index job_limit_blocked on koppeling.job (limit_key, priority, run_at, id) where blocked_by = 'limit';
 create index job_pause_blocked on koppeling.job (queue, kind, id) where blocked_by = 'pause';

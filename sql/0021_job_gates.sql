@@ -99,7 +99,8 @@ begin
             (select r.id from koppeling.job r
              where r.queue = j.queue and r.order_key = j.order_key and r.state = 'running'),
             (select f.id from koppeling.job f
-             where f.queue = j.queue and f.order_key = j.order_key and f.id < j.id and f.run_at < 'infinity'
+             where f.queue = j.queue and f.order_key = j.order_key and f.state <> 'running' and f.id < j.id
+                and f.run_at < 'infinity'
              order by f.id
              limit 1)) as id) b
     where j.id = any (v_open) and j.order_key is not null and b.id is not null;
@@ -209,10 +210,12 @@ begin
           from unnest(p_queues, p_order_keys) as g (queue, order_key) where g.order_key is not null) g
     cross join lateral (
         select b.id, b.blocked_by from koppeling.job b
-        where b.queue = g.queue and b.order_key = g.order_key and b.run_at < 'infinity'
+        where b.queue = g.queue and b.order_key = g.order_key and b.state <> 'running' and b.run_at < 'infinity'
         order by b.id
         limit 1) f
-    where f.blocked_by = 'order';
+    where f.blocked_by = 'order' and not exists (
+        select from koppeling.job r
+        where r.queue = g.queue and r.order_key = g.order_key and r.state = 'running');
     v_keys := array(
         select distinct k from unnest(p_limit_keys) k
         where exists (select from koppeling.job j where j.limit_key = k and j.blocked_by = 'limit'));
