@@ -46,4 +46,38 @@ struct WorkCommandTests {
         try await eventually("it ends", within: .seconds(30)) { !process.isRunning }
         #expect(process.terminationStatus == 0)
     }
+
+    @Test func `gives everything back at once when it is told twice to end`() async throws {
+        let process = program(
+            ["work"],
+            [
+                "DATABASE_URL": try TestDatabase.current.settings.connectionString(),
+                "KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString(),
+            ])
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        // Evaluations wait for this table, so the job goes on for as long as the body does.
+        try await pool.transaction { connection in
+            try await connection.execute("lock table koppeling.target_group in access exclusive mode")
+            try process.run()
+            try await pool.query("select koppeling.enqueue('group.evaluate')")
+            try await eventually("the job runs", within: .seconds(30)) {
+                try await pool.query("select exists (select from koppeling.jobs where state = 'running')")
+                    .scalar(as: Bool.self)
+            }
+            process.terminate()
+            try await eventually("it stops", within: .seconds(5)) {
+                try await pool.query("select not exists (select from koppeling.consumer where waiting)")
+                    .scalar(as: Bool.self)
+            }
+            process.terminate()
+            // Its grace period alone is 20 s.
+            try await eventually("it ends", within: .seconds(12)) { !process.isRunning }
+        }
+        #expect(process.terminationStatus == 0)
+        let attempt = try await pool.query("select state, attempt from koppeling.jobs").first
+        #expect(try attempt?.decode("state", as: String.self) == "ready")
+        #expect(try attempt?.decode("attempt", as: Int32.self) == 0)
+    }
 }

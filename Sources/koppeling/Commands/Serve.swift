@@ -39,11 +39,34 @@ extension Runtime {
     }
 
     /// Runs services until SIGTERM or SIGINT; what does not end within the grace period is cancelled.
+    ///
+    /// Whoever sends the signal a second time means at once.
     func run(_ services: [any Service], grace: Duration = .seconds(30)) async throws {
-        var configuration = ServiceGroupConfiguration(
-            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        var configuration = ServiceGroupConfiguration(services: services, logger: logger)
         configuration.maximumGracefulShutdownDuration = grace
         configuration.maximumCancellationDuration = .seconds(10)
-        try await ServiceGroup(configuration: configuration).run()
+        let group = ServiceGroup(configuration: configuration)
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        try await withThrowingTaskGroup(of: Bool.self) { tasks in
+            tasks.addTask {
+                try await group.run()
+                return true
+            }
+            tasks.addTask {
+                var isStopping = false
+                for await _ in signals {
+                    if isStopping { return false }
+                    isStopping = true
+                    await group.triggerGracefulShutdown()
+                }
+                return true
+            }
+            let isOrderly = try await tasks.next() ?? true
+            tasks.cancelAll()
+            if isOrderly { return }
+            logger.notice("was told twice to stop: it stops at once, and gives back what it has begun")
+            // The services end because they are cancelled, so that is no failure.
+            do { while try await tasks.next() != nil {} } catch is CancellationError {}
+        }
     }
 }
