@@ -1,7 +1,7 @@
 // Appended to a copy of Package.swift by scripts/sanitize: only the layers that touch C and threads, with their tests.
 let lowLayers: Set<String> = [
-    "CLibPQ", "CCurl", "CEpoll", "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "TestSupport",
-    "IOTests", "PostgresTests", "HTTPClientTests", "JobQueueTests",
+    "CLibPQ", "CCurl", "CEpoll", "IO", "Postgres", "HTTPClient", "EmbeddedPostgres", "JobQueue", "JobQueueTesting",
+    "TestSupport", "IOTests", "PostgresTests", "HTTPClientTests", "JobQueueTests",
 ]
 let lowDependencies = ["swift-log", "swift-metrics", "swift-service-lifecycle"]
 package.products = []
