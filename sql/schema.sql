@@ -13,6 +13,16 @@ CREATE TYPE koppeling.claim_change AS (
 	readdressed boolean
 );
 
+CREATE TYPE koppeling.cron_times AS (
+	minutes integer[],
+	hours integer[],
+	days integer[],
+	months integer[],
+	weekdays integer[],
+	either_day boolean,
+	is_elastic boolean
+);
+
 CREATE TYPE koppeling.member_need AS (
 	member_id bigint,
 	key text,
@@ -46,9 +56,12 @@ declare
     v_ids bigint[];
     v_claims int[];
 begin
+    -- What is locked is being completed at this moment, perhaps by a connection whose other end is gone. The next call
+    -- finds it; whoever waited for it here would keep everybody's signs of life waiting.
     select array_agg(j.id), array_agg(j.claim) into v_ids, v_claims
-    from koppeling.job j
-    where j.state = 'running' and j.worker_id = p_worker and (p_consumer is null or j.consumer_id = p_consumer);
+    from (select j.id, j.claim from koppeling.job j
+          where j.state = 'running' and j.worker_id = p_worker and (p_consumer is null or j.consumer_id = p_consumer)
+          for update skip locked) j;
     if v_ids is null then
         return 0;
     end if;
@@ -380,6 +393,19 @@ begin
     return v_person;
 end $$;
 
+CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT (NOT (EXISTS ( SELECT
+            FROM jsonb_array_elements(are_job_entries.jobs) e(entry)
+           WHERE
+                 CASE
+                     WHEN (jsonb_typeof(e.entry) <> 'object'::text) THEN true
+                     ELSE (((e.entry - ARRAY['kind'::text, 'args'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text, 'priority'::text, 'max_attempts'::text]) <> '{}'::jsonb) OR (COALESCE(jsonb_typeof((e.entry -> 'kind'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'queue'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key_mode'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'order_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'limit_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'run_at'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR ((jsonb_typeof((e.entry -> 'priority'::text)) <> 'null'::text) AND (((e.entry -> 'priority'::text))::text !~ '^-?[0-9]{1,9}$'::text)) OR ((jsonb_typeof((e.entry -> 'max_attempts'::text)) <> 'null'::text) AND (((e.entry -> 'max_attempts'::text))::text !~ '^-?[0-9]{1,9}$'::text)))
+                 END)));
+END;
+
 CREATE FUNCTION koppeling.now() RETURNS timestamp with time zone
     LANGUAGE sql PARALLEL SAFE
     RETURN clock_timestamp();
@@ -396,7 +422,10 @@ CREATE TABLE koppeling.job (
     max_attempts integer DEFAULT 20 NOT NULL,
     claim integer DEFAULT 0 NOT NULL,
     snoozes integer DEFAULT 0 NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    alone boolean DEFAULT false NOT NULL,
     state text DEFAULT 'ready'::text NOT NULL,
+    blocked_by text,
     queue text DEFAULT 'default'::text NOT NULL,
     kind text NOT NULL,
     key text,
@@ -405,30 +434,44 @@ CREATE TABLE koppeling.job (
     limit_key text,
     error text,
     args jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
     CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
+    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
     CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
     CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
     CONSTRAINT job_claim_check CHECK ((claim >= 0)),
-    CONSTRAINT job_key_check CHECK ((key <> ''::text)),
+    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
+    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
     CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
-    CONSTRAINT job_limit_key_check CHECK ((limit_key <> ''::text)),
+    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
     CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
-    CONSTRAINT job_order_key_check CHECK ((order_key <> ''::text)),
+    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
     CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
-    CONSTRAINT job_queue_check CHECK ((queue <> ''::text)),
+    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
     CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
-    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'running'::text]))),
-    CONSTRAINT parked_is_not_running CHECK (((state = 'ready'::text) OR (run_at < 'infinity'::timestamp with time zone))),
-    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL))))
+    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
+    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
+    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
+    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
 )
 WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
 
-CREATE FUNCTION koppeling.as_ready(job koppeling.job, next_at timestamp with time zone, outcome text, note text) RETURNS koppeling.job
+CREATE FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) RETURNS koppeling.job
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 begin
-    job.state := 'ready';
+    if outcome = 'died' then
+        -- The first time it may have been any of those that ran beside it.
+        job.deaths := case when job.alone then job.deaths + 1 else greatest(job.deaths, 1) end;
+    elsif job.alone and outcome <> 'released' then
+        -- It ran alone, and its worker lives.
+        job.deaths := 0;
+    end if;
+    job.state := case when job.deaths > 0 then 'suspect' when outcome in ('retry', 'snooze') then 'ready'
+        else 'returned' end;
+    job.alone := false;
     job.worker_id := null;
     job.consumer_id := null;
     job.started_at := null;
@@ -442,7 +485,7 @@ begin
     return job;
 end $$;
 
-CREATE FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) RETURNS TABLE(is_alive boolean, rescued bigint)
+CREATE FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) RETURNS TABLE(is_alive boolean, rescued bigint, suspicious bigint[])
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -472,22 +515,20 @@ begin
         delete from koppeling.consumer c
         where not exists (select from koppeling.worker w where w.id = c.worker_id and w.ended_at is null);
     end if;
-    -- Not only of those just declared dead: one of them may have claimed at that very moment.
+    -- Not only of those just declared dead: one of them may have claimed at that very moment. No statement of a worker
+    -- takes longer than ten minutes.
     for v_dead in
-        with recursive holder as (
-            (select j.worker_id from koppeling.job j where j.state = 'running' order by j.worker_id limit 1)
-            union all
-            select (select j.worker_id from koppeling.job j
-                    where j.state = 'running' and j.worker_id > h.worker_id
-                    order by j.worker_id limit 1)
-            from holder h where h.worker_id is not null
-        )
-        select h.worker_id from holder h
-        where h.worker_id is not null
-            and not exists (select from koppeling.worker w where w.id = h.worker_id and w.ended_at is null)
+        select w.id from koppeling.worker w where w.ended_at > v_now - interval '10 minutes'
     loop
         rescued := rescued + koppeling.abandon_jobs(v_dead, null, 'died', 'its worker died');
     end loop;
+    suspicious := array(
+        select c.id from koppeling.consumer c
+        where c.worker_id = p_worker and exists (
+            select from unnest(koppeling.open_kinds(c.queue, c.kinds)) k
+            cross join lateral (
+                select from koppeling.job j
+                where j.state = 'suspect' and j.queue = c.queue and j.kind = k and j.run_at <= v_now limit 1) s));
     return next;
 end $$;
 
@@ -871,89 +912,55 @@ CREATE FUNCTION koppeling.brake(p_instance bigint, p_joins bigint, p_removals bi
    WHERE (i.id = brake.p_instance);
 END;
 
-CREATE TABLE koppeling.job_history (
-    id bigint NOT NULL,
-    enqueued_at timestamp with time zone NOT NULL,
-    run_at timestamp with time zone NOT NULL,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone NOT NULL,
-    worker_id bigint,
-    priority integer NOT NULL,
-    attempt integer NOT NULL,
-    max_attempts integer NOT NULL,
-    claim integer NOT NULL,
-    snoozes integer NOT NULL,
-    outcome text NOT NULL,
-    queue text NOT NULL,
-    kind text NOT NULL,
-    key text,
-    key_mode text NOT NULL,
-    order_key text,
-    limit_key text,
-    reason text,
-    args jsonb NOT NULL,
-    result jsonb,
-    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
-    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
-    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
-);
-
-CREATE FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) RETURNS SETOF bigint
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- WITH gone AS (
-          DELETE FROM koppeling.job j
-           WHERE ((j.id = ANY (cancel_jobs.p_ids)) AND (j.state = 'ready'::text))
-           RETURNING j.id,
-             j.enqueued_at,
-             j.run_at,
-             j.started_at,
-             j.worker_id,
-             j.consumer_id,
-             j.priority,
-             j.attempt,
-             j.max_attempts,
-             j.claim,
-             j.snoozes,
-             j.state,
-             j.queue,
-             j.kind,
-             j.key,
-             j.key_mode,
-             j.order_key,
-             j.limit_key,
-             j.error,
-             j.args
-         )
-  INSERT INTO koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts, claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)  SELECT gone.id,
-             gone.enqueued_at,
-             gone.run_at,
-             koppeling.now() AS now,
-             gone.priority,
-             gone.attempt,
-             gone.max_attempts,
-             gone.claim,
-             gone.snoozes,
-             'cancelled',
-             gone.queue,
-             gone.kind,
-             gone.key,
-             gone.key_mode,
-             gone.order_key,
-             gone.limit_key,
-             COALESCE(cancel_jobs.p_reason, 'cancelled'::text) AS "coalesce",
-             gone.args
-            FROM gone
-   RETURNING job_history.id;
-END;
-
 CREATE FUNCTION koppeling.cancel_job(id bigint, reason text DEFAULT 'cancelled by a person'::text) RETURNS boolean
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (EXISTS (SELECT FROM koppeling.cancel_jobs(ARRAY[cancel_job.id], cancel_job.reason) cancel_jobs(cancel_jobs)));
+    AS $$
+#variable_conflict use_column
+begin
+    loop
+        if koppeling.cancel_jobs(array[cancel_job.id], cancel_job.reason) <> '{}' then
+            return true;
+        end if;
+        -- Locked, so that it does not end between this look and the request.
+        perform from koppeling.job j where j.id = cancel_job.id for key share;
+        if not found then
+            return false;
+        end if;
+        insert into koppeling.job_cancellation (job_id, reason)
+        select j.id, coalesce(cancel_job.reason, 'cancelled') from koppeling.job j
+        where j.id = cancel_job.id and j.state = 'running'
+        on conflict (job_id) do nothing;
+        if exists (select from koppeling.job_cancellation c where c.job_id = cancel_job.id) then
+            return true;
+        end if;
+    end loop;
+end $$;
 
-COMMENT ON FUNCTION koppeling.cancel_job(id bigint, reason text) IS 'Cancels a job that waits; false when it does not wait.';
+COMMENT ON FUNCTION koppeling.cancel_job(id bigint, reason text) IS 'Cancels a job, at once when it waits, within a second when it runs; false when there is none.';
+
+CREATE FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_gone koppeling.job[];
+begin
+    with gone as (
+        delete from koppeling.job j where j.id = any (p_ids) and j.state <> 'running' returning j
+    )
+    select array_agg(g.j) into v_gone from gone g;
+    insert into koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts, claim,
+        snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)
+    select id, enqueued_at, run_at, koppeling.now(), priority, attempt, max_attempts, claim,
+        snoozes, 'cancelled', queue, kind, key, key_mode, order_key, limit_key, coalesce(p_reason, 'cancelled'), args
+    from unnest(v_gone);
+    perform koppeling.open_gates(array_agg(g.queue), array_agg(g.order_key), array_agg(g.limit_key))
+    from unnest(v_gone) g
+    where num_nonnulls(g.order_key, g.limit_key) > 0
+    having count(*) > 0;
+    return array(select g.id from unnest(v_gone) g);
+end $$;
 
 CREATE FUNCTION koppeling.waiting_job(p_queue text, p_key text) RETURNS TABLE(id bigint, args jsonb, run_at timestamp with time zone)
     LANGUAGE sql STABLE
@@ -963,13 +970,30 @@ CREATE FUNCTION koppeling.waiting_job(p_queue text, p_key text) RETURNS TABLE(id
      j.args,
      j.run_at
     FROM koppeling.job j
-   WHERE ((j.queue = waiting_job.p_queue) AND (j.key = waiting_job.p_key) AND (j.state = 'ready'::text));
+   WHERE ((j.queue = waiting_job.p_queue) AND (j.key = waiting_job.p_key) AND (j.state <> 'running'::text));
 END;
 
 CREATE FUNCTION koppeling.cancel_waiting(queue text, key text, reason text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (SELECT cancelled.cancelled FROM (koppeling.waiting_job(cancel_waiting.queue, cancel_waiting.key) w(id, args, run_at) CROSS JOIN LATERAL koppeling.cancel_jobs(ARRAY[w.id], cancel_waiting.reason) cancelled(cancelled)));
+    RETURN (SELECT (koppeling.cancel_jobs(ARRAY[w.id], cancel_waiting.reason))[1] AS cancel_jobs FROM koppeling.waiting_job(cancel_waiting.queue, cancel_waiting.key) w(id, args, run_at));
+
+CREATE TABLE koppeling.job_cancellation (
+    job_id bigint NOT NULL,
+    reason text NOT NULL,
+    requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
+);
+
+CREATE FUNCTION koppeling.cancelled_jobs(p_worker bigint) RETURNS TABLE(job_id bigint, reason text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT c.job_id,
+     c.reason
+    FROM (koppeling.job_cancellation c
+      JOIN koppeling.job j ON ((j.id = c.job_id)))
+   WHERE ((j.worker_id = cancelled_jobs.p_worker) AND (j.state = 'running'::text));
+END;
 
 CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OUT name text) RETURNS record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -998,6 +1022,171 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.check_queue(numbers_back bigint DEFAULT 100000) RETURNS TABLE(invariant text, violations bigint, example text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := koppeling.now();
+    v_late timestamptz := v_now - interval '1 minute';
+    v_first bigint := (select s.last_value - check_queue.numbers_back from koppeling.job_id_seq s);
+    v_attempts_since timestamptz := (
+        select t.kept_since from koppeling.history_tables() t where t.parent = 'job_attempt');
+begin
+    return query
+    select 'in_one_place', count(*), 'job ' || min(j.id) || ' is unfinished, and finished as well'
+    from koppeling.job j
+    join koppeling.job_history h on h.id = j.id and h.id > v_first
+    where j.id > v_first;
+
+    return query
+    select 'finished_once', count(*), 'job ' || min(d.id) || ' is in the history more than once'
+    from (select h.id from koppeling.job_history h where h.id > v_first group by h.id having count(*) > 1) d;
+
+    -- A job is handed out as often as it has attempts; a running one has one that is not over.
+    return query
+    select 'claims_accounted_for', count(*),
+        min(format('job %s was handed out %s times and has %s attempts', j.id, j.claim, j.attempts))
+    from (
+        select j.id, j.claim, coalesce(a.ended, 0) + j.last as attempts
+        from (
+            select h.id, h.claim, h.enqueued_at, (h.started_at is not null)::int as last
+            from koppeling.job_history h where h.id > v_first
+            union all
+            select j.id, j.claim, j.enqueued_at, (j.state = 'running')::int from koppeling.job j where j.id > v_first
+        ) j
+        left join (
+            select a.job_id, count(*) as ended from koppeling.job_attempt a where a.job_id > v_first group by a.job_id
+        ) a on a.job_id = j.id
+        where j.enqueued_at > v_attempts_since
+    ) j
+    where j.attempts <> j.claim;
+
+    return query
+    select 'running_has_a_live_worker', count(*), min(format('job %s runs in the name of worker %s', j.id, j.worker_id))
+    from koppeling.job j
+    left join koppeling.worker w on w.id = j.worker_id
+    where j.state = 'running' and j.started_at < v_late
+        and (w.id is null or w.ended_at < v_late or w.heartbeat_at < v_late);
+
+    return query
+    select 'one_running_per_order_key', count(*), min(format('order key %s of queue %s', d.order_key, d.queue))
+    from (
+        select j.queue, j.order_key from koppeling.job j
+        where j.state = 'running' and j.order_key is not null
+        group by j.queue, j.order_key having count(*) > 1
+    ) d;
+
+    -- Those that ran before a limit was lowered may go on. When that was is not known of a limit with a rate.
+    return query
+    select 'limits_are_kept', count(*),
+        min(format('%s jobs run under limit %s, which allows %s', l.running, l.limit_key, l.concurrency))
+    from (
+        select l.limit_key, l.concurrency, (
+            select count(*) from koppeling.job j
+            where j.limit_key = l.limit_key and j.state = 'running'
+                and (l.rate is not null or j.started_at >= l.filled_at)) as running
+        from koppeling.job_limit l
+        where l.concurrency is not null
+    ) l
+    where l.running > l.concurrency;
+
+    return query
+    select 'blocked_jobs_are_held', count(*), min(format('job %s is blocked by %s, but nothing holds it', d.id, d.by))
+    from (
+        select f.id, 'its order' as by
+        from (select distinct b.queue, b.order_key from koppeling.job b where b.blocked_by = 'order' limit 1000) k
+        cross join lateral (
+            select j.id, j.blocked_by from koppeling.job j
+            where j.queue = k.queue and j.order_key = k.order_key and j.run_at < 'infinity'
+            order by j.id limit 1) f
+        where f.blocked_by = 'order' and not exists (
+            select from koppeling.job r
+            where r.queue = k.queue and r.order_key = k.order_key and r.state = 'running')
+        union all
+        select f.id, 'its limit'
+        from (select distinct b.limit_key from koppeling.job b where b.blocked_by = 'limit' limit 1000) k
+        cross join lateral (
+            select j.id from koppeling.job j where j.limit_key = k.limit_key and j.blocked_by = 'limit' limit 1) f
+        left join koppeling.job_limit l on l.limit_key = k.limit_key
+        where l.limit_key is null or koppeling.room_under(l) > 0 and (l.opens_at is null or l.opens_at < v_late)
+        union all
+        select b.id, 'a pause'
+        from (select * from koppeling.job j where j.blocked_by = 'pause' limit 10000) b
+        where not exists (
+            select from koppeling.job_pause p
+            where p.key in (b.key, b.order_key, b.limit_key)
+                and (p.queue is null or p.queue = b.queue) and (p.kind is null or p.kind = b.kind))
+    ) d;
+
+    -- The first thousand of each kind will do.
+    return query
+    select 'due_jobs_are_taken', count(*), min(format('job %s is due since %s', d.id, d.run_at))
+    from (
+        select distinct c.queue, k as kind
+        from koppeling.consumer c
+        join koppeling.worker w on w.id = c.worker_id and w.ended_at is null and w.heartbeat_at >= v_late
+        cross join unnest(koppeling.open_kinds(c.queue, c.kinds)) k
+        where c.waiting
+    ) c
+    cross join lateral (
+        (select j.id, j.run_at, j.queue, j.order_key from koppeling.job j
+         where j.state = 'ready' and j.queue = c.queue and j.kind = c.kind and j.run_at < v_late
+             and j.enqueued_at < v_late
+         order by j.priority, j.run_at
+         limit 1000)
+        union all
+        (select j.id, j.run_at, j.queue, j.order_key from koppeling.job j
+         where j.state = 'returned' and j.queue = c.queue and j.kind = c.kind and j.run_at < v_late
+         order by j.priority, j.run_at
+         limit 1000)
+    ) d
+    where d.order_key is null or not exists (
+        select from koppeling.job b
+        where b.queue = d.queue and b.order_key = d.order_key and b.run_at < 'infinity'
+            and (b.id < d.id or b.state = 'running'));
+
+    return query
+    select 'schedules_are_on_time', count(*), min(format('schedule %s was due at %s', s.name, s.next_at))
+    from koppeling.job_schedule s
+    where s.next_at < v_late;
+
+    return query
+    select 'consumers_have_a_worker', count(*), min(format('consumer %s of worker %s', c.id, c.worker_id))
+    from koppeling.consumer c
+    left join koppeling.worker w on w.id = c.worker_id
+    where w.id is null or w.ended_at < v_late;
+
+    return query
+    select 'history_days_are_made', count(*), min(t.parent || ' has no partition for tomorrow')
+    from koppeling.history_tables() t
+    where not exists (
+        select from koppeling.history_partitions() p
+        where p.parent = t.parent and p.starts_at <= v_now + interval '1 day' and p.ends_at > v_now + interval '1 day');
+
+    return query
+    select 'history_lies_in_its_days', count(*), min(r.moment || ' in a default partition')
+    from (
+        (select 'a job that finished at ' || h.finished_at as moment from koppeling.job_done_rest h limit 1000)
+        union all
+        (select 'a job that finished at ' || h.finished_at from koppeling.job_rejected_rest h limit 1000)
+        union all
+        (select 'a job that finished at ' || h.finished_at from koppeling.job_cancelled_rest h limit 1000)
+        union all
+        (select 'an attempt that ended at ' || a.ended_at from koppeling.job_attempt_rest a limit 1000)
+    ) r;
+
+    return query
+    select 'history_is_pruned', count(*), min(p.partition)
+    from koppeling.history_partitions() p
+    join koppeling.history_tables() t on t.parent = p.parent
+    where p.ends_at <= t.kept_since - interval '1 day';
+end $$;
+
+COMMENT ON FUNCTION koppeling.check_queue(numbers_back bigint) IS 'Looks whether what must hold in the queue does: a row for each invariant. Of single jobs, at the latest numbers.';
+
 CREATE FUNCTION koppeling.check_rules(p_group bigint) RETURNS boolean
     LANGUAGE plpgsql
     AS $$
@@ -1011,6 +1200,30 @@ begin
     update koppeling.target_group set valid = v_valid where id = p_group and valid <> v_valid;
     return v_valid;
 end $$;
+
+CREATE FUNCTION koppeling.check_schedule_is_public(p_name text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.check_kinds(array[s.kind], true, array['']) from koppeling.job_schedule s where s.name = p_name;
+end $$;
+
+CREATE FUNCTION koppeling.check_time_zone(p_zone text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $_$
+begin
+    if p_zone ~* '^(utc|gmt|etc/gmt[+-]?[0-9]{1,2}|[^0-9]+)$' and (p_zone like '%/%' or p_zone ~* '^(utc|gmt)$'
+        or not exists (select from pg_timezone_abbrevs a where a.abbrev = upper(p_zone))) then
+        perform koppeling.now() at time zone p_zone;
+        return;
+    end if;
+    raise invalid_parameter_value;
+exception when invalid_parameter_value then
+    raise exception using errcode = '22023', message = format(
+        'time_zone: "%s" is not the name of a time zone such as Europe/Amsterdam or UTC', left(p_zone, 50));
+end $_$;
 
 CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1177,7 +1390,7 @@ CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]
       LEFT JOIN koppeling.membership m ON (((m.target_group_id = i.target_group_id) AND (m.person_id = d.person_id))));
 END;
 
-CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer)
+CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -1188,9 +1401,18 @@ CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit
 declare
     v_now timestamptz := koppeling.now();
     v_consumer koppeling.consumer;
+    v_kinds text[];
     v_priority int := -10001;
     v_left int := p_limit;
-    v_count int;
+    v_passes int := 0;
+    v_found int;
+    v_ids bigint[];
+    v_tids tid[];
+    v_started bigint[];
+    v_gated boolean;
+    v_keyed_pause boolean;
+    v_is_cut boolean := false;
+    v_is_full boolean := false;
 begin
     select c.* into v_consumer
     from koppeling.consumer c
@@ -1199,52 +1421,97 @@ begin
     if not found then
         raise exception using errcode = 'KQ001', message = format('consumer %s is not registered', p_consumer);
     end if;
-    while v_left > 0 loop
-        select min(p.priority) into v_priority
-        from unnest(v_consumer.kinds) k
-        cross join lateral (
-            select j.priority from koppeling.job j
-            where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = k and j.priority > v_priority
-            order by j.priority
-            limit 1) p;
+    v_kinds := koppeling.open_kinds(v_consumer.queue, v_consumer.kinds);
+    v_keyed_pause := exists (select from koppeling.job_pause p where p.key is not null);
+    perform koppeling.open_limits(v_now);
+    loop
+        exit when v_left = 0;
+        v_priority := koppeling.next_priority(v_consumer.queue, v_kinds, v_priority, p_mark_kinds, p_mark_priorities,
+            p_mark_times, p_suspects);
         exit when v_priority is null;
-        return query
-        with picked as materialized (
-            select p.id
-            from unnest(v_consumer.kinds) k
-            cross join lateral (
-                select j.id, j.run_at from koppeling.job j
-                where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = k and j.priority = v_priority
-                    and j.run_at <= v_now
-                    and (j.order_key is null
-                        or not exists (
-                            select from koppeling.job b
-                            where b.queue = j.queue and b.order_key = j.order_key and b.id < j.id
-                                and b.run_at < 'infinity')
-                        and not exists (
-                            select from koppeling.job b
-                            where b.queue = j.queue and b.order_key = j.order_key and b.state = 'running'))
-                order by j.run_at, j.id
-                limit v_left
-                for update skip locked) p
-            order by p.run_at, p.id
-            limit v_left
-        ), begun as (
-            update koppeling.job j
-            set state = 'running', worker_id = p_worker, consumer_id = p_consumer, started_at = v_now,
-                attempt = j.attempt + 1, claim = j.claim + 1
-            where j.id = any (array(select p.id from picked p))
-            returning j.*
-        )
-        select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.priority, b.attempt, b.max_attempts, b.run_at,
-            b.enqueued_at, b.claim
-        from begun b
-        order by b.run_at, b.id;
-        get diagnostics v_count = row_count;
-        v_left := v_left - v_count;
+        loop
+            v_passes := v_passes + 1;
+            with fresh as materialized (
+                select p.*
+                from unnest(v_kinds) k
+                left join unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+                    on m.kind = k and m.priority = v_priority
+                cross join lateral (
+                    select j.id, j.ctid as tid, j.run_at, j.order_key is not null or j.limit_key is not null as is_gated
+                    from koppeling.job j
+                    where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = k and j.priority = v_priority
+                        and j.run_at >= coalesce(m.at, '-infinity') and j.run_at <= v_now
+                    order by j.run_at, j.id
+                    limit v_left
+                    for update skip locked) p
+                where not p_suspects
+            ), returned as materialized (
+                select p.*
+                from unnest(v_kinds) k
+                cross join lateral (
+                    select j.id, j.ctid, j.run_at, j.order_key is not null or j.limit_key is not null
+                    from koppeling.job j
+                    where j.state = 'returned' and j.queue = v_consumer.queue and j.kind = k
+                        and j.priority = v_priority and j.run_at <= v_now
+                    order by j.run_at, j.id
+                    limit v_left
+                    for update skip locked) p
+                where not p_suspects
+            ), suspect as materialized (
+                select p.*
+                from unnest(v_kinds) k
+                cross join lateral (
+                    select j.id, j.ctid, j.run_at, j.order_key is not null or j.limit_key is not null
+                    from koppeling.job j
+                    where j.state = 'suspect' and j.queue = v_consumer.queue and j.kind = k
+                        and j.priority = v_priority and j.run_at <= v_now
+                    order by j.run_at, j.id
+                    limit v_left
+                    for update skip locked) p
+                where p_suspects
+            )
+            select array_agg(p.id), array_agg(p.tid), coalesce(bool_or(p.is_gated), false), count(*)
+            into v_ids, v_tids, v_gated, v_found
+            from (
+                select * from (table fresh union all table returned union all table suspect) p
+                order by p.run_at, p.id
+                limit v_left) p;
+            exit when v_found = 0;
+            v_started := v_ids;
+            if v_gated or v_keyed_pause then
+                v_started := koppeling.pass_gates(v_consumer.queue, v_ids, v_now);
+                v_tids := array(
+                    select p.tid from unnest(v_ids, v_tids) as p (id, tid)
+                    where p.id in (select s from unnest(v_started) s));
+            end if;
+            -- They are locked, so they are where they were found.
+            return query
+            with begun as (
+                update koppeling.job j
+                set state = 'running', worker_id = p_worker, consumer_id = p_consumer, started_at = v_now,
+                    attempt = j.attempt + 1, claim = j.claim + 1, alone = p_alone
+                where j.ctid = any (v_tids)
+                returning j.*
+            )
+            select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.limit_key, b.priority, b.attempt,
+                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at
+            from begun b
+            order by b.run_at, b.id;
+            -- When there may be more of this priority: content with what there is; or once more, as long as that gets
+            -- jobs out of the way.
+            v_is_cut := v_found = v_left and v_started = '{}';
+            v_is_full := v_found = v_left;
+            v_left := v_left - cardinality(v_started);
+            exit when not v_is_cut or v_passes = 20 or not exists (
+                select from koppeling.job j where j.id = any (v_ids) and j.state = 'blocked');
+        end loop;
+        exit when v_is_full;
     end loop;
+    if v_left = p_limit and v_is_cut then
+        return query select null::bigint, null, null, null::jsonb, null, null, null, null::int, null::int, null::int,
+            null::timestamptz, null::timestamptz, null::int, null::timestamptz;
     -- Whoever found nothing is notified of what comes next; whoever found something looks again by itself.
-    if v_consumer.waiting <> (v_left = p_limit) then
+    elsif v_consumer.waiting <> (v_left = p_limit) and not p_suspects then
         update koppeling.consumer c set waiting = not v_consumer.waiting where c.id = p_consumer;
     end if;
 end $$;
@@ -1283,77 +1550,134 @@ CREATE FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], p_claim
 declare
     v_now timestamptz := koppeling.now();
     v_ids bigint[];
-    v_queues text[];
-    v_keyed koppeling.job[];
+    v_back bigint[];
+    v_gates record;
 begin
-    with given as materialized (
-        select * from unnest(p_ids, p_claims, p_outcomes, p_notes, p_delays) as g (id, claim, outcome, note, delay)
-    ), held as materialized (
-        select j as job, g.note,
-            case when g.outcome in ('retry', 'died') and j.attempt >= j.max_attempts then 'rejected'
-                else g.outcome end as outcome,
-            case when g.outcome in ('retry', 'died') and j.attempt >= j.max_attempts
-                then coalesce(g.note, 'no reason given') || ' (attempt ' || j.attempt || ' of ' || j.max_attempts || ')'
-                else g.note end as reason,
-            case g.outcome
-                when 'retry' then v_now + coalesce(make_interval(secs => g.delay),
-                    koppeling.retry_delay(j.attempt, coalesce(k.retry_base, '2 seconds'),
-                        coalesce(k.retry_cap, '1 hour')))
-                when 'snooze' then v_now + make_interval(secs => coalesce(g.delay, 0))
-                else j.run_at
-            end as next_at
-        from given g
-        join koppeling.job j on j.id = g.id
-        left join koppeling.job_kind k on k.kind = j.kind
-        where j.claim = g.claim and j.worker_id = p_worker and j.state = 'running'
-        for update of j
-    ), finished as (
-        delete from koppeling.job j using held h
-        where j.id = (h.job).id and h.outcome in ('done', 'rejected', 'cancelled')
-    ), kept as (
-        insert into koppeling.job_history (id, enqueued_at, run_at, started_at, finished_at, worker_id, priority,
-            attempt, max_attempts, claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason,
-            args, result)
-        select (job).id, (job).enqueued_at, (job).run_at, (job).started_at, v_now, (job).worker_id, (job).priority,
-            (job).attempt, (job).max_attempts, (job).claim, (job).snoozes, outcome, (job).queue, (job).kind,
-            (job).key, (job).key_mode, (job).order_key, (job).limit_key,
-            case when outcome <> 'done' then coalesce(reason, 'no reason given') end, (job).args,
-            case when outcome = 'done' then note::jsonb end
-        from held
-        where outcome in ('done', 'rejected', 'cancelled')
-    ), tried as (
-        insert into koppeling.job_attempt (job_id, claim, attempt, worker_id, started_at, ended_at, outcome, error)
-        select (job).id, (job).claim, (job).attempt, p_worker, (job).started_at, v_now,
-            case outcome when 'retry' then 'retried' else outcome end, note
-        from held
-        where outcome in ('retry', 'released', 'died')
-    ), returned as (
-        update koppeling.job j
-        set state = 'ready', worker_id = null, consumer_id = null, started_at = null, run_at = h.next_at,
-            attempt = j.attempt - case when h.outcome in ('snooze', 'released') then 1 else 0 end,
-            snoozes = j.snoozes + case when h.outcome = 'snooze' then 1 else 0 end,
-            error = case when h.outcome in ('retry', 'died') then h.note else j.error end
-        from held h
-        where j.id = (h.job).id and j.key is null and h.outcome in ('retry', 'snooze', 'released', 'died')
-    )
-    select array_agg((h.job).id),
-        -- Others may wait for what goes back, and for what waited behind a finished one.
-        array_agg(distinct (h.job).queue) filter (where h.outcome in ('retry', 'snooze', 'released', 'died')
-            or (h.job).order_key is not null and exists (
-                select from koppeling.job s
-                where s.queue = (h.job).queue and s.order_key = (h.job).order_key and s.id > (h.job).id)),
-        array_agg(koppeling.as_ready(h.job, h.next_at, h.outcome, h.note) order by (h.job).queue, (h.job).key)
-            filter (where (h.job).key is not null and h.outcome in ('retry', 'snooze', 'released', 'died'))
-    into v_ids, v_queues, v_keyed
-    from held h;
-    if v_keyed is not null then
-        perform koppeling.fold_back(v_keyed);
+    if array_position(p_outcomes, 'done') is not null and p_outcomes <@ array['done'] then
+        -- By far the most: nothing is to be judged. Only a running job has a worker; the condition is written such that
+        -- no index over workers serves it, for the planner would think it the better one.
+        with gone as (
+            delete from koppeling.job j
+            using unnest(p_ids, p_claims, p_notes) as g (id, claim, note)
+            where j.id = g.id and j.claim = g.claim and j.worker_id is not distinct from p_worker
+            returning j.id, j.enqueued_at, j.run_at, j.started_at, j.priority, j.attempt, j.max_attempts, j.claim,
+                j.snoozes, j.queue, j.kind, j.key, j.key_mode, j.order_key, j.limit_key, j.args, g.note
+        ), kept as (
+            insert into koppeling.job_history (id, enqueued_at, run_at, started_at, finished_at, worker_id, priority,
+                attempt, max_attempts, claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key,
+                args, result)
+            select id, enqueued_at, run_at, started_at, v_now, p_worker, priority, attempt, max_attempts, claim,
+                snoozes, 'done', queue, kind, key, key_mode, order_key, limit_key, args, note::jsonb
+            from gone
+        )
+        select array_agg(g.id),
+            array_agg(g.queue) filter (where g.order_key is not null or g.limit_key is not null) as queues,
+            array_agg(g.order_key) filter (where g.order_key is not null or g.limit_key is not null) as order_keys,
+            array_agg(g.limit_key) filter (where g.order_key is not null or g.limit_key is not null) as limit_keys
+        into v_gates
+        from gone g;
+        v_ids := v_gates.array_agg;
+        if exists (select from koppeling.job_cancellation) then
+            delete from koppeling.job_cancellation c where c.job_id = any (v_ids);
+        end if;
+    else
+        with given as materialized (
+            select * from unnest(p_ids, p_claims, p_outcomes, p_notes) as g (id, claim, outcome, note)
+        ), held as materialized (
+            select j as job, g.outcome, g.note
+            from given g
+            join koppeling.job j on j.id = g.id
+            where j.claim = g.claim and j.worker_id is not distinct from p_worker
+            for update of j
+        ), judged as materialized (
+            select h.job, h.note, f.final, f.reason
+            from held h
+            cross join lateral koppeling.final_outcome(h.job, h.outcome, h.note) f
+        ), gone as (
+            delete from koppeling.job j using judged h where j.id = (h.job).id and h.final is not null
+        ), kept as (
+            insert into koppeling.job_history (id, enqueued_at, run_at, started_at, finished_at, worker_id, priority,
+                attempt, max_attempts, claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key,
+                reason, args, result)
+            select (job).id, (job).enqueued_at, (job).run_at, (job).started_at, v_now, (job).worker_id,
+                (job).priority, (job).attempt, (job).max_attempts, (job).claim, (job).snoozes, final, (job).queue,
+                (job).kind, (job).key, (job).key_mode, (job).order_key, (job).limit_key, reason, (job).args,
+                case when final = 'done' then note::jsonb end
+            from judged
+            where final is not null
+        )
+        select array_agg((h.job).id) as ids,
+            array_agg((h.job).id) filter (where h.final is null) as back,
+            array_agg((h.job).queue) filter (where (h.job).order_key is not null or (h.job).limit_key is not null)
+                as queues,
+            array_agg((h.job).order_key) filter (where (h.job).order_key is not null or (h.job).limit_key is not null)
+                as order_keys,
+            array_agg((h.job).limit_key) filter (where (h.job).order_key is not null or (h.job).limit_key is not null)
+                as limit_keys
+        into v_gates
+        from judged h;
+        v_ids := v_gates.ids;
+        v_back := v_gates.back;
+        if v_back is not null then
+            perform koppeling.return_jobs(v_back, p_ids, p_outcomes, p_notes, p_delays, v_now);
+        end if;
+        if v_ids is not null then
+            delete from koppeling.job_cancellation c
+            where c.job_id = any (v_ids) and c.job_id <> all (coalesce(v_back, '{}'));
+        end if;
     end if;
-    if v_queues is not null then
-        perform koppeling.wake(v_queues, null);
+    if v_gates.queues is not null then
+        perform koppeling.open_gates(v_gates.queues, v_gates.order_keys, v_gates.limit_keys);
     end if;
     return coalesce(v_ids, '{}');
 end $$;
+
+CREATE FUNCTION koppeling.cron_field(p_field text, p_name text, p_low integer, p_high integer, p_names text[]) RETURNS integer[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $_$
+declare
+    v_item text;
+    v_parts text[];
+    v_first int;
+    v_last int;
+    v_fault text;
+    v_numbers int[] := '{}';
+begin
+    foreach v_item in array string_to_array(p_field, ',') loop
+        -- The star, the first, the last, the step.
+        v_parts := regexp_match(v_item, '^(?:(\*)|([a-z0-9]+)(?:-([a-z0-9]+))?)(?:/([0-9]{1,4}))?$');
+        if v_parts[1] is not null then
+            v_first := p_low;
+            v_last := p_high;
+        else
+            v_first := koppeling.cron_number(v_parts[2], p_low, p_high, p_names);
+            v_last := koppeling.cron_number(coalesce(v_parts[3], v_parts[2]), p_low, p_high, p_names);
+            -- As the end of a range Sunday comes after Saturday.
+            v_last := case when p_names[1] = 'sun' and v_last = 0 and v_first > 0 then 7 else v_last end;
+        end if;
+        v_fault := case
+            when v_parts is null then 'is not *, a number, a range such as 1-5, or one of these with a step such as */2'
+            when v_first is null or v_last is null then format('must be from %s to %s', p_low, p_high)
+                || coalesce(format(', or %s to %s', p_names[1], p_names[cardinality(p_names)]), '')
+            when v_first > v_last then 'is a range that runs backwards'
+            when v_parts[4] is not null and coalesce(v_parts[1], v_parts[3]) is null then
+                format('has a step and no range: write %s-%s/%s', v_parts[2], p_high, v_parts[4])
+            when v_parts[4]::int not between 1 and p_high then format('must have a step from 1 to %s', p_high)
+        end;
+        if v_fault is not null then
+            raise exception using errcode = '22023', message = format(
+                'cron: the %s "%s" %s', p_name, left(v_item, 50), v_fault);
+        end if;
+        v_numbers := v_numbers || array(select generate_series(v_first, v_last, coalesce(v_parts[4]::int, 1)));
+    end loop;
+    return array(
+        select distinct case when p_names[1] = 'sun' then n % 7 else n end from unnest(v_numbers) n order by 1);
+end $_$;
+
+CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer, p_names text[]) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
 
 CREATE FUNCTION koppeling.derive_memberships(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_override text DEFAULT NULL::text) RETURNS bigint[]
     LANGUAGE plpgsql
@@ -1470,6 +1794,23 @@ CREATE FUNCTION koppeling.derive_status(rule_match boolean, override text, perso
             case when override = 'exclude' then 'manual' end], null) as blockers) b
 $$;
 
+CREATE FUNCTION koppeling.drop_history_partition(p_partition text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+begin
+    if not pg_try_advisory_xact_lock(7305478812962) then
+        return false;
+    end if;
+    if exists (select from koppeling.expired_history_partitions() e where e.partition = p_partition) then
+        execute format('drop table koppeling.%I', p_partition);
+    end if;
+    return true;
+exception when lock_not_available then
+    return false;
+end $$;
+
 CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
@@ -1499,6 +1840,56 @@ begin
     return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
 end $$;
 
+CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    return koppeling.enqueue_internal(kind, args, queue, key, key_mode, order_key, limit_key, run_at, priority,
+        max_attempts, true);
+end $$;
+
+COMMENT ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) IS 'Enqueues a job of a public kind, in the caller''s transaction. Returns its id, or that of the job that absorbed it.';
+
+CREATE FUNCTION koppeling.enqueue_internal_many(jobs jsonb, public_only boolean DEFAULT false) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_fault text;
+begin
+    if jsonb_typeof(jobs) is distinct from 'array' then
+        raise exception using errcode = '22023', message = 'jobs: must be a JSON array of objects';
+    elsif jobs = '[]' then
+        return '{}';
+    elsif not koppeling.are_job_entries(jobs) then
+        select format('jobs[%s]%s', e.n, e.fault) into v_fault
+        from (select e.ordinality - 1 as n, koppeling.job_entry_fault(e.entry) as fault
+              from jsonb_array_elements(jobs) with ordinality e (entry) offset 0) e
+        where e.fault is not null
+        limit 1;
+        raise exception using errcode = '22023', message = coalesce(v_fault, 'jobs: are malformed');
+    end if;
+    return (
+        select koppeling.enqueue_rows(array_agg(e.kind order by e.n), array_agg(e.args order by e.n),
+            array_agg(e.queue order by e.n), array_agg(e.key order by e.n), array_agg(e.key_mode order by e.n),
+            array_agg(e.order_key order by e.n), array_agg(e.limit_key order by e.n),
+            array_agg(e.run_at order by e.n), array_agg(e.priority order by e.n),
+            array_agg(e.max_attempts order by e.n), public_only)
+        from rows from (jsonb_to_recordset(jobs) as (kind text, args jsonb, queue text, key text, key_mode text,
+            order_key text, limit_key text, run_at timestamptz, priority int, max_attempts int)) with ordinality
+            as e (kind, args, queue, key, key_mode, order_key, limit_key, run_at, priority, max_attempts, n));
+exception when invalid_datetime_format or datetime_field_overflow then
+    raise exception using errcode = '22023', message = koppeling.run_at_fault(jobs);
+end $$;
+
+CREATE FUNCTION koppeling.enqueue_each(jobs jsonb) RETURNS bigint[]
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN koppeling.enqueue_internal_many(jobs, true);
+
+COMMENT ON FUNCTION koppeling.enqueue_each(jobs jsonb) IS 'As enqueue_many, but returns the id of the job of each entry, in their order.';
+
 CREATE FUNCTION koppeling.enqueue_internal(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20, public_only boolean DEFAULT false) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1513,64 +1904,21 @@ begin
     if v_fault is not null then
         raise exception using errcode = '22023', message = v_fault;
     end if;
-    perform koppeling.check_kinds(array[v_job.kind], public_only, array['']);
+    if not exists (
+        select from koppeling.job_kind k
+        where k.kind = v_job.kind and (k.public or not enqueue_internal.public_only)) then
+        perform koppeling.check_kinds(array[v_job.kind], enqueue_internal.public_only, array['']);
+    end if;
     v_job.id := nextval('koppeling.job_id_seq');
-    return (koppeling.put_jobs(array[v_job]))[1];
+    if v_job.key is not null then
+        return (koppeling.put_jobs(array[v_job]))[1];
+    end if;
+    insert into koppeling.job select v_job.*;
+    if v_job.run_at < 'infinity' then
+        perform koppeling.wake(array[v_job.queue], array[v_job.kind]);
+    end if;
+    return v_job.id;
 end $$;
-
-CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'koppeling', 'pg_temp'
-    RETURN koppeling.enqueue_internal(kind, args, queue, key, key_mode, order_key, limit_key, run_at, priority, max_attempts, true);
-
-COMMENT ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) IS 'Enqueues a job of a public kind, in the caller''s transaction. Returns its id, or that of the job that absorbed it.';
-
-CREATE FUNCTION koppeling.enqueue_internal_many(jobs jsonb, public_only boolean DEFAULT false) RETURNS bigint[]
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_jobs koppeling.job[];
-    v_ids bigint[];
-    v_fault text;
-begin
-    if jsonb_typeof(jobs) is distinct from 'array' then
-        raise exception using errcode = '22023', message = 'jobs: must be a JSON array of objects';
-    elsif jobs = '[]' then
-        return '{}';
-    end if;
-    select format('jobs[%s]%s', e.n, e.fault) into v_fault
-    from (select e.ordinality - 1 as n, koppeling.job_entry_fault(e.entry) as fault
-          from jsonb_array_elements(jobs) with ordinality e (entry) offset 0) e
-    where e.fault is not null
-    limit 1;
-    if v_fault is null then
-        v_jobs := koppeling.parsed_jobs(jobs);
-        select format('jobs[%s].%s', j.n, j.fault) into v_fault
-        from (select row_number() over () - 1 as n, koppeling.job_fault(j) as fault
-              from unnest(v_jobs) j) j
-        where j.fault is not null
-        limit 1;
-    end if;
-    if v_fault is not null then
-        raise exception using errcode = '22023', message = v_fault;
-    end if;
-    perform koppeling.check_kinds(array_agg(j.kind), public_only,
-        array_agg(format('jobs[%s].', j.ordinality - 1)))
-    from (select distinct on (k.kind) k.kind, k.ordinality from unnest(v_jobs) with ordinality k
-          order by k.kind, k.ordinality) j;
-    if exists (select from unnest(v_jobs) j where j.key is not null group by j.queue, j.key having count(*) > 1) then
-        return koppeling.put_repeated_jobs(v_jobs);
-    end if;
-    return koppeling.put_jobs(v_jobs);
-end $$;
-
-CREATE FUNCTION koppeling.enqueue_each(jobs jsonb) RETURNS bigint[]
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'koppeling', 'pg_temp'
-    RETURN koppeling.enqueue_internal_many(jobs, true);
-
-COMMENT ON FUNCTION koppeling.enqueue_each(jobs jsonb) IS 'As enqueue_many, but returns the id of the job of each entry, in their order.';
 
 CREATE FUNCTION koppeling.enqueue_many(jobs jsonb) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -1578,6 +1926,149 @@ CREATE FUNCTION koppeling.enqueue_many(jobs jsonb) RETURNS bigint
     RETURN cardinality(koppeling.enqueue_internal_many(jobs, true));
 
 COMMENT ON FUNCTION koppeling.enqueue_many(jobs jsonb) IS 'Enqueues a list of jobs, all or none: [{"kind": "echo", "args": {}, "key": "a"}]. Returns how many.';
+
+CREATE FUNCTION koppeling.enqueue_request(p_token bigint, p_key text, p_body jsonb) RETURNS TABLE(verdict text, ids bigint[], is_list boolean)
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+declare
+    v_now timestamptz := koppeling.now();
+    v_expired timestamptz := v_now - interval '24 hours';
+    v_hash bytea := sha256(convert_to(p_body::text, 'UTF8'));
+    v_first koppeling.idempotent_request;
+begin
+    is_list := jsonb_typeof(p_body) = 'array';
+    if not is_list and jsonb_typeof(p_body) <> 'object' or is_list and jsonb_array_length(p_body) > 1000 then
+        raise exception using errcode = '22023',
+            message = 'The body is one job as an object, or an array of at most 1000 jobs.';
+    end if;
+    if p_key is not null then
+        insert into koppeling.idempotent_request as r (token_id, key, body_hash, created_at)
+        values (p_token, p_key, v_hash, v_now)
+        on conflict on constraint idempotent_request_pkey do update
+        set body_hash = excluded.body_hash, created_at = excluded.created_at
+        where r.created_at <= v_expired;
+        if not found then
+            -- The conflict has locked the row, so nobody prunes it now.
+            select r.* into strict v_first from koppeling.idempotent_request r
+            where r.token_id = p_token and r.key = p_key;
+            verdict := case when v_first.body_hash = v_hash then 'repeated' else 'mismatch' end;
+            ids := v_first.ids;
+            return next;
+            return;
+        end if;
+    end if;
+    verdict := 'enqueued';
+    ids := koppeling.enqueue_each(case when is_list then p_body else jsonb_build_array(p_body) end);
+    if p_key is not null then
+        update koppeling.idempotent_request r set ids = enqueue_request.ids
+        where r.token_id = p_token and r.key = p_key;
+        -- Whoever adds one takes some old ones away, so the table holds a day's worth and little more.
+        delete from koppeling.idempotent_request r
+        using (
+            select o.token_id, o.key from koppeling.idempotent_request o
+            where o.created_at <= v_expired
+            order by o.created_at
+            limit 100
+            for update skip locked) old
+        where r.token_id = old.token_id and r.key = old.key;
+    end if;
+    return next;
+end $$;
+
+CREATE FUNCTION koppeling.enqueue_rows(p_kinds text[], p_args jsonb[], p_queues text[], p_keys text[], p_key_modes text[], p_order_keys text[], p_limit_keys text[], p_run_ats timestamp with time zone[], p_priorities integer[], p_max_attempts integer[], p_public_only boolean) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_now timestamptz := koppeling.now();
+    v_jobs koppeling.job[];
+    v_ids bigint[];
+    v_fault text;
+    v_is_keyed boolean := array_remove(p_keys, null) <> '{}';
+begin
+    perform koppeling.check_kinds(array_agg(k.kind), p_public_only,
+        array_agg(format('jobs[%s].', k.n - 1)))
+    from (select k.kind, min(k.n) as n from unnest(p_kinds) with ordinality as k (kind, n) where k.kind is not null
+          group by k.kind) k;
+    -- Most lists have no keys and no faults. The table's constraints find the faults; what exactly is wrong is asked
+    -- only then.
+    if not v_is_keyed and not exists (select from unnest(p_args) a where pg_column_size(a) > 65536) then
+        begin
+            with given as materialized (
+                select nextval('koppeling.job_id_seq') as id, u.*
+                from unnest(p_kinds, p_args, p_queues, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
+                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key_mode, order_key,
+                    limit_key, run_at, priority, max_attempts, n)
+            ), put as (
+                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind,
+                    key_mode, order_key, limit_key, args)
+                select g.id, v_now, coalesce(g.run_at, v_now), coalesce(g.priority, 0), coalesce(g.max_attempts, 20),
+                    case when g.run_at < v_now - interval '100 milliseconds' then 'returned' else 'ready' end,
+                    coalesce(g.queue, 'default'), g.kind, coalesce(g.key_mode, 'keep'), g.order_key, g.limit_key,
+                    coalesce(g.args, '{}')
+                from given g
+                where g.run_at is distinct from '-infinity' and g.key_mode is distinct from 'append'
+            )
+            select array_agg(g.id order by g.n) into v_ids from given g;
+            if not exists (
+                select from unnest(p_run_ats, p_key_modes) as u (run_at, key_mode)
+                where u.run_at = '-infinity' or u.key_mode = 'append') then
+                perform koppeling.wake(array(select distinct coalesce(q, 'default') from unnest(p_queues) q),
+                    array(select distinct k from unnest(p_kinds) k));
+                return v_ids;
+            end if;
+            -- Whatever this is, it is a fault that is named below; what was put is taken back.
+            raise check_violation;
+        exception when check_violation or not_null_violation then
+            null;
+        end;
+    end if;
+    select array_agg(koppeling.new_job(nextval('koppeling.job_id_seq'), u.kind, u.args, u.queue, u.key, u.key_mode,
+        u.order_key, u.limit_key, u.run_at, u.priority, u.max_attempts, v_now) order by u.n) into v_jobs
+    from unnest(p_kinds, p_args, p_queues, p_keys, p_key_modes, p_order_keys, p_limit_keys, p_run_ats, p_priorities,
+        p_max_attempts) with ordinality as u (kind, args, queue, key, key_mode, order_key, limit_key, run_at,
+        priority, max_attempts, n);
+    select format('jobs[%s].%s', j.n, j.fault) into v_fault
+    from (select row_number() over () - 1 as n, koppeling.job_fault(j) as fault from unnest(v_jobs) j) j
+    where j.fault is not null
+    limit 1;
+    if v_fault is not null then
+        raise exception using errcode = '22023', message = v_fault;
+    end if;
+    if exists (select from unnest(v_jobs) j where j.key is not null group by j.queue, j.key having count(*) > 1) then
+        return koppeling.put_repeated_jobs(v_jobs);
+    end if;
+    return koppeling.put_jobs(v_jobs);
+end $$;
+
+CREATE TABLE koppeling.job_schedule (
+    name text NOT NULL,
+    cron text NOT NULL,
+    time_zone text NOT NULL,
+    missed text NOT NULL,
+    kind text NOT NULL,
+    args jsonb NOT NULL,
+    queue text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    priority integer NOT NULL,
+    max_attempts integer NOT NULL,
+    next_at timestamp with time zone,
+    last_at timestamp with time zone,
+    last_job_id bigint,
+    error text,
+    CONSTRAINT job_schedule_missed_check CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text]))),
+    CONSTRAINT job_schedule_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT last_job_has_a_time CHECK (((last_at IS NULL) = (last_job_id IS NULL)))
+);
+
+CREATE FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at timestamp with time zone) RETURNS bigint
+    LANGUAGE sql
+    RETURN koppeling.enqueue_internal((s).kind, (s).args, (s).queue, (s).key, (s).key_mode, (s).order_key, (s).limit_key, run_at, (s).priority, (s).max_attempts);
 
 CREATE FUNCTION koppeling.evaluate_requests(p_limit bigint) RETURNS bigint
     LANGUAGE plpgsql
@@ -1646,6 +2137,59 @@ begin
     return cardinality(v_persons);
 end $$;
 
+CREATE TABLE koppeling.job_retention (
+    outcome text NOT NULL,
+    keep interval NOT NULL,
+    CONSTRAINT job_retention_keep_check CHECK ((keep > '00:00:00'::interval)),
+    CONSTRAINT job_retention_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text])))
+);
+
+COMMENT ON TABLE koppeling.job_retention IS 'For how long finished jobs are kept, by outcome; attempts as long as the longest.';
+
+COMMENT ON COLUMN koppeling.job_retention.outcome IS 'done, rejected or cancelled.';
+
+COMMENT ON COLUMN koppeling.job_retention.keep IS 'How long after they finished; set_retention changes it.';
+
+CREATE FUNCTION koppeling.history_tables() RETURNS TABLE(parent text, moment text, kept_since timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT ('job_'::text || r.outcome),
+     'finished_at'::text,
+     (koppeling.now() - r.keep)
+    FROM koppeling.job_retention r
+ UNION ALL
+  SELECT 'job_attempt'::text,
+     'ended_at'::text,
+     (koppeling.now() - max(r.keep))
+    FROM koppeling.job_retention r;
+END;
+
+CREATE FUNCTION koppeling.history_partitions() RETURNS TABLE(parent text, partition text, starts_at timestamp with time zone, ends_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT t.parent,
+     (c.relname)::text AS relname,
+     (d.day AT TIME ZONE 'UTC'::text) AS timezone,
+     ((d.day + '1 day'::interval) AT TIME ZONE 'UTC'::text) AS timezone
+    FROM (((koppeling.history_tables() t(parent, moment, kept_since)
+      JOIN pg_inherits i ON ((i.inhparent = ((('koppeling.'::text || t.parent))::regclass)::oid)))
+      JOIN pg_class c ON (((c.oid = i.inhrelid) AND (c.relname ~ '_[0-9]{8}$'::text))))
+      CROSS JOIN LATERAL ( SELECT (to_date("right"((c.relname)::text, 8), 'YYYYMMDD'::text))::timestamp without time zone AS day) d);
+END;
+
+CREATE FUNCTION koppeling.expired_history_partitions() RETURNS TABLE(partition text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT p.partition
+    FROM (koppeling.history_partitions() p(parent, partition, starts_at, ends_at)
+      JOIN koppeling.history_tables() t(parent, moment, kept_since) ON ((t.parent = p.parent)))
+   WHERE (p.ends_at <= t.kept_since)
+   ORDER BY p.ends_at, p.partition;
+END;
+
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
@@ -1679,6 +2223,29 @@ CREATE TABLE koppeling.rule (
 CREATE FUNCTION koppeling.explain_membership(p_group bigint, p_person bigint) RETURNS jsonb
     LANGUAGE sql STABLE
     RETURN (SELECT jsonb_build_object('status', m.status, 'via', m.via, 'reasons', COALESCE(m.reasons, '{}'::text[]), 'ruleMatch', COALESCE(m.rule_match, false), 'matchedRule', (SELECT r."position" FROM koppeling.rule r WHERE (r.id = m.matched_rule_id)), 'override', COALESCE(m.override, 'none'::text), 'everMember', COALESCE(m.ever_member, false), 'isPending', (EXISTS (SELECT FROM koppeling.evaluation_request q WHERE (q.person_id = explain_membership.p_person))), 'suppressions', COALESCE((SELECT jsonb_agg(jsonb_build_object('reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at)) ORDER BY s.id) AS jsonb_agg FROM koppeling.open_suppression s WHERE ((s.target_group_id = explain_membership.p_group) AND ((s.person_id = explain_membership.p_person) OR (s.address_key IN (SELECT e.address_key FROM koppeling.email_address e WHERE (e.person_id = explain_membership.p_person)))))), '[]'::jsonb), 'changes', COALESCE((SELECT jsonb_agg(jsonb_build_object('at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', (a.old)::text, 'new', (a.new)::text, 'actor', a.actor, 'cause', a.cause) ORDER BY a.id DESC) AS jsonb_agg FROM (SELECT a_1.id, a_1.at, a_1.target_group_id, a_1.person_id, a_1.kind, a_1.old, a_1.new, a_1.facts, a_1.actor, a_1.cause FROM koppeling.audit_entry a_1 WHERE ((a_1.person_id = explain_membership.p_person) AND ((a_1.target_group_id = explain_membership.p_group) OR (a_1.target_group_id IS NULL))) ORDER BY a_1.id DESC LIMIT 20) a), '[]'::jsonb)) AS jsonb_build_object FROM ((SELECT) here LEFT JOIN koppeling.membership m ON (((m.target_group_id = explain_membership.p_group) AND (m.person_id = explain_membership.p_person)))));
+
+CREATE FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) RETURNS TABLE(final text, reason text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (final_outcome.outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text])) THEN final_outcome.outcome
+             WHEN (c.job_id IS NOT NULL) THEN 'cancelled'::text
+             WHEN ((final_outcome.outcome = 'died'::text) AND (final_outcome.job).alone AND ((final_outcome.job).deaths >= 3)) THEN 'rejected'::text
+             WHEN ((final_outcome.outcome = ANY (ARRAY['retry'::text, 'died'::text])) AND ((final_outcome.job).attempt >= (final_outcome.job).max_attempts)) THEN 'rejected'::text
+             ELSE NULL::text
+         END AS "case",
+         CASE
+             WHEN (final_outcome.outcome = 'done'::text) THEN NULL::text
+             WHEN (final_outcome.outcome = ANY (ARRAY['rejected'::text, 'cancelled'::text])) THEN COALESCE(final_outcome.note, 'no reason given'::text)
+             WHEN (c.job_id IS NOT NULL) THEN c.reason
+             WHEN ((final_outcome.outcome = 'died'::text) AND (final_outcome.job).alone AND ((final_outcome.job).deaths >= 3)) THEN 'poison: its worker died three times while it ran alone'::text
+             ELSE (((((COALESCE(final_outcome.note, 'no reason given'::text) || ' (attempt '::text) || (final_outcome.job).attempt) || ' of '::text) || (final_outcome.job).max_attempts) || ')'::text)
+         END AS "case"
+    FROM (( SELECT) one
+      LEFT JOIN koppeling.job_cancellation c ON ((c.job_id = (final_outcome.job).id)));
+END;
 
 CREATE TABLE koppeling.category (
     id bigint NOT NULL,
@@ -1737,30 +2304,61 @@ CREATE FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
+declare
+    v_jobs koppeling.job[];
+    v_rest koppeling.job[] := p_jobs;
 begin
     delete from koppeling.job j where j.id = any (array(select b.id from unnest(p_jobs) b));
-    insert into koppeling.job as waiting
-    select b.* from unnest(p_jobs) b order by b.queue, b.key
-    on conflict (queue, key) where state = 'ready' and key is not null do update
-    set args = case
-            when waiting.key_mode = 'append' and jsonb_typeof(excluded.args) = 'array'
-                and jsonb_typeof(waiting.args) = 'array' and waiting.kind = excluded.kind
-            then excluded.args || waiting.args else waiting.args end,
-        run_at = case when waiting.key_mode = 'replace' then waiting.run_at
-            else least(waiting.run_at, excluded.run_at) end;
-    insert into koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts, claim,
-        snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)
-    select b.id, b.enqueued_at, b.run_at, koppeling.now(), b.priority, b.attempt, b.max_attempts, b.claim, b.snoozes,
-        'cancelled', b.queue, b.kind, b.key, b.key_mode, b.order_key, b.limit_key,
-        'folded into job ' || w.id || coalesce(' after: ' || b.error, ''), b.args
-    from unnest(p_jobs) b
-    join koppeling.job w on w.queue = b.queue and w.key = b.key and w.state = 'ready'
-    where w.id <> b.id;
+    -- Of several with one key the newest goes first, so that the older ones fold into it: a round for each.
+    while v_rest is not null loop
+        select array_agg(r.job order by (r.job).queue, (r.job).key) filter (where r.place = 1),
+            array_agg(r.job) filter (where r.place > 1)
+        into v_jobs, v_rest
+        from (select b as job, row_number() over (partition by b.queue, b.key order by b.id desc) as place
+              from unnest(v_rest) b) r;
+        insert into koppeling.job as waiting
+        select b.* from unnest(v_jobs) b
+        on conflict (queue, key) where state <> 'running' and key is not null do update
+        set args = case
+                when waiting.key_mode = 'append' and jsonb_typeof(excluded.args) = 'array'
+                    and jsonb_typeof(waiting.args) = 'array' and waiting.kind = excluded.kind
+                then excluded.args || waiting.args else waiting.args end,
+            run_at = case when waiting.key_mode = 'replace' then waiting.run_at
+                else least(waiting.run_at, excluded.run_at) end,
+            state = case when waiting.state = 'ready' and waiting.key_mode <> 'replace'
+                    and excluded.run_at < waiting.run_at then 'returned' else waiting.state end;
+        insert into koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts,
+            claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)
+        select b.id, b.enqueued_at, b.run_at, koppeling.now(), b.priority, b.attempt, b.max_attempts, b.claim,
+            b.snoozes, 'cancelled', b.queue, b.kind, b.key, b.key_mode, b.order_key, b.limit_key,
+            'folded into job ' || w.id || coalesce(' after: ' || b.error, ''), b.args
+        from unnest(v_jobs) b
+        join koppeling.job w on w.queue = b.queue and w.key = b.key and w.state <> 'running'
+        where w.id <> b.id;
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.gender_value(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE lower((value COLLATE "C")) WHEN 'male'::text THEN 'male'::text WHEN 'man'::text THEN 'male'::text WHEN 'm'::text THEN 'male'::text WHEN 'female'::text THEN 'female'::text WHEN 'vrouw'::text THEN 'female'::text WHEN 'v'::text THEN 'female'::text WHEN 'f'::text THEN 'female'::text WHEN 'other'::text THEN 'other'::text WHEN 'anders'::text THEN 'other'::text WHEN 'x'::text THEN 'other'::text WHEN 'unknown'::text THEN 'unknown'::text WHEN 'onbekend'::text THEN 'unknown'::text ELSE NULL::text END;
+
+CREATE FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+begin
+    update koppeling.job j
+    set state = case when h.is_locked then 'blocked' when j.deaths > 0 then 'suspect' else 'returned' end,
+        blocked_by = case when h.is_locked then p_by end
+    from (select held, bool_or(holder in (select l from unnest(p_locked) l)) as is_locked
+          from unnest(p_held, p_holders) as h (held, holder) group by held) h
+    where j.id = h.held and (h.is_locked or j.state = 'ready');
+    return array(
+        select o from unnest(p_open) o where o not in (select h from unnest(p_held) h));
+end $$;
 
 CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT persons bigint, OUT faults bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
     LANGUAGE plpgsql
@@ -1903,14 +2501,68 @@ begin
     return query select * from koppeling.end_suppressions(p_group, v_ids, p_source, p_cause);
 end $$;
 
+CREATE FUNCTION koppeling.limit_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' then
+        new.filled_at := koppeling.now();
+        -- Who limits the rate anew begins with a full bucket; one that was there keeps what it has.
+        new.tokens := case when new.rate is null then 0 when old.rate is null then new.rate
+            else least(new.rate, koppeling.tokens_at(old, new.filled_at)) end;
+        new.opens_at := case when new.rate is not null then new.filled_at end;
+        return new;
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.limit_was_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'DELETE' then
+        -- All of them, a thousand at a time.
+        while koppeling.open_gates(null, null, array[old.limit_key]) = 1000 loop null; end loop;
+    else
+        perform koppeling.open_gates(null, null, array[new.limit_key]);
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.local_moments(p_zone text, p_local timestamp without time zone, OUT earlier timestamp with time zone, OUT later timestamp with time zone, OUT is_skipped boolean) RETURNS record
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_change timestamptz;
+begin
+    -- The server takes a time that is shown twice for the later one, and a skipped one for as much after the change.
+    later := p_local at time zone p_zone;
+    is_skipped := (later at time zone p_zone) <> p_local;
+    v_change := koppeling.zone_change(p_zone, later - interval '24 hours', later);
+    if is_skipped then
+        later := v_change;
+    end if;
+    earlier := later;
+    if v_change is not null and not is_skipped then
+        earlier := least(later, later - koppeling.zone_offset(p_zone, later - interval '24 hours')
+            + koppeling.zone_offset(p_zone, later));
+        if earlier >= v_change then
+            earlier := later;
+        end if;
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.lock_group(p_group bigint) RETURNS void
     LANGUAGE sql
     BEGIN ATOMIC
  SELECT pg_advisory_xact_lock(hashtextextended(('koppeling.target_group.'::text || p_group), (0)::bigint)) AS pg_advisory_xact_lock;
 END;
 
-CREATE FUNCTION koppeling.look_for_work(p_worker bigint) RETURNS TABLE(consumer_id bigint, is_due boolean, next_at timestamp with time zone)
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION koppeling.look_for_work(p_worker bigint, p_mark_queues text[] DEFAULT '{}'::text[], p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[]) RETURNS TABLE(consumer_id bigint, is_due boolean, is_suspicious boolean, next_at timestamp with time zone)
+    LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
     SET enable_seqscan TO 'off'
@@ -1920,37 +2572,69 @@ declare
     v_now timestamptz := koppeling.now();
     v_consumer record;
     v_kind text;
+    v_kinds text[];
     v_priority int;
+    v_since timestamptz;
+    v_opens timestamptz := koppeling.open_limits(v_now);
     v_due boolean;
     v_next timestamptz;
 begin
     for v_consumer in
-        select c.queue, c.kinds, array_agg(c.id) as ids from koppeling.consumer c
-        where c.worker_id = p_worker and c.waiting group by c.queue, c.kinds
+        select c.queue, c.kinds, array_agg(c.id) as ids
+        from koppeling.consumer c
+        where c.worker_id = p_worker and c.waiting
+        group by c.queue, c.kinds
     loop
         v_due := false;
-        v_next := 'infinity';
-        foreach v_kind in array v_consumer.kinds loop
+        v_next := coalesce(v_opens, 'infinity');
+        v_kinds := koppeling.open_kinds(v_consumer.queue, v_consumer.kinds);
+        foreach v_kind in array v_kinds loop
             v_priority := -10001;
             loop
-                select j.priority into v_priority from koppeling.job j
-                where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = v_kind and j.priority > v_priority
-                order by j.priority
-                limit 1;
-                exit when not found;
+                v_priority := koppeling.next_priority(v_consumer.queue, array[v_kind], v_priority, m.kinds,
+                        m.priorities, m.times, false)
+                    from (select coalesce(array_agg(m.kind), '{}') as kinds,
+                              coalesce(array_agg(m.priority), '{}') as priorities,
+                              coalesce(array_agg(m.at), '{}') as times
+                          from unnest(p_mark_queues, p_mark_kinds, p_mark_priorities, p_mark_times)
+                              as m (queue, kind, priority, at)
+                          where m.queue = v_consumer.queue and m.kind = v_kind) m;
+                exit when v_priority is null;
+                v_since := coalesce((
+                    select m.at
+                    from unnest(p_mark_queues, p_mark_kinds, p_mark_priorities, p_mark_times)
+                        as m (queue, kind, priority, at)
+                    where m.queue = v_consumer.queue and m.kind = v_kind and m.priority = v_priority), '-infinity');
                 v_due := v_due or exists (
                     select from koppeling.job j
                     where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = v_kind
+                        and j.priority = v_priority and j.run_at >= v_since and j.run_at <= v_now)
+                    or exists (
+                    select from koppeling.job j
+                    where j.state = 'returned' and j.queue = v_consumer.queue and j.kind = v_kind
                         and j.priority = v_priority and j.run_at <= v_now);
                 v_next := least(v_next, (
                     select j.run_at from koppeling.job j
                     where j.state = 'ready' and j.queue = v_consumer.queue and j.kind = v_kind
                         and j.priority = v_priority and j.run_at > v_now
                     order by j.run_at
+                    limit 1), (
+                    select j.run_at from koppeling.job j
+                    where j.state = 'returned' and j.queue = v_consumer.queue and j.kind = v_kind
+                        and j.priority = v_priority and j.run_at > v_now
+                    order by j.run_at
                     limit 1));
             end loop;
         end loop;
-        return query select c, v_due, nullif(v_next, 'infinity') from unnest(v_consumer.ids) c;
+        return query
+        select c, v_due, exists (
+                select from unnest(v_kinds) k
+                cross join lateral (
+                    select from koppeling.job j
+                    where j.state = 'suspect' and j.queue = v_consumer.queue and j.kind = k
+                        and j.run_at <= v_now limit 1) s),
+            nullif(v_next, 'infinity')
+        from unnest(v_consumer.ids) c;
     end loop;
 end $$;
 
@@ -1984,6 +2668,60 @@ begin
     cross join lateral koppeling.category_parts(l) p
     join koppeling.category_group g on koppeling.fold(g.name) = koppeling.fold(p.category_group)
     join koppeling.category k on k.category_group_id = g.id and koppeling.fold(k.name) = koppeling.fold(p.name);
+end $$;
+
+CREATE FUNCTION koppeling.make_history_partition(p_parent text, p_moment text, p_day date) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET lock_timeout TO '100ms'
+    AS $$
+declare
+    v_rest text := p_parent || '_rest';
+    v_name text := p_parent || to_char(p_day, '_YYYYMMDD');
+    v_start text := to_char(p_day, 'YYYY-MM-DD 00:00:00+00');
+    v_end text := to_char(p_day + 1, 'YYYY-MM-DD 00:00:00+00');
+    v_strays bigint;
+begin
+    execute format('create table koppeling.%I (like koppeling.%I including all)', v_name, p_parent);
+    -- Rows of this day in the rest are in the way. Some are moved; many stay, and are pruned there.
+    execute format('with stray as (delete from koppeling.%I where ctid = any (array(
+            select ctid from koppeling.%I where %I >= %L and %I < %L limit 10000)) returning *)
+        insert into koppeling.%I select * from stray', v_rest, v_rest, p_moment, v_start, p_moment, v_end, v_name);
+    get diagnostics v_strays = row_count;
+    if v_strays = 10000 then
+        raise check_violation;
+    end if;
+    execute format('alter table koppeling.%I attach partition koppeling.%I for values from (%L) to (%L)',
+        p_parent, v_name, v_start, v_end);
+    return true;
+exception when lock_not_available or check_violation then
+    return false;
+end $$;
+
+CREATE FUNCTION koppeling.make_history_partitions(p_ahead integer DEFAULT 3) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_today date := (koppeling.now() at time zone 'UTC')::date;
+    v_made bigint := 0;
+    v_missing record;
+begin
+    if not pg_try_advisory_xact_lock(7305478812962) then
+        return null;
+    end if;
+    for v_missing in
+        select t.parent, t.moment, v_today + a as day
+        from koppeling.history_tables() t cross join generate_series(0, p_ahead) a
+        where to_regclass(format('koppeling.%I', t.parent || to_char(v_today + a, '_YYYYMMDD'))) is null
+        order by a, t.parent
+    loop
+        if not koppeling.make_history_partition(v_missing.parent, v_missing.moment, v_missing.day) then
+            return null;
+        end if;
+        v_made := v_made + 1;
+    end loop;
+    return v_made;
 end $$;
 
 CREATE FUNCTION koppeling.member_for(p_instance bigint, p_address text, p_key text) RETURNS bigint
@@ -2028,7 +2766,7 @@ CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RE
           SELECT w_1.key,
              (w_1.args ->> 'action'::text) AS action
             FROM koppeling.job w_1
-           WHERE ((w_1.queue = koppeling.instance_queue(member_needs.p_instance)) AND (w_1.state = 'ready'::text) AND (w_1.key = ANY (( SELECT keys."all"
+           WHERE ((w_1.queue = koppeling.instance_queue(member_needs.p_instance)) AND (w_1.state <> 'running'::text) AND (w_1.key = ANY (( SELECT keys."all"
                     FROM keys)::text[])))
          ), running AS MATERIALIZED (
           SELECT r_1.order_key
@@ -2102,7 +2840,347 @@ END;
 
 CREATE FUNCTION koppeling.new_job(id bigint, kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, enqueued_at timestamp with time zone) RETURNS koppeling.job
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ROW(id, enqueued_at, COALESCE(run_at, enqueued_at), NULL::timestamp with time zone, NULL::bigint, NULL::bigint, COALESCE(priority, 0), 0, COALESCE(max_attempts, 20), 0, 0, 'ready'::text, COALESCE(queue, 'default'::text), kind, key, COALESCE(key_mode, 'keep'::text), order_key, limit_key, NULL::text, COALESCE(args, '{}'::jsonb))::koppeling.job;
+    RETURN ROW(id, enqueued_at, COALESCE(run_at, enqueued_at), NULL::timestamp with time zone, NULL::bigint, NULL::bigint, COALESCE(priority, 0), 0, COALESCE(max_attempts, 20), 0, 0, 0, false, CASE WHEN (run_at < (enqueued_at - '00:00:00.1'::interval)) THEN 'returned'::text ELSE 'ready'::text END, NULL::text, COALESCE(queue, 'default'::text), kind, key, COALESCE(key_mode, 'keep'::text), order_key, limit_key, NULL::text, COALESCE(args, '{}'::jsonb))::koppeling.job;
+
+CREATE TABLE koppeling.job_history (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+)
+PARTITION BY LIST (outcome);
+
+CREATE TABLE koppeling.worker (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    ended_at timestamp with time zone,
+    ending text,
+    CONSTRAINT ended_somehow CHECK (((ended_at IS NULL) = (ending IS NULL))),
+    CONSTRAINT worker_ending_check CHECK ((ending = ANY (ARRAY['stopped'::text, 'died'::text]))),
+    CONSTRAINT worker_name_check CHECK ((name <> ''::text))
+)
+WITH (fillfactor='50');
+
+CREATE VIEW koppeling.jobs AS
+ SELECT j.id,
+        CASE
+            WHEN (j.state = ANY (ARRAY['running'::text, 'blocked'::text])) THEN j.state
+            WHEN (j.run_at = 'infinity'::timestamp with time zone) THEN 'parked'::text
+            WHEN (j.run_at > koppeling.now()) THEN 'scheduled'::text
+            ELSE 'ready'::text
+        END AS state,
+    j.queue,
+    j.kind,
+    j.key,
+    j.order_key,
+    j.limit_key,
+    j.priority,
+    j.attempt,
+    j.max_attempts,
+    j.snoozes,
+    j.enqueued_at,
+    j.run_at,
+    j.started_at,
+    NULL::timestamp with time zone AS finished_at,
+    w.name AS worker,
+    j.error AS reason,
+    j.args,
+    NULL::jsonb AS result,
+    j.blocked_by
+   FROM (koppeling.job j
+     LEFT JOIN koppeling.worker w ON ((w.id = j.worker_id)))
+UNION ALL
+ SELECT h.id,
+    h.outcome AS state,
+    h.queue,
+    h.kind,
+    h.key,
+    h.order_key,
+    h.limit_key,
+    h.priority,
+    h.attempt,
+    h.max_attempts,
+    h.snoozes,
+    h.enqueued_at,
+    h.run_at,
+    h.started_at,
+    h.finished_at,
+    w.name AS worker,
+    h.reason,
+    h.args,
+    h.result,
+    NULL::text AS blocked_by
+   FROM (koppeling.job_history h
+     LEFT JOIN koppeling.worker w ON ((w.id = h.worker_id)));
+
+COMMENT ON VIEW koppeling.jobs IS 'All jobs: waiting, running and finished ones. Ask by id or state, or with newest_jobs.';
+
+COMMENT ON COLUMN koppeling.jobs.id IS 'Its number: later ones are larger.';
+
+COMMENT ON COLUMN koppeling.jobs.state IS 'ready: may start; scheduled: not before run_at; parked: until a person releases it; blocked: see blocked_by; running; and finished ones: done, rejected, cancelled.';
+
+COMMENT ON COLUMN koppeling.jobs.queue IS 'Where it waits.';
+
+COMMENT ON COLUMN koppeling.jobs.kind IS 'What is to be done: a row of job_kind.';
+
+COMMENT ON COLUMN koppeling.jobs.key IS 'At most one job with it waits in a queue: others are absorbed.';
+
+COMMENT ON COLUMN koppeling.jobs.order_key IS 'Jobs with it run one after another, in the order of their ids.';
+
+COMMENT ON COLUMN koppeling.jobs.limit_key IS 'Jobs with it share a limit, where one is set.';
+
+COMMENT ON COLUMN koppeling.jobs.priority IS 'Lower ones first.';
+
+COMMENT ON COLUMN koppeling.jobs.attempt IS 'Attempts begun that count; with max_attempts of them failed it is rejected.';
+
+COMMENT ON COLUMN koppeling.jobs.max_attempts IS 'How many attempts may fail.';
+
+COMMENT ON COLUMN koppeling.jobs.snoozes IS 'How often a handler put it off; that does not count as an attempt.';
+
+COMMENT ON COLUMN koppeling.jobs.enqueued_at IS 'Since when it exists.';
+
+COMMENT ON COLUMN koppeling.jobs.run_at IS 'Not before this moment; infinity is parked.';
+
+COMMENT ON COLUMN koppeling.jobs.started_at IS 'When its latest run began; null when it waits, or never ran.';
+
+COMMENT ON COLUMN koppeling.jobs.finished_at IS 'When it became done, rejected or cancelled; from then on it is kept as long as job_retention says.';
+
+COMMENT ON COLUMN koppeling.jobs.worker IS 'The worker that has it, or had it last.';
+
+COMMENT ON COLUMN koppeling.jobs.reason IS 'Why it was rejected or cancelled, or the last error of one that waits.';
+
+COMMENT ON COLUMN koppeling.jobs.args IS 'What it is about.';
+
+COMMENT ON COLUMN koppeling.jobs.result IS 'What the handler answered.';
+
+COMMENT ON COLUMN koppeling.jobs.blocked_by IS 'order: an earlier job with its order_key is not finished; limit: as many run or started as its limit_key allows; pause: its key is paused.';
+
+CREATE FUNCTION koppeling.newest_jobs(max_jobs integer DEFAULT 50, state text DEFAULT NULL::text, queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, before bigint DEFAULT NULL::bigint, key text DEFAULT NULL::text) RETURNS SETOF koppeling.jobs
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    v_left int := max_jobs;
+    v_span bigint := 4 * max_jobs;
+    v_end bigint := coalesce(before, (select s.last_value + 1 from koppeling.job_id_seq s));
+    v_count int;
+begin
+    if newest_jobs.state not in ('ready', 'scheduled', 'parked', 'blocked', 'running', 'done', 'rejected',
+        'cancelled') then
+        raise exception using errcode = '22023', message = format(
+            'state: must be ready, scheduled, parked, blocked, running, done, rejected or cancelled, not "%s"',
+            left(newest_jobs.state, 50));
+    end if;
+    while v_left > 0 and v_end > 0 loop
+        return query
+        select j.* from koppeling.jobs j
+        where j.id >= v_end - v_span and j.id < v_end
+            and (newest_jobs.state is null or j.state = newest_jobs.state)
+            and (newest_jobs.queue is null or j.queue = newest_jobs.queue)
+            and (newest_jobs.kind is null or j.kind = newest_jobs.kind)
+            and (newest_jobs.key is null or newest_jobs.key in (j.key, j.order_key, j.limit_key))
+        order by j.id desc
+        limit v_left;
+        get diagnostics v_count = row_count;
+        v_left := v_left - v_count;
+        v_end := v_end - v_span;
+        v_span := 8 * v_span;
+    end loop;
+end $$;
+
+COMMENT ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue text, kind text, before bigint, key text) IS 'The newest jobs of a state, queue and kind, or those before one: cheap also when the history is large.';
+
+CREATE FUNCTION koppeling.next_local_time(p_times koppeling.cron_times, p_from timestamp without time zone) RETURNS timestamp without time zone
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_from timestamp := p_from;
+    v_month timestamp := date_trunc('month', p_from);
+    v_day timestamp;
+    v_minute int;
+begin
+    -- The days of 41 years: a 29th of February falls on each weekday in any 40.
+    for n in 0 .. 12 * 41 loop
+        if extract(month from v_month)::int = any (p_times.months) then
+            for v_day in
+                select d.day
+                from (select g.day, extract(day from g.day)::int = any (p_times.days) as fits_month,
+                        extract(dow from g.day)::int = any (p_times.weekdays) as fits_week
+                    from generate_series(greatest(v_month, date_trunc('day', v_from)),
+                        v_month + interval '1 month - 1 day', interval '1 day') g (day)) d
+                where case when p_times.either_day then d.fits_month or d.fits_week
+                    else d.fits_month and d.fits_week end
+                order by d.day
+            loop
+                select min(h * 60 + m) into v_minute
+                from unnest(p_times.hours) h, unnest(p_times.minutes) m
+                where v_day + make_interval(mins => h * 60 + m) >= v_from;
+                if v_minute is not null then
+                    return v_day + make_interval(mins => v_minute);
+                end if;
+            end loop;
+        end if;
+        v_month := v_month + interval '1 month';
+    end loop;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) RETURNS integer
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+begin
+    return (
+        with mark as materialized (
+            select * from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+            union all
+            select k, -10001, '-infinity' from unnest(p_kinds) k
+        ), span as materialized (
+            select m.kind, greatest(m.priority, p_after + 1) as low,
+                case when m.priority > p_after then m.at else '-infinity' end as since,
+                lead(m.priority, 1, 10001) over (partition by m.kind order by m.priority) as high
+            from mark m
+        )
+        select min(p.priority)
+        from (
+            select p.priority
+            from span s
+            cross join lateral (
+                select j.priority from koppeling.job j
+                where j.state = 'ready' and j.queue = p_queue and j.kind = s.kind
+                    and (j.priority, j.run_at) >= (s.low, s.since) and j.priority < s.high
+                order by j.priority, j.run_at
+                limit 1) p
+            where not p_suspects and s.low < s.high and s.kind in (select k from unnest(p_kinds) k)
+            union all
+            select p.priority
+            from unnest(p_kinds) k
+            cross join lateral (
+                select j.priority from koppeling.job j
+                where j.state = 'returned' and j.queue = p_queue and j.kind = k and j.priority > p_after
+                order by j.priority
+                limit 1) p
+            where not p_suspects
+            union all
+            select p.priority
+            from unnest(p_kinds) k
+            cross join lateral (
+                select j.priority from koppeling.job j
+                where j.state = 'suspect' and j.queue = p_queue and j.kind = k and j.priority > p_after
+                order by j.priority
+                limit 1) p
+            where p_suspects) p);
+end $$;
+
+CREATE FUNCTION koppeling.next_tick(cron text, time_zone text DEFAULT 'UTC'::text, after timestamp with time zone DEFAULT koppeling.now()) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_times koppeling.cron_times := koppeling.parsed_cron(cron);
+    v_from timestamp;
+    v_change timestamptz;
+    v_local timestamp;
+    v_moments record;
+begin
+    perform koppeling.check_time_zone(time_zone);
+    if after is null or not isfinite(after) then
+        raise exception using errcode = '22023', message = 'after: must be a moment';
+    end if;
+    v_from := date_trunc('minute', after at time zone time_zone) + interval '1 minute';
+    if v_times.is_elastic then
+        v_change := koppeling.zone_change(time_zone, after, after + interval '24 hours');
+    else
+        -- What is shown again has been.
+        v_change := koppeling.zone_change(time_zone, after - interval '24 hours', after);
+        v_from := greatest(v_from, (v_change at time zone 'UTC')
+            + koppeling.zone_offset(time_zone, after - interval '24 hours'));
+    end if;
+    v_local := koppeling.next_local_time(v_times, v_from);
+    if v_times.is_elastic and (v_local at time zone 'UTC') - koppeling.zone_offset(time_zone, after) >= v_change then
+        v_local := koppeling.next_local_time(v_times, v_change at time zone time_zone);
+    end if;
+    loop
+        if v_local is null then
+            raise exception using errcode = '22023', message = format(
+                'cron: "%s" names a day that never comes', left(cron, 100));
+        end if;
+        v_moments := koppeling.local_moments(time_zone, v_local);
+        exit when not (v_times.is_elastic and v_moments.is_skipped);
+        v_local := koppeling.next_local_time(v_times, v_moments.later at time zone time_zone);
+    end loop;
+    return case when v_moments.earlier > after then v_moments.earlier else v_moments.later end;
+end $$;
+
+COMMENT ON FUNCTION koppeling.next_tick(cron text, time_zone text, after timestamp with time zone) IS 'The first moment after the given one that a cron expression names in a time zone.';
+
+CREATE FUNCTION koppeling.next_ticks(cron text, time_zone text DEFAULT 'UTC'::text, after timestamp with time zone DEFAULT koppeling.now(), count integer DEFAULT 10) RETURNS SETOF timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if count is null or count not between 1 and 1000 then
+        raise exception using errcode = '22023', message = 'count: must be from 1 to 1000';
+    end if;
+    for n in 1 .. count loop
+        after := koppeling.next_tick(cron, time_zone, after);
+        return next after;
+    end loop;
+end $$;
+
+CREATE TABLE koppeling.job_limit (
+    limit_key text NOT NULL,
+    concurrency integer,
+    rate integer,
+    period interval,
+    tokens double precision DEFAULT 0 NOT NULL,
+    filled_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    opens_at timestamp with time zone,
+    CONSTRAINT job_limit_concurrency_check CHECK ((concurrency > 0)),
+    CONSTRAINT job_limit_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
+    CONSTRAINT job_limit_period_check CHECK ((period > '00:00:00'::interval)),
+    CONSTRAINT job_limit_rate_check CHECK ((rate > 0)),
+    CONSTRAINT job_limit_tokens_check CHECK ((tokens >= (0)::double precision)),
+    CONSTRAINT limits_something CHECK (((concurrency IS NOT NULL) OR (rate IS NOT NULL))),
+    CONSTRAINT opens_for_tokens CHECK (((opens_at IS NULL) OR (rate IS NOT NULL))),
+    CONSTRAINT rate_has_a_period CHECK (((rate IS NULL) = (period IS NULL)))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='500');
+
+CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double precision, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
 CREATE FUNCTION koppeling.observe_member(p_instance bigint, p_answer jsonb, p_direct boolean) RETURNS bigint
     LANGUAGE plpgsql
@@ -2224,6 +3302,94 @@ begin
         from jsonb_array_elements(p_page -> 'members') o (member);
 end $$;
 
+CREATE FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    v_ids bigint[];
+    v_keys text[];
+begin
+    select array_agg(f.id) into v_ids
+    from (select distinct g.queue, g.order_key
+          from unnest(p_queues, p_order_keys) as g (queue, order_key) where g.order_key is not null) g
+    cross join lateral (
+        select b.id, b.blocked_by from koppeling.job b
+        where b.queue = g.queue and b.order_key = g.order_key and b.state <> 'running' and b.run_at < 'infinity'
+        order by b.id
+        limit 1) f
+    where f.blocked_by = 'order' and not exists (
+        select from koppeling.job r
+        where r.queue = g.queue and r.order_key = g.order_key and r.state = 'running');
+    v_keys := array(
+        select distinct k from unnest(p_limit_keys) k
+        where exists (select from koppeling.job j where j.limit_key = k and j.blocked_by = 'limit'));
+    if v_keys <> '{}' then
+        v_ids := v_ids || array(
+            select b.id
+            from unnest(v_keys) k
+            left join koppeling.job_limit l on l.limit_key = k
+            cross join lateral (
+                select j.id from koppeling.job j
+                where j.limit_key = k and j.blocked_by = 'limit'
+                order by j.priority, j.run_at, j.id
+                limit case when l.limit_key is null then 1000 else koppeling.room_under(l) end) b);
+    end if;
+    if v_ids is null or v_ids = '{}' then
+        return 0;
+    end if;
+    return koppeling.unblock(v_ids);
+end $$;
+
+CREATE FUNCTION koppeling.open_kinds(p_queue text, p_kinds text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    return (
+        select coalesce(array_agg(k), '{}') from unnest(p_kinds) k
+        where not exists (
+            select from koppeling.job_pause p
+            where p.key is null and (p.queue is null or p.queue = p_queue) and (p.kind is null or p.kind = k)));
+end $$;
+
+CREATE FUNCTION koppeling.open_limits(p_now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_limit koppeling.job_limit;
+    v_room bigint;
+    v_ids bigint[];
+begin
+    for v_limit in
+        select l.* from koppeling.job_limit l where l.opens_at <= p_now order by l.opens_at limit 100
+        for no key update skip locked
+    loop
+        v_room := koppeling.room_under(v_limit);
+        v_ids := array(
+            select j.id from koppeling.job j
+            where j.limit_key = v_limit.limit_key and j.blocked_by = 'limit'
+            order by j.priority, j.run_at, j.id
+            limit v_room);
+        perform koppeling.unblock(v_ids);
+        -- Not for every single token when they come fast.
+        update koppeling.job_limit l
+        set opens_at = case when exists (
+                select from koppeling.job j where j.limit_key = l.limit_key and j.blocked_by = 'limit')
+            then p_now + greatest(l.period / l.rate, interval '20 milliseconds') end
+        where l.limit_key = v_limit.limit_key;
+    end loop;
+    return (select l.opens_at from koppeling.job_limit l where l.opens_at is not null order by l.opens_at limit 1);
+end $$;
+
 CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, reasons text[])
     LANGUAGE sql STABLE
     AS $$
@@ -2249,6 +3415,48 @@ CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_persons bigint[]) RETUR
     ) b
     group by b.person_id
 $$;
+
+CREATE FUNCTION koppeling.open_stale_gates(p_most integer DEFAULT 1000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_opened bigint;
+begin
+    with recursive orders as (
+        (select j.queue, j.order_key from koppeling.job j where j.blocked_by = 'order'
+         order by j.queue, j.order_key limit 1)
+        union all
+        select n.queue, n.order_key
+        from orders o
+        cross join lateral (
+            select j.queue, j.order_key from koppeling.job j
+            where j.blocked_by = 'order' and (j.queue, j.order_key) > (o.queue, o.order_key)
+            order by j.queue, j.order_key limit 1) n
+    ), bounded as (select * from orders limit p_most)
+    select koppeling.open_gates(array_agg(b.queue), array_agg(b.order_key), null) into v_opened from bounded b;
+    with recursive limits as (
+        (select j.limit_key from koppeling.job j where j.blocked_by = 'limit' order by j.limit_key limit 1)
+        union all
+        select n.limit_key
+        from limits o
+        cross join lateral (
+            select j.limit_key from koppeling.job j
+            where j.blocked_by = 'limit' and j.limit_key > o.limit_key order by j.limit_key limit 1) n
+    ), bounded as (select * from limits limit p_most)
+    select coalesce(v_opened, 0) + coalesce(koppeling.open_gates(null, null, array_agg(b.limit_key)), 0)
+    into v_opened from bounded b;
+    return v_opened + koppeling.unblock(array(
+        select j.id from koppeling.job j
+        where j.blocked_by = 'pause' and not exists (
+            select from koppeling.job_pause p
+            where p.key in (j.key, j.order_key, j.limit_key)
+                and (p.queue is null or p.queue = j.queue) and (p.kind is null or p.kind = j.kind))
+        limit p_most));
+end $$;
 
 CREATE FUNCTION koppeling.open_suppression(p_group bigint, p_reason text, p_address text, p_contact_id text, p_persons bigint[], p_source text, p_occurred_at timestamp with time zone, p_detail jsonb) RETURNS SETOF bigint
     LANGUAGE plpgsql
@@ -2341,34 +3549,213 @@ CREATE FUNCTION koppeling.open_task(p_kind text, p_instance bigint, p_person big
    WHERE (done_at IS NULL) DO NOTHING;
 END;
 
-CREATE FUNCTION koppeling.parsed_jobs(jobs jsonb) RETURNS koppeling.job[]
+CREATE FUNCTION koppeling.parsed_cron(p_cron text) RETURNS koppeling.cron_times
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_text text := lower(btrim(p_cron, E' \t'));
+    v_fields text[];
+    v_times koppeling.cron_times;
+begin
+    v_text := case v_text
+        when '@hourly' then '0 * * * *'
+        when '@daily' then '0 0 * * *'
+        when '@midnight' then '0 0 * * *'
+        when '@weekly' then '0 0 * * 0'
+        when '@monthly' then '0 0 1 * *'
+        when '@yearly' then '0 0 1 1 *'
+        when '@annually' then '0 0 1 1 *'
+        else v_text
+    end;
+    v_fields := regexp_split_to_array(v_text, '[ \t]+');
+    if v_text is null then
+        raise exception using errcode = '22023', message = 'cron: is missing';
+    elsif v_text like '@%' then
+        raise exception using errcode = '22023', message = format(
+            'cron: "%s" is none of @hourly, @daily, @weekly, @monthly, @yearly', left(p_cron, 50));
+    elsif cardinality(v_fields) <> 5 then
+        raise exception using errcode = '22023', message = format(
+            'cron: "%s" must have five fields: minute, hour, day of month, month, day of week', left(p_cron, 100));
+    end if;
+    v_times.minutes := koppeling.cron_field(v_fields[1], 'minute', 0, 59, null);
+    v_times.hours := koppeling.cron_field(v_fields[2], 'hour', 0, 23, null);
+    v_times.days := koppeling.cron_field(v_fields[3], 'day of month', 1, 31, null);
+    v_times.months := koppeling.cron_field(v_fields[4], 'month', 1, 12,
+        '{jan,feb,mar,apr,may,jun,jul,aug,sep,oct,nov,dec}');
+    v_times.weekdays := koppeling.cron_field(v_fields[5], 'day of week', 0, 7, '{sun,mon,tue,wed,thu,fri,sat}');
+    v_times.either_day := v_fields[3] !~ '^\*' and v_fields[5] !~ '^\*';
+    v_times.is_elastic := v_fields[1] ~ '^\*' or v_fields[2] ~ '^\*';
+    return v_times;
+end $$;
+
+CREATE FUNCTION koppeling.pass_gates(p_queue text, p_ids bigint[], p_now timestamp with time zone) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    v_open bigint[] := p_ids;
+    v_held bigint[];
+    v_holders bigint[];
+    v_locked bigint[];
+    v_keys text[];
+    v_limits text[];
+    v_blocked bigint[];
+    v_anchored text[];
+begin
+    if exists (select from koppeling.job_pause p where p.key is not null) then
+        select array_agg(j.id), array_agg(p.id) into v_held, v_holders
+        from koppeling.job j
+        join koppeling.job_pause p on p.key in (j.key, j.order_key, j.limit_key)
+            and (p.queue is null or p.queue = j.queue) and (p.kind is null or p.kind = j.kind)
+        where j.id = any (v_open);
+        if v_held is not null then
+            v_locked := array(
+                select p.id from koppeling.job_pause p where p.id = any (v_holders) for key share skip locked);
+            v_open := koppeling.held_back('pause', v_open, v_held, v_holders, v_locked);
+        end if;
+    end if;
+
+    -- Behind the one of its key that runs, or else behind the first that is not finished.
+    select array_agg(j.id), array_agg(b.id) into v_held, v_holders
+    from koppeling.job j
+    cross join lateral (
+        select coalesce(
+            (select r.id from koppeling.job r
+             where r.queue = j.queue and r.order_key = j.order_key and r.state = 'running'),
+            (select f.id from koppeling.job f
+             where f.queue = j.queue and f.order_key = j.order_key and f.state <> 'running' and f.id < j.id
+                and f.run_at < 'infinity'
+             order by f.id
+             limit 1)) as id) b
+    where j.id = any (v_open) and j.order_key is not null and b.id is not null;
+    if v_held is not null then
+        v_locked := array(
+            select b.id from koppeling.job b where b.id = any (v_holders) for key share skip locked);
+        v_open := koppeling.held_back('order', v_open, v_held, v_holders, v_locked);
+    end if;
+
+    v_keys := array(
+        select distinct j.limit_key from koppeling.job j
+        where j.id = any (v_open) and j.limit_key is not null);
+    if v_keys = '{}' or not exists (select from koppeling.job_limit l where l.limit_key = any (v_keys)) then
+        return v_open;
+    end if;
+    -- One claim at a time under one limit. What runs is counted by the next statement, which sees what the claim before
+    -- has started.
+    v_limits := array(
+        select l.limit_key from koppeling.job_limit l where l.limit_key = any (v_keys) order by l.limit_key
+        for no key update skip locked);
+    with given as materialized (
+        select l.limit_key, koppeling.tokens_at(l, p_now) as tokens,
+            l.concurrency - (select count(*) from koppeling.job r
+                             where r.limit_key = l.limit_key and r.state = 'running') as room
+        from koppeling.job_limit l
+        where l.limit_key = any (v_limits)
+    ), ranked as materialized (
+        select j.id, j.limit_key, row_number() over (partition by j.limit_key order by j.run_at, j.id) as place
+        from koppeling.job j
+        where j.id = any (v_open) and j.limit_key is not null
+    ), judged as materialized (
+        select r.id, r.limit_key, g.limit_key is null as is_busy, g.room, g.tokens,
+            r.place <= least(g.room, floor(g.tokens)) as may_start
+        from ranked r
+        left join given g on g.limit_key = r.limit_key
+        where g.limit_key is not null or exists (
+            select from koppeling.job_limit l where l.limit_key = r.limit_key)
+    ), counted as (
+        select r.limit_key, r.tokens - count(*) filter (where r.may_start) as tokens,
+            bool_or(not r.may_start) as is_short
+        from judged r
+        where not r.is_busy
+        group by r.limit_key, r.tokens
+    ), taken as (
+        update koppeling.job_limit l
+        set tokens = c.tokens, filled_at = p_now,
+            opens_at = case when c.is_short then koppeling.next_token_at(l, c.tokens, p_now) else l.opens_at end
+        from counted c
+        where l.limit_key = c.limit_key and l.rate is not null
+    )
+    select array_agg(r.id) filter (where not coalesce(r.may_start, false)),
+        array_agg(distinct r.limit_key) filter (where r.may_start or r.tokens < 1)
+    into v_held, v_anchored
+    from judged r;
+    if v_held is not null then
+        -- The end of one that runs opens the gate, so one of them is held until this ends, unless one of those that
+        -- start now will do, or the clock.
+        v_anchored := coalesce(v_anchored, '{}') || array(
+            select a.limit_key
+            from unnest(v_limits) l
+            cross join lateral (
+                select r.limit_key from koppeling.job r
+                where r.limit_key = l and r.state = 'running'
+                limit 1
+                for key share skip locked) a
+            where l not in (select k from unnest(v_anchored) k where k is not null));
+        v_blocked := array(
+            select j.id from koppeling.job j where j.id = any (v_held) and j.limit_key = any (v_anchored));
+        v_open := koppeling.held_back('limit', v_open, v_held, v_held, v_blocked);
+    end if;
+    return v_open;
+end $$;
+
+CREATE FUNCTION koppeling.pause(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    v_id bigint;
+begin
+    if num_nonnulls(nullif(pause.queue, ''), nullif(pause.kind, ''), nullif(pause.key, '')) = 0 then
+        raise exception using errcode = '22023', message = 'queue: is missing, and so are kind and key; one of them is needed';
+    end if;
+    insert into koppeling.job_pause as p (queue, kind, key, reason)
+    values (nullif(pause.queue, ''), nullif(pause.kind, ''), nullif(pause.key, ''), pause.reason)
+    on conflict on constraint paused_once do update set reason = coalesce(excluded.reason, p.reason)
+    returning p.id into v_id;
+    return v_id;
+end $$;
+
+COMMENT ON FUNCTION koppeling.pause(queue text, kind text, key text, reason text) IS 'Pauses jobs of a queue, a kind, a key, or what they have in common. What runs goes on.';
+
+CREATE FUNCTION koppeling.pause_ended() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_jobs koppeling.job[];
-    v_now timestamptz := koppeling.now();
-    v_entry record;
+    v_ids bigint[];
 begin
-    select array_agg(koppeling.new_job(nextval('koppeling.job_id_seq'), e.kind, e.args, e.queue, e.key, e.key_mode,
-        e.order_key, e.limit_key, e.run_at, e.priority, e.max_attempts, v_now) order by e.ordinality) into v_jobs
-    from rows from (jsonb_to_recordset(jobs) as (kind text, args jsonb, queue text, key text, key_mode text,
-        order_key text, limit_key text, run_at timestamptz, priority int, max_attempts int)) with ordinality e;
-    return v_jobs;
-exception when data_exception then
-    for v_entry in
-        select e.entry ->> 'run_at' as run_at, e.ordinality - 1 as n
-        from jsonb_array_elements(jobs) with ordinality e (entry)
     loop
-        begin
-            perform v_entry.run_at::timestamptz;
-        exception when data_exception then
-            raise exception using errcode = '22023', message = format(
-                'jobs[%s].run_at: "%s" is not a moment such as 2026-05-31T08:00:00Z, nor infinity',
-                v_entry.n, left(v_entry.run_at, 50));
-        end;
+        v_ids := array(
+            select j.id from koppeling.job j
+            where j.blocked_by = 'pause' and old.key in (j.key, j.order_key, j.limit_key)
+                and (old.queue is null or old.queue = j.queue) and (old.kind is null or old.kind = j.kind)
+            limit 10000);
+        exit when v_ids = '{}';
+        perform koppeling.unblock(v_ids);
     end loop;
-    raise;
+    -- Whoever waits may wait for what was paused.
+    if old.key is null and exists (
+        select from koppeling.consumer c
+        where c.waiting and (old.queue is null or c.queue = old.queue)
+            and (old.kind is null or old.kind = any (c.kinds))) then
+        perform pg_notify('koppeling_job', '');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.pause_schedule(name text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    update koppeling.job_schedule s set next_at = null where s.name = pause_schedule.name;
+    return found;
 end $$;
 
 CREATE FUNCTION koppeling.person_faults(p_rows koppeling.person_input[]) RETURNS TABLE(line bigint, field text, message text)
@@ -2469,17 +3856,62 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
     ) e
 $$;
 
-CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS bigint
-    LANGUAGE sql
-    AS $$
-    update koppeling.api_token
-       set last_used_at = koppeling.now()
-     where token_hash = p_hash
-       and revoked_at is null
-       and (last_used_at is null or last_used_at < koppeling.now() - interval '1 minute');
+CREATE TABLE koppeling.api_token (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    token_hash bytea NOT NULL,
+    rights text[] DEFAULT '{enqueue}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_token_check CHECK ((revoked_at >= created_at)),
+    CONSTRAINT api_token_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text]) AND (cardinality(rights) > 0))),
+    CONSTRAINT api_token_token_hash_check CHECK ((octet_length(token_hash) = 32))
+);
 
-    select id from koppeling.api_token where token_hash = p_hash and revoked_at is null;
-$$;
+CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS TABLE(id bigint, rights text[])
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.api_token t SET last_used_at = koppeling.now()
+   WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL) AND ((t.last_used_at IS NULL) OR (t.last_used_at < (koppeling.now() - '00:01:00'::interval))));
+ SELECT t.id,
+     t.rights
+    FROM koppeling.api_token t
+   WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL));
+END;
+
+CREATE FUNCTION koppeling.prune_history(p_max integer DEFAULT 1000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $_$
+declare
+    v_table record;
+    v_count bigint;
+    v_total bigint := 0;
+    v_oldest timestamptz;
+begin
+    select min(p.starts_at) into v_oldest from koppeling.history_partitions() p;
+    for v_table in select t.parent || '_rest' as rest, t.moment, t.kept_since from koppeling.history_tables() t loop
+        execute format('delete from koppeling.%I where ctid = any (array(
+            select ctid from koppeling.%I where %I < $1 limit $2))', v_table.rest, v_table.rest, v_table.moment)
+        using v_table.kept_since, p_max;
+        get diagnostics v_count = row_count;
+        v_total := v_total + v_count;
+        execute format('select least($1, min(%I)) from koppeling.%I', v_table.moment, v_table.rest)
+        into v_oldest using v_oldest;
+    end loop;
+    -- A dead worker's attempts are ended by those who find it dead, so a little later than itself.
+    delete from koppeling.worker w
+    where w.id = any (array(
+        select d.id from koppeling.worker d
+        where d.ended_at < v_oldest - interval '1 day'
+            and not exists (select from koppeling.job j where j.state = 'running' and j.worker_id = d.id)
+        limit p_max));
+    get diagnostics v_count = row_count;
+    return v_total + v_count;
+end $_$;
 
 CREATE FUNCTION koppeling.put_jobs(p_jobs koppeling.job[]) RETURNS bigint[]
     LANGUAGE plpgsql
@@ -2489,15 +3921,26 @@ declare
     v_ids bigint[];
     v_keyed boolean;
     v_missing boolean;
+    v_replaced record;
 begin
     insert into koppeling.job select j.* from unnest(p_jobs) j where j.key is null;
     select array_agg(j.id order by j.ordinality), count(j.key) > 0 into v_ids, v_keyed
     from unnest(p_jobs) with ordinality j;
     if v_keyed then
+        -- What a replaced job stood before or took up is free when it gets other keys, or another time.
+        select array_agg(w.queue) as queues, array_agg(w.order_key) as order_keys, array_agg(w.limit_key) as limit_keys
+        into v_replaced
+        from (select k.queue, k.key from unnest(p_jobs) k where k.key is not null and k.key_mode = 'replace'
+              order by k.queue, k.key) k
+        cross join lateral (
+            select w.queue, w.order_key, w.limit_key from koppeling.job w
+            where w.queue = k.queue and w.key = k.key and w.state <> 'running'
+                and num_nonnulls(w.order_key, w.limit_key) > 0
+            for no key update) w;
         -- Always in the order of the keys, so that two callers never wait for each other.
         insert into koppeling.job as waiting
         select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode <> 'keep' order by j.queue, j.key
-        on conflict (queue, key) where state = 'ready' and key is not null do update
+        on conflict (queue, key) where state <> 'running' and key is not null do update
         set key_mode = excluded.key_mode,
             priority = least(waiting.priority, excluded.priority),
             kind = excluded.kind,
@@ -2507,11 +3950,17 @@ begin
             limit_key = case when excluded.key_mode = 'replace' then excluded.limit_key else waiting.limit_key end,
             attempt = case when excluded.key_mode = 'replace' then 0 else waiting.attempt end,
             max_attempts = case when excluded.key_mode = 'replace' then excluded.max_attempts
-                else waiting.max_attempts end;
+                else waiting.max_attempts end,
+            deaths = case when excluded.key_mode = 'replace' then 0 else waiting.deaths end,
+            state = case when excluded.key_mode = 'replace' then 'returned' else waiting.state end,
+            blocked_by = case when excluded.key_mode = 'replace' then null else waiting.blocked_by end;
+        if v_replaced.queues is not null then
+            perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
+        end if;
         loop
             insert into koppeling.job
             select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode = 'keep' order by j.queue, j.key
-            on conflict (queue, key) where state = 'ready' and key is not null do nothing;
+            on conflict (queue, key) where state <> 'running' and key is not null do nothing;
             -- The one that waits may not start before this transaction has ended, or it would not see what the
             -- transaction wrote. It may have started just now: then there is room for another.
             select count(*) filter (where w.id is null) > 0 into v_missing
@@ -2519,13 +3968,13 @@ begin
                   where k.key is not null and k.key_mode = 'keep' order by k.queue, k.key) k
             left join lateral (
                 select w.id from koppeling.job w
-                where w.queue = k.queue and w.key = k.key and w.state = 'ready'
+                where w.queue = k.queue and w.key = k.key and w.state <> 'running'
                 for key share) w on true;
             exit when not v_missing;
         end loop;
         select array_agg(coalesce(w.id, j.id) order by j.ordinality) into v_ids
         from unnest(p_jobs) with ordinality j
-        left join koppeling.job w on w.queue = j.queue and w.key = j.key and w.state = 'ready';
+        left join koppeling.job w on w.queue = j.queue and w.key = j.key and w.state <> 'running';
     end if;
     perform koppeling.wake(array_agg(distinct j.queue), array_agg(distinct j.kind))
     from unnest(p_jobs) j
@@ -2698,7 +4147,9 @@ begin
         (g.base).order_key, (g.base).limit_key, (g.base).run_at, g.priority, (g.base).max_attempts,
         (g.base).enqueued_at) order by g.first) into v_folded
     from (
-        select min(j.n) as first, min((j.job).id) as id, min((j.job).priority) as priority,
+        select min(j.n) as first, min((j.job).id) as id,
+            case when min((j.job).key_mode) = 'keep' then (array_agg((j.job).priority order by j.n))[1]
+                else min((j.job).priority) end as priority,
             (array_agg(j.job order by case when (j.job).key_mode = 'replace' then -j.n else j.n end))[1] as base,
             case min((j.job).key_mode)
                 when 'append' then koppeling.args_concat((j.job).args order by j.n)
@@ -2716,6 +4167,88 @@ begin
                         min(j.ordinality) over (partition by j.queue, j.key,
                             case when j.key is null then j.ordinality end) as first
                     from unnest(p_jobs) with ordinality j) g) j);
+end $$;
+
+CREATE FUNCTION koppeling.put_schedule(name text, cron text, kind text, args jsonb DEFAULT '{}'::jsonb, time_zone text DEFAULT 'UTC'::text, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, priority integer DEFAULT 0, max_attempts integer DEFAULT 20, missed text DEFAULT 'once'::text, paused boolean DEFAULT NULL::boolean, public_only boolean DEFAULT false) RETURNS timestamp with time zone
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    v_zone text := coalesce(put_schedule.time_zone, 'UTC');
+    v_missed text := coalesce(put_schedule.missed, 'once');
+    v_tick timestamptz;
+    v_job koppeling.job := koppeling.new_job(null, put_schedule.kind, put_schedule.args, put_schedule.queue,
+        put_schedule.key, put_schedule.key_mode, put_schedule.order_key, put_schedule.limit_key, null,
+        put_schedule.priority, put_schedule.max_attempts, koppeling.now());
+    v_fault text := case
+        when put_schedule.name is null or length(put_schedule.name) not between 1 and 200 then
+            'name: must have 1 to 200 characters'
+        when v_missed not in ('skip', 'once') then
+            format('missed: must be skip or once, not "%s"', left(v_missed, 50))
+        else koppeling.job_fault(v_job)
+    end;
+begin
+    if v_fault is not null then
+        raise exception using errcode = '22023', message = v_fault;
+    end if;
+    perform koppeling.check_kinds(array[v_job.kind], public_only, array['']);
+    if public_only then
+        perform koppeling.check_schedule_is_public(put_schedule.name);
+    end if;
+    v_tick := koppeling.next_tick(put_schedule.cron, v_zone, koppeling.now());
+    insert into koppeling.job_schedule as s (name, cron, time_zone, missed, kind, args, queue, key, key_mode,
+        order_key, limit_key, priority, max_attempts, next_at)
+    values (put_schedule.name, put_schedule.cron, v_zone, v_missed, v_job.kind, v_job.args, v_job.queue, v_job.key,
+        v_job.key_mode, v_job.order_key, v_job.limit_key, v_job.priority, v_job.max_attempts,
+        case when put_schedule.paused then null else v_tick end)
+    on conflict (name) do update
+    set cron = excluded.cron, time_zone = excluded.time_zone, missed = excluded.missed, kind = excluded.kind,
+        args = excluded.args, queue = excluded.queue, key = excluded.key, key_mode = excluded.key_mode,
+        order_key = excluded.order_key, limit_key = excluded.limit_key, priority = excluded.priority,
+        max_attempts = excluded.max_attempts, error = null,
+        next_at = case
+            when coalesce(put_schedule.paused, s.next_at is null) then null
+            when s.cron = excluded.cron and s.time_zone = excluded.time_zone then coalesce(s.next_at, v_tick)
+            else v_tick
+        end
+    returning s.next_at into v_tick;
+    perform koppeling.wake_schedulers();
+    return v_tick;
+end $$;
+
+CREATE FUNCTION koppeling.put_schedule_object(name text, definition jsonb, public_only boolean DEFAULT false) RETURNS timestamp with time zone
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    -- What a schedule has beside the fields of its job.
+    v_own text[] := '{cron,time_zone,missed,paused}';
+    v_fault text;
+    v_tick timestamptz;
+begin
+    if jsonb_typeof(definition) is distinct from 'object' then
+        raise exception using errcode = '22023', message = 'a schedule must be a JSON object';
+    end if;
+    select case
+            when f.key = 'run_at' then 'run_at: is not a field of a schedule'
+            when f.key = 'paused' then format('paused: must be true or false, not %s', left(f.value::text, 50))
+            else format('%s: must be a string, not %s', f.key, left(f.value::text, 50))
+        end into v_fault
+    from jsonb_each(definition) f
+    where f.key = 'run_at' or f.key = any (v_own) and jsonb_typeof(f.value) not in ('null',
+        case f.key when 'paused' then 'boolean' else 'string' end)
+    limit 1;
+    v_fault := coalesce(v_fault, replace(substr(koppeling.job_entry_fault(definition - v_own), 2),
+        'field of a job', 'field of a schedule'));
+    if v_fault is not null then
+        raise exception using errcode = '22023', message = v_fault;
+    end if;
+    select koppeling.put_schedule(put_schedule_object.name, d.cron, d.kind, d.args, d.time_zone, d.queue, d.key,
+        d.key_mode, d.order_key, d.limit_key, d.priority, d.max_attempts, d.missed, d.paused, public_only) into v_tick
+    from jsonb_to_record(definition) as d (cron text, kind text, args jsonb, time_zone text, queue text, key text,
+        key_mode text, order_key text, limit_key text, priority int, max_attempts int, missed text, paused boolean);
+    return v_tick;
 end $$;
 
 CREATE FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -2939,22 +4472,6 @@ begin
     return v_consumer;
 end $$;
 
-CREATE TABLE koppeling.worker (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    host text NOT NULL,
-    pid integer NOT NULL,
-    version text NOT NULL,
-    started_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    heartbeat_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    ended_at timestamp with time zone,
-    ending text,
-    CONSTRAINT ended_somehow CHECK (((ended_at IS NULL) = (ending IS NULL))),
-    CONSTRAINT worker_ending_check CHECK ((ending = ANY (ARRAY['stopped'::text, 'died'::text]))),
-    CONSTRAINT worker_name_check CHECK ((name <> ''::text))
-)
-WITH (fillfactor='50');
-
 CREATE FUNCTION koppeling.register_worker(p_name text, p_host text, p_pid integer, p_version text) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2974,7 +4491,7 @@ declare
 begin
     with released as (
         update koppeling.job j set run_at = koppeling.now()
-        where j.id = any (ids) and j.state = 'ready' and j.run_at = 'infinity'
+        where j.id = any (ids) and j.state <> 'running' and j.run_at = 'infinity'
         returning j.queue
     )
     select array_agg(distinct r.queue), count(*) into v_queues, v_count from released r;
@@ -2989,6 +4506,30 @@ CREATE FUNCTION koppeling.release_permit(p_permit bigint) RETURNS void
  DELETE FROM koppeling.permit p
    WHERE (p.id = release_permit.p_permit);
 END;
+
+CREATE FUNCTION koppeling.remove_limit(limit_key text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    delete from koppeling.job_limit l where l.limit_key = remove_limit.limit_key;
+    return found;
+end $$;
+
+COMMENT ON FUNCTION koppeling.remove_limit(limit_key text) IS 'Takes the limit of a limit_key away; false when there is none.';
+
+CREATE FUNCTION koppeling.remove_schedule(name text, public_only boolean DEFAULT false) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if public_only then
+        perform koppeling.check_schedule_is_public(remove_schedule.name);
+    end if;
+    delete from koppeling.job_schedule s where s.name = remove_schedule.name;
+    return found;
+end $$;
 
 CREATE FUNCTION koppeling.replace_contact(p_member bigint) RETURNS void
     LANGUAGE plpgsql
@@ -3082,6 +4623,36 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.resume(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, key text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    delete from koppeling.job_pause p
+    where (p.queue, p.kind, p.key) is not distinct from
+        (nullif(resume.queue, ''), nullif(resume.kind, ''), nullif(resume.key, ''));
+    return found;
+end $$;
+
+COMMENT ON FUNCTION koppeling.resume(queue text, kind text, key text) IS 'Ends a pause; false when there is none.';
+
+CREATE FUNCTION koppeling.resume_schedule(name text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    update koppeling.job_schedule s
+    set next_at = coalesce(s.next_at, koppeling.next_tick(s.cron, s.time_zone, koppeling.now()))
+    where s.name = resume_schedule.name;
+    if not found then
+        return false;
+    end if;
+    perform koppeling.wake_schedulers();
+    return true;
+end $$;
+
 CREATE FUNCTION koppeling.retry_delay(p_attempt integer, p_base interval, p_cap interval) RETURNS interval
     LANGUAGE sql PARALLEL SAFE
     RETURN (LEAST(p_cap, (p_base * ((2)::double precision ^ (LEAST((p_attempt - 1), 40))::double precision))) * ((0.5)::double precision + (random() / (2)::double precision)));
@@ -3095,7 +4666,9 @@ declare
     v_old koppeling.job_history;
     v_job koppeling.job;
 begin
-    delete from koppeling.job_history h where h.id = retry_job.id and h.outcome <> 'done' returning h.* into v_old;
+    delete from koppeling.job_history h
+    where h.id = retry_job.id and h.outcome in ('rejected', 'cancelled')
+    returning h.* into v_old;
     if not found then
         raise exception using errcode = '22023', message = format(
             'id: %s is not the number of a rejected or cancelled job', retry_job.id);
@@ -3103,7 +4676,7 @@ begin
     if v_old.started_at is not null then
         insert into koppeling.job_attempt (job_id, claim, attempt, worker_id, started_at, ended_at, outcome, error)
         values (v_old.id, v_old.claim, v_old.attempt, v_old.worker_id, v_old.started_at, v_old.finished_at,
-            'rejected', v_old.reason);
+            v_old.outcome, v_old.reason);
     end if;
     v_job := koppeling.new_job(v_old.id, v_old.kind, v_old.args, v_old.queue, v_old.key, v_old.key_mode,
         v_old.order_key, v_old.limit_key, koppeling.now(), v_old.priority, v_old.max_attempts, v_old.enqueued_at);
@@ -3120,6 +4693,85 @@ begin
 end $$;
 
 COMMENT ON FUNCTION koppeling.retry_job(id bigint) IS 'Makes a rejected or cancelled job ready again.';
+
+CREATE FUNCTION koppeling.retry_rejected(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, reason text DEFAULT NULL::text, rejected_since timestamp with time zone DEFAULT NULL::timestamp with time zone, rejected_until timestamp with time zone DEFAULT NULL::timestamp with time zone, max_jobs integer DEFAULT 1000) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    v_id bigint;
+    v_count bigint := 0;
+begin
+    for v_id in
+        select h.id from koppeling.job_history h
+        where h.outcome = 'rejected'
+            and (retry_rejected.queue is null or h.queue = retry_rejected.queue)
+            and (retry_rejected.kind is null or h.kind = retry_rejected.kind)
+            and (retry_rejected.reason is null or position(lower(retry_rejected.reason) in lower(h.reason)) > 0)
+            and (retry_rejected.rejected_since is null or h.finished_at >= retry_rejected.rejected_since)
+            and (retry_rejected.rejected_until is null or h.finished_at < retry_rejected.rejected_until)
+        order by h.finished_at, h.id
+        limit least(retry_rejected.max_jobs, 10000)
+        for update skip locked
+    loop
+        perform koppeling.retry_job(v_id);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end $$;
+
+COMMENT ON FUNCTION koppeling.retry_rejected(queue text, kind text, reason text, rejected_since timestamp with time zone, rejected_until timestamp with time zone, max_jobs integer) IS 'Makes rejected jobs ready again that match what is given, the oldest first; returns how many.';
+
+CREATE FUNCTION koppeling.return_jobs(p_back bigint[], p_ids bigint[], p_outcomes text[], p_notes text[], p_delays double precision[], p_now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_keyed koppeling.job[];
+    v_queues text[];
+    v_kinds text[];
+begin
+    with back as materialized (
+        select j as job, g.outcome, g.note,
+            case g.outcome
+                when 'retry' then p_now + coalesce(make_interval(secs => g.delay),
+                    koppeling.retry_delay(j.attempt, coalesce(k.retry_base, '2 seconds'),
+                        coalesce(k.retry_cap, '1 hour')))
+                when 'snooze' then p_now + make_interval(secs => coalesce(g.delay, 0))
+                else j.run_at
+            end as next_at
+        from unnest(p_ids, p_outcomes, p_notes, p_delays) as g (id, outcome, note, delay)
+        join koppeling.job j on j.id = g.id
+        left join koppeling.job_kind k on k.kind = j.kind
+        where g.id in (select b from unnest(p_back) b)
+    ), tried as (
+        insert into koppeling.job_attempt (job_id, claim, attempt, worker_id, started_at, ended_at, outcome, error)
+        select (job).id, (job).claim, (job).attempt, (job).worker_id, (job).started_at, p_now,
+            case outcome when 'retry' then 'retried' when 'snooze' then 'snoozed' else outcome end, note
+        from back
+    ), placed as materialized (
+        select koppeling.as_waiting(r.job, r.next_at, r.outcome, r.note) as job from back r
+    ), updated as (
+        update koppeling.job j
+        set state = (p.job).state, worker_id = null, consumer_id = null, started_at = null, run_at = (p.job).run_at,
+            attempt = (p.job).attempt, snoozes = (p.job).snoozes, deaths = (p.job).deaths, alone = false,
+            error = (p.job).error
+        from placed p
+        where j.id = (p.job).id and j.key is null
+    )
+    select array_agg(p.job) filter (where (p.job).key is not null), array_agg(distinct (p.job).queue),
+        array_agg(distinct (p.job).kind)
+    into v_keyed, v_queues, v_kinds
+    from placed p;
+    if v_keyed is not null then
+        perform koppeling.fold_back(v_keyed);
+    end if;
+    perform koppeling.wake(v_queues, v_kinds);
+end $$;
 
 CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS void
     LANGUAGE plpgsql
@@ -3170,6 +4822,17 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.room_under(l koppeling.job_limit) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    return greatest(0, least(
+        coalesce(l.concurrency, 1000) - (select count(*) from koppeling.job j
+            where j.limit_key = l.limit_key and j.state = 'running'),
+        floor(least(1000, koppeling.tokens_at(l, koppeling.now())))))::bigint;
+end $$;
+
 CREATE FUNCTION koppeling.rule_matches(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, rule_id bigint)
     LANGUAGE sql STABLE
     AS $$
@@ -3197,6 +4860,82 @@ CREATE FUNCTION koppeling.rule_matches(p_group bigint, p_persons bigint[]) RETUR
     order by m.person_id, m.position
 $$;
 
+CREATE FUNCTION koppeling.run_at_fault(jobs jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_entry record;
+begin
+    for v_entry in
+        select e.entry ->> 'run_at' as run_at, e.ordinality - 1 as n
+        from jsonb_array_elements(jobs) with ordinality e (entry)
+    loop
+        begin
+            perform v_entry.run_at::timestamptz;
+        exception when data_exception then
+            return format('jobs[%s].run_at: "%s" is not a moment such as 2026-05-31T08:00:00Z, nor infinity',
+                v_entry.n, left(v_entry.run_at, 50));
+        end;
+    end loop;
+    return 'jobs: are malformed';
+end $$;
+
+CREATE FUNCTION koppeling.run_due_schedules(p_limit integer DEFAULT 100) RETURNS TABLE(made bigint, next_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := koppeling.now();
+    v_oldest timestamptz := v_now - interval '60 seconds';
+    v_schedule koppeling.job_schedule;
+    v_tick timestamptz;
+    v_next timestamptz;
+    v_id bigint;
+    v_error text;
+begin
+    made := 0;
+    for v_schedule in
+        select d.* from (
+            select s.* from koppeling.job_schedule s
+            where s.next_at <= v_now
+            order by s.next_at
+            limit p_limit
+            for no key update skip locked) d
+        -- In the order in which everybody enqueues with keys.
+        order by d.queue, d.key, d.name
+    loop
+        v_tick := v_schedule.next_at;
+        v_next := null;
+        v_id := null;
+        v_error := null;
+        begin
+            v_next := koppeling.next_tick(v_schedule.cron, v_schedule.time_zone, v_now);
+            if v_schedule.missed = 'skip' and v_tick < v_oldest then
+                v_tick := koppeling.next_tick(v_schedule.cron, v_schedule.time_zone, v_oldest);
+            end if;
+            if v_tick <= v_now then
+                v_id := koppeling.enqueue_scheduled(v_schedule, v_tick);
+                made := made + 1;
+            end if;
+        -- One that cannot be enqueued, such as for a kind that is gone, must not hold up the others.
+        exception when data_exception or integrity_constraint_violation or program_limit_exceeded then
+            v_id := null;
+            v_error := sqlerrm;
+        end;
+        update koppeling.job_schedule s
+        set next_at = coalesce(v_next, v_now + interval '1 hour'),
+            last_at = case when v_id is null then s.last_at else v_tick end,
+            last_job_id = coalesce(v_id, s.last_job_id),
+            error = v_error
+        where s.name = v_schedule.name;
+    end loop;
+    next_at := (select min(s.next_at) from koppeling.job_schedule s where s.next_at is not null);
+    return next;
+end $$;
+
 CREATE FUNCTION koppeling.run_parked(p_actions bigint[], p_instance text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3209,6 +4948,26 @@ begin
           and (j.id = any (p_actions)
                or j.queue in (select koppeling.instance_queue(i.id) from koppeling.connector_instance i
                               where i.name = p_instance or i.id::text = p_instance))));
+end $$;
+
+CREATE FUNCTION koppeling.run_schedule(name text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_schedule koppeling.job_schedule;
+    v_now timestamptz := koppeling.now();
+    v_id bigint;
+begin
+    select s.* into v_schedule from koppeling.job_schedule s where s.name = run_schedule.name for no key update;
+    if not found then
+        raise exception using errcode = '22023', message = format(
+            'name: there is no schedule "%s"', left(run_schedule.name, 200));
+    end if;
+    v_id := koppeling.enqueue_scheduled(v_schedule, v_now);
+    update koppeling.job_schedule s set last_at = v_now, last_job_id = v_id, error = null
+    where s.name = run_schedule.name;
+    return v_id;
 end $$;
 
 CREATE FUNCTION koppeling.save_rules(p_group bigint, p_version integer, p_rules jsonb, p_confirmed boolean, p_actor text, OUT version integer, OUT changed bigint) RETURNS record
@@ -3273,6 +5032,36 @@ begin
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
 
+CREATE FUNCTION koppeling.set_limit(limit_key text, concurrency integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer, period interval DEFAULT NULL::interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    v_fault text := case
+        when coalesce(length(set_limit.limit_key), 0) not between 1 and 500 then
+            'limit_key: must have 1 to 500 characters'
+        when set_limit.concurrency < 1 then 'concurrency: must be at least 1; to stop jobs, pause their key'
+        when set_limit.rate < 1 then 'rate: must be at least 1; to stop jobs, pause their key'
+        when set_limit.rate is not null and set_limit.period is null then 'period: is missing; a rate needs one'
+        when set_limit.period is not null and set_limit.rate is null then 'rate: is missing; a period needs one'
+        when set_limit.period <= '0 seconds' then 'period: must be longer than nothing'
+        when set_limit.concurrency is null and set_limit.rate is null then
+            'concurrency: is missing, and so is rate; one of them is needed'
+    end;
+begin
+    if v_fault is not null then
+        raise exception using errcode = '22023', message = v_fault;
+    end if;
+    -- A trigger lets those through that the limit held back until now.
+    insert into koppeling.job_limit as l (limit_key, concurrency, rate, period, tokens)
+    values (set_limit.limit_key, set_limit.concurrency, set_limit.rate, set_limit.period, coalesce(set_limit.rate, 0))
+    on conflict (limit_key) do update
+    set concurrency = excluded.concurrency, rate = excluded.rate, period = excluded.period;
+end $$;
+
+COMMENT ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) IS 'Limits how many jobs with a limit_key run at once, and how many start in a period.';
+
 CREATE FUNCTION koppeling.set_override(p_group bigint, p_person bigint, p_override text, p_actor text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -3309,6 +5098,24 @@ CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETUR
  INSERT INTO koppeling.permit_budget AS b (resource, budget)
    VALUES (set_permit_budget.resource, set_permit_budget.budget) ON CONFLICT(resource) DO UPDATE SET budget = excluded.budget;
 END;
+
+CREATE FUNCTION koppeling.set_retention(outcome text, keep interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    if set_retention.outcome is null or set_retention.outcome not in ('done', 'rejected', 'cancelled') then
+        raise exception using errcode = '22023', message = format(
+            'outcome: must be done, rejected or cancelled, not "%s"', left(set_retention.outcome, 50));
+    elsif set_retention.keep is null or set_retention.keep <= '0 seconds' then
+        raise exception using errcode = '22023', message = format(
+            'keep: must be longer than nothing, such as 7 days, not "%s"', set_retention.keep);
+    end if;
+    update koppeling.job_retention r set keep = set_retention.keep where r.outcome = set_retention.outcome;
+end $$;
+
+COMMENT ON FUNCTION koppeling.set_retention(outcome text, keep interval) IS 'Sets for how long finished jobs with an outcome are kept.';
 
 CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[]) RETURNS void
     LANGUAGE plpgsql
@@ -3397,6 +5204,36 @@ CREATE FUNCTION koppeling.throttle(p_resource text) RETURNS integer
    WHERE (b.resource = throttle.p_resource);
 END;
 
+CREATE FUNCTION koppeling.tokens_at(l koppeling.job_limit, at timestamp with time zone) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((l).rate IS NULL) THEN 'Infinity'::double precision ELSE LEAST(((l).rate)::double precision, ((l).tokens + (((((l).rate)::numeric * GREATEST((0)::numeric, EXTRACT(epoch FROM (at - (l).filled_at)))) / EXTRACT(epoch FROM (l).period)))::double precision)) END;
+
+CREATE FUNCTION koppeling.unblock(p_ids bigint[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+declare
+    v_queues text[];
+    v_kinds text[];
+    v_count bigint;
+begin
+    with opened as (
+        update koppeling.job j
+        set state = case when j.deaths > 0 then 'suspect' else 'returned' end, blocked_by = null
+        where j.id = any (p_ids) and j.state = 'blocked'
+        returning j.queue, j.kind
+    )
+    select array_agg(distinct o.queue), array_agg(distinct o.kind), count(*) into v_queues, v_kinds, v_count
+    from opened o;
+    if v_count > 0 then
+        perform koppeling.wake(v_queues, v_kinds);
+    end if;
+    return v_count;
+end $$;
+
 CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_group text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3443,6 +5280,18 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.wake_schedulers() RETURNS void
+    LANGUAGE sql
+    RETURN pg_notify('koppeling_job'::text, 'schedule'::text);
+
+CREATE FUNCTION koppeling.zone_offset(p_zone text, p_at timestamp with time zone) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_at AT TIME ZONE p_zone) - (p_at AT TIME ZONE 'UTC'::text));
+
+CREATE FUNCTION koppeling.zone_change(p_zone text, p_from timestamp with time zone, p_to timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN (koppeling.zone_offset(p_zone, p_from) <> koppeling.zone_offset(p_zone, p_to)) THEN (SELECT min(m.m) AS min FROM generate_series(date_trunc('minute'::text, zone_change.p_from, 'UTC'::text), zone_change.p_to, '00:01:00'::interval) m(m) WHERE ((m.m > zone_change.p_from) AND (koppeling.zone_offset(zone_change.p_zone, m.m) <> koppeling.zone_offset(zone_change.p_zone, zone_change.p_from)))) ELSE NULL::timestamp with time zone END;
+
 CREATE AGGREGATE koppeling.args_concat(jsonb) (
     SFUNC = jsonb_concat,
     STYPE = jsonb
@@ -3455,80 +5304,12 @@ CREATE TABLE koppeling.action_template (
     CONSTRAINT action_template_action_check CHECK ((action = ANY (ARRAY['create'::text, 'update'::text, 'delete'::text])))
 );
 
-CREATE VIEW koppeling.jobs AS
- SELECT j.id,
-        CASE
-            WHEN (j.state = 'running'::text) THEN 'running'::text
-            WHEN (j.run_at = 'infinity'::timestamp with time zone) THEN 'parked'::text
-            WHEN (j.run_at > koppeling.now()) THEN 'scheduled'::text
-            ELSE 'ready'::text
-        END AS state,
-    j.queue,
-    j.kind,
-    j.key,
-    j.order_key,
-    j.limit_key,
-    j.priority,
-    j.attempt,
-    j.max_attempts,
-    j.snoozes,
-    j.enqueued_at,
-    j.run_at,
-    j.started_at,
-    NULL::timestamp with time zone AS finished_at,
-    w.name AS worker,
-    j.error AS reason,
-    j.args,
-    NULL::jsonb AS result
-   FROM (koppeling.job j
-     LEFT JOIN koppeling.worker w ON ((w.id = j.worker_id)))
-UNION ALL
- SELECT h.id,
-    h.outcome AS state,
-    h.queue,
-    h.kind,
-    h.key,
-    h.order_key,
-    h.limit_key,
-    h.priority,
-    h.attempt,
-    h.max_attempts,
-    h.snoozes,
-    h.enqueued_at,
-    h.run_at,
-    h.started_at,
-    h.finished_at,
-    w.name AS worker,
-    h.reason,
-    h.args,
-    h.result
-   FROM (koppeling.job_history h
-     LEFT JOIN koppeling.worker w ON ((w.id = h.worker_id)));
-
-COMMENT ON VIEW koppeling.jobs IS 'All jobs: waiting, running and finished ones. States: ready, scheduled, parked, running, done, rejected, cancelled.';
-
-COMMENT ON COLUMN koppeling.jobs.state IS 'ready: may start; scheduled: not before run_at; parked: until a person releases it; the others as they say.';
-
-COMMENT ON COLUMN koppeling.jobs.key IS 'At most one job with it waits in a queue: others are absorbed.';
-
-COMMENT ON COLUMN koppeling.jobs.order_key IS 'Jobs with it run one after another, in the order of their ids.';
-
-COMMENT ON COLUMN koppeling.jobs.attempt IS 'Attempts begun that count; with max_attempts of them failed it is rejected.';
-
-COMMENT ON COLUMN koppeling.jobs.snoozes IS 'How often a handler put it off; that does not count as an attempt.';
-
-COMMENT ON COLUMN koppeling.jobs.worker IS 'The worker that has it, or had it last.';
-
-COMMENT ON COLUMN koppeling.jobs.reason IS 'Why it was rejected or cancelled, or the last error of one that waits.';
-
-COMMENT ON COLUMN koppeling.jobs.result IS 'What the handler answered.';
-
 CREATE VIEW koppeling.actions AS
  SELECT j.id,
     i.name AS instance,
     (j.args ->> 'action'::text) AS action,
         CASE
-            WHEN (j.state = ANY (ARRAY['ready'::text, 'scheduled'::text])) THEN 'staged'::text
+            WHEN (j.state = ANY (ARRAY['ready'::text, 'scheduled'::text, 'blocked'::text])) THEN 'staged'::text
             WHEN (j.state = 'cancelled'::text) THEN 'superseded'::text
             ELSE j.state
         END AS state,
@@ -3549,18 +5330,6 @@ CREATE VIEW koppeling.actions AS
   WHERE (j.kind = 'action'::text);
 
 COMMENT ON VIEW koppeling.actions IS 'What is to be carried out in Mailchimp and what was. States: staged, parked, running, done, rejected, superseded.';
-
-CREATE TABLE koppeling.api_token (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    token_hash bytea NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    last_used_at timestamp with time zone,
-    revoked_at timestamp with time zone,
-    CONSTRAINT api_token_check CHECK ((revoked_at >= created_at)),
-    CONSTRAINT api_token_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_token_token_hash_check CHECK ((octet_length(token_hash) = 32))
-);
 
 ALTER TABLE koppeling.api_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.api_token_id_seq
@@ -3718,6 +5487,17 @@ CREATE TABLE koppeling.holder_check (
     suppression_id bigint NOT NULL
 );
 
+CREATE TABLE koppeling.idempotent_request (
+    token_id bigint NOT NULL,
+    key text NOT NULL,
+    body_hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    ids bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    CONSTRAINT idempotent_request_body_hash_check CHECK ((octet_length(body_hash) = 32)),
+    CONSTRAINT idempotent_request_key_check CHECK (((length(key) >= 1) AND (length(key) <= 255)))
+)
+WITH (fillfactor='70');
+
 CREATE TABLE koppeling.mailchimp_account (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -3776,7 +5556,20 @@ CREATE TABLE koppeling.job_attempt (
     ended_at timestamp with time zone NOT NULL,
     outcome text NOT NULL,
     error text,
-    CONSTRAINT job_attempt_outcome_check CHECK ((outcome = ANY (ARRAY['retried'::text, 'released'::text, 'died'::text, 'rejected'::text])))
+    CONSTRAINT job_attempt_outcome_check CHECK ((outcome = ANY (ARRAY['retried'::text, 'snoozed'::text, 'released'::text, 'died'::text, 'rejected'::text, 'cancelled'::text])))
+)
+PARTITION BY RANGE (ended_at);
+
+CREATE TABLE koppeling.job_attempt_rest (
+    job_id bigint NOT NULL,
+    claim integer NOT NULL,
+    attempt integer NOT NULL,
+    worker_id bigint NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone NOT NULL,
+    outcome text NOT NULL,
+    error text,
+    CONSTRAINT job_attempt_outcome_check CHECK ((outcome = ANY (ARRAY['retried'::text, 'snoozed'::text, 'released'::text, 'died'::text, 'rejected'::text, 'cancelled'::text])))
 );
 
 CREATE VIEW koppeling.job_attempts AS
@@ -3813,11 +5606,135 @@ UNION ALL
     NULL::text AS error
    FROM (koppeling.job j
      LEFT JOIN koppeling.worker w ON ((w.id = j.worker_id)))
-  WHERE (j.state = 'running'::text);
+  WHERE (j.worker_id IS NOT NULL);
 
 COMMENT ON VIEW koppeling.job_attempts IS 'Every attempt at every job, and which worker made it.';
 
-COMMENT ON COLUMN koppeling.job_attempts.outcome IS 'retried, released (given back by a stopping worker), died (its worker did), rejected, done, cancelled or running.';
+COMMENT ON COLUMN koppeling.job_attempts.job_id IS 'The job.';
+
+COMMENT ON COLUMN koppeling.job_attempts.attempt IS 'The how manieth that counts; one that was given back or put off has the number of the next.';
+
+COMMENT ON COLUMN koppeling.job_attempts.worker_id IS 'The worker that made it.';
+
+COMMENT ON COLUMN koppeling.job_attempts.worker IS 'The name of that worker.';
+
+COMMENT ON COLUMN koppeling.job_attempts.started_at IS 'When it began.';
+
+COMMENT ON COLUMN koppeling.job_attempts.ended_at IS 'When it ended, or when its worker was found dead; null while it runs.';
+
+COMMENT ON COLUMN koppeling.job_attempts.outcome IS 'retried, snoozed, released (by a stopping worker), died (its worker did), rejected, cancelled, done or running.';
+
+COMMENT ON COLUMN koppeling.job_attempts.error IS 'What went wrong, or why it ended.';
+
+CREATE TABLE koppeling.job_cancelled (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+)
+PARTITION BY RANGE (finished_at);
+
+CREATE TABLE koppeling.job_cancelled_rest (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+);
+
+CREATE TABLE koppeling.job_done (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+)
+PARTITION BY RANGE (finished_at);
+
+CREATE TABLE koppeling.job_done_rest (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+);
 
 ALTER TABLE koppeling.job ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME koppeling.job_id_seq
@@ -3839,6 +5756,117 @@ CREATE TABLE koppeling.job_kind (
     CONSTRAINT job_kind_retry_base_check CHECK ((retry_base > '00:00:00'::interval))
 );
 
+CREATE TABLE koppeling.job_pause (
+    id bigint NOT NULL,
+    queue text,
+    kind text,
+    key text,
+    reason text,
+    paused_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT job_pause_key_check CHECK ((key <> ''::text)),
+    CONSTRAINT job_pause_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT job_pause_queue_check CHECK ((queue <> ''::text)),
+    CONSTRAINT pauses_something CHECK ((num_nonnulls(queue, kind, key) > 0))
+);
+
+ALTER TABLE koppeling.job_pause ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.job_pause_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE koppeling.job_rejected (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+)
+PARTITION BY RANGE (finished_at);
+
+CREATE TABLE koppeling.job_rejected_rest (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone NOT NULL,
+    worker_id bigint,
+    priority integer NOT NULL,
+    attempt integer NOT NULL,
+    max_attempts integer NOT NULL,
+    claim integer NOT NULL,
+    snoozes integer NOT NULL,
+    outcome text NOT NULL,
+    queue text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text NOT NULL,
+    order_key text,
+    limit_key text,
+    reason text,
+    args jsonb NOT NULL,
+    result jsonb,
+    CONSTRAINT done_has_run CHECK (((outcome <> 'done'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT job_history_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
+);
+
+CREATE VIEW koppeling.limits AS
+ SELECT l.limit_key,
+    l.concurrency,
+    l.rate,
+    l.period,
+    ( SELECT count(*) AS count
+           FROM koppeling.job j
+          WHERE ((j.limit_key = l.limit_key) AND (j.state = 'running'::text))) AS running,
+    ( SELECT count(*) AS count
+           FROM koppeling.job j
+          WHERE ((j.limit_key = l.limit_key) AND (j.blocked_by = 'limit'::text))) AS waiting,
+        CASE
+            WHEN (l.rate IS NOT NULL) THEN (floor(koppeling.tokens_at(l.*, koppeling.now())))::integer
+            ELSE NULL::integer
+        END AS tokens,
+    l.opens_at
+   FROM koppeling.job_limit l;
+
+COMMENT ON VIEW koppeling.limits IS 'What may run under each limit key, over all workers and queues.';
+
+COMMENT ON COLUMN koppeling.limits.concurrency IS 'At most so many run at once; null is no limit.';
+
+COMMENT ON COLUMN koppeling.limits.rate IS 'At most so many start in a period; null is no limit.';
+
+COMMENT ON COLUMN koppeling.limits.period IS 'The time in which the rate''s tokens come back.';
+
+COMMENT ON COLUMN koppeling.limits.running IS 'How many run now.';
+
+COMMENT ON COLUMN koppeling.limits.waiting IS 'How many are held back by the limit.';
+
+COMMENT ON COLUMN koppeling.limits.tokens IS 'How many may start now as far as the rate goes.';
+
+COMMENT ON COLUMN koppeling.limits.opens_at IS 'When those that wait for tokens are looked at again.';
+
 ALTER TABLE koppeling.mailchimp_account ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.mailchimp_account_id_seq
     START WITH 1
@@ -3847,6 +5875,23 @@ ALTER TABLE koppeling.mailchimp_account ALTER COLUMN id ADD GENERATED ALWAYS AS 
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW koppeling.pauses AS
+ SELECT p.id,
+    p.queue,
+    p.kind,
+    p.key,
+    p.reason,
+    p.paused_at
+   FROM koppeling.job_pause p;
+
+COMMENT ON VIEW koppeling.pauses IS 'What does not start until it is resumed.';
+
+COMMENT ON COLUMN koppeling.pauses.queue IS 'Jobs of this queue; null is any.';
+
+COMMENT ON COLUMN koppeling.pauses.kind IS 'Jobs of this kind; null is any.';
+
+COMMENT ON COLUMN koppeling.pauses.key IS 'Jobs with this as key, order_key or limit_key; null is any.';
 
 ALTER TABLE koppeling.permit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.permit_id_seq
@@ -3909,12 +5954,13 @@ CREATE VIEW koppeling.plans AS
 CREATE VIEW koppeling.queue_status AS
  SELECT j.queue,
     j.kind,
-    count(*) FILTER (WHERE ((j.state = 'ready'::text) AND (j.run_at <= n.now))) AS ready,
-    count(*) FILTER (WHERE ((j.state = 'ready'::text) AND (j.run_at > n.now) AND (j.run_at < 'infinity'::timestamp with time zone))) AS scheduled,
+    count(*) FILTER (WHERE ((j.state <> ALL (ARRAY['running'::text, 'blocked'::text])) AND (j.run_at <= n.now))) AS ready,
+    count(*) FILTER (WHERE ((j.state <> ALL (ARRAY['running'::text, 'blocked'::text])) AND (j.run_at > n.now) AND (j.run_at < 'infinity'::timestamp with time zone))) AS scheduled,
     count(*) FILTER (WHERE (j.run_at = 'infinity'::timestamp with time zone)) AS parked,
     count(*) FILTER (WHERE (j.state = 'running'::text)) AS running,
-    min(j.run_at) FILTER (WHERE ((j.state = 'ready'::text) AND (j.run_at <= n.now))) AS oldest_ready_at,
-    count(*) FILTER (WHERE ((j.state = 'ready'::text) AND (j.error IS NOT NULL))) AS retrying
+    min(j.run_at) FILTER (WHERE ((j.state <> ALL (ARRAY['running'::text, 'blocked'::text])) AND (j.run_at <= n.now))) AS oldest_ready_at,
+    count(*) FILTER (WHERE ((j.state <> 'running'::text) AND (j.error IS NOT NULL))) AS retrying,
+    count(*) FILTER (WHERE (j.state = 'blocked'::text)) AS blocked
    FROM (koppeling.job j
      CROSS JOIN ( SELECT koppeling.now() AS now
          OFFSET 0) n)
@@ -3922,9 +5968,23 @@ CREATE VIEW koppeling.queue_status AS
 
 COMMENT ON VIEW koppeling.queue_status IS 'What lies in each queue, by kind.';
 
+COMMENT ON COLUMN koppeling.queue_status.queue IS 'The queue.';
+
+COMMENT ON COLUMN koppeling.queue_status.kind IS 'The kind of jobs.';
+
+COMMENT ON COLUMN koppeling.queue_status.ready IS 'How many may start.';
+
+COMMENT ON COLUMN koppeling.queue_status.scheduled IS 'How many wait for their time.';
+
+COMMENT ON COLUMN koppeling.queue_status.parked IS 'How many wait for a person to release them.';
+
+COMMENT ON COLUMN koppeling.queue_status.running IS 'How many run.';
+
 COMMENT ON COLUMN koppeling.queue_status.oldest_ready_at IS 'Since when the oldest job that could run waits.';
 
 COMMENT ON COLUMN koppeling.queue_status.retrying IS 'How many of those that wait have failed before.';
+
+COMMENT ON COLUMN koppeling.queue_status.blocked IS 'How many wait behind an order, a limit or a pause.';
 
 ALTER TABLE koppeling.rule ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.rule_id_seq
@@ -3934,6 +5994,65 @@ ALTER TABLE koppeling.rule ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW koppeling.schedules AS
+ SELECT s.name,
+    s.cron,
+    s.time_zone,
+    s.missed,
+    (s.next_at IS NULL) AS paused,
+    s.next_at,
+    s.last_at,
+    s.last_job_id,
+    s.error,
+    s.kind,
+    s.args,
+    s.queue,
+    s.key,
+    s.key_mode,
+    s.order_key,
+    s.limit_key,
+    s.priority,
+    s.max_attempts
+   FROM koppeling.job_schedule s;
+
+COMMENT ON VIEW koppeling.schedules IS 'Schedules: jobs that are enqueued at the moments of a cron expression.';
+
+COMMENT ON COLUMN koppeling.schedules.name IS 'What it is called, and what makes it one.';
+
+COMMENT ON COLUMN koppeling.schedules.cron IS 'Minute, hour, day of month, month and day of week, or one of @hourly, @daily, @weekly, @monthly, @yearly.';
+
+COMMENT ON COLUMN koppeling.schedules.time_zone IS 'Whose clocks the cron expression is about.';
+
+COMMENT ON COLUMN koppeling.schedules.missed IS 'What happens when a tick is found more than 60 s late: skip it, or once: one job for all that were missed.';
+
+COMMENT ON COLUMN koppeling.schedules.paused IS 'Whether it makes no jobs for now.';
+
+COMMENT ON COLUMN koppeling.schedules.next_at IS 'Its next tick; null while it is paused.';
+
+COMMENT ON COLUMN koppeling.schedules.last_at IS 'The tick it last made a job for, or when it was last run by hand.';
+
+COMMENT ON COLUMN koppeling.schedules.last_job_id IS 'That job, or the waiting one that absorbed it.';
+
+COMMENT ON COLUMN koppeling.schedules.error IS 'Why its last tick made no job; null when it did.';
+
+COMMENT ON COLUMN koppeling.schedules.kind IS 'What its jobs are to do.';
+
+COMMENT ON COLUMN koppeling.schedules.args IS 'The args of its jobs.';
+
+COMMENT ON COLUMN koppeling.schedules.queue IS 'The queue its jobs go to.';
+
+COMMENT ON COLUMN koppeling.schedules.key IS 'The key of its jobs: at most one with it waits in a queue.';
+
+COMMENT ON COLUMN koppeling.schedules.key_mode IS 'keep, replace or append: what a tick does to a job that waits with the key.';
+
+COMMENT ON COLUMN koppeling.schedules.order_key IS 'The order key of its jobs: they run one after another.';
+
+COMMENT ON COLUMN koppeling.schedules.limit_key IS 'The key that limits are set for.';
+
+COMMENT ON COLUMN koppeling.schedules.priority IS 'The priority of its jobs.';
+
+COMMENT ON COLUMN koppeling.schedules.max_attempts IS 'After how many failed attempts its jobs are rejected.';
 
 ALTER TABLE koppeling.suppression ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.suppression_id_seq
@@ -4054,14 +6173,47 @@ CREATE VIEW koppeling.workers AS
 
 COMMENT ON VIEW koppeling.workers IS 'Processes that work or have worked.';
 
+COMMENT ON COLUMN koppeling.workers.id IS 'Its number: a process gets a new one each time it registers.';
+
+COMMENT ON COLUMN koppeling.workers.name IS 'What it is called; not unique.';
+
+COMMENT ON COLUMN koppeling.workers.host IS 'The machine it runs on.';
+
+COMMENT ON COLUMN koppeling.workers.pid IS 'The number of its process there.';
+
+COMMENT ON COLUMN koppeling.workers.version IS 'The release it belongs to.';
+
+COMMENT ON COLUMN koppeling.workers.started_at IS 'When it registered.';
+
+COMMENT ON COLUMN koppeling.workers.heartbeat_at IS 'Its last sign of life; it gives one every 5 s.';
+
+COMMENT ON COLUMN koppeling.workers.ended_at IS 'When it stopped, or was found dead.';
+
 COMMENT ON COLUMN koppeling.workers.state IS 'alive, silent (no sign of life for 15 s), stopped or died.';
+
+COMMENT ON COLUMN koppeling.workers.running IS 'How many jobs it has.';
 
 CREATE TABLE public.koppeling_migration (
     version integer NOT NULL,
     name text NOT NULL,
     checksum text NOT NULL,
+    oldest_program integer DEFAULT 0 NOT NULL,
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
+
+ALTER TABLE ONLY koppeling.job_attempt ATTACH PARTITION koppeling.job_attempt_rest DEFAULT;
+
+ALTER TABLE ONLY koppeling.job_history ATTACH PARTITION koppeling.job_cancelled FOR VALUES IN ('cancelled');
+
+ALTER TABLE ONLY koppeling.job_cancelled ATTACH PARTITION koppeling.job_cancelled_rest DEFAULT;
+
+ALTER TABLE ONLY koppeling.job_history ATTACH PARTITION koppeling.job_done FOR VALUES IN ('done');
+
+ALTER TABLE ONLY koppeling.job_done ATTACH PARTITION koppeling.job_done_rest DEFAULT;
+
+ALTER TABLE ONLY koppeling.job_history ATTACH PARTITION koppeling.job_rejected FOR VALUES IN ('rejected');
+
+ALTER TABLE ONLY koppeling.job_rejected ATTACH PARTITION koppeling.job_rejected_rest DEFAULT;
 
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_pkey PRIMARY KEY (id);
@@ -4130,17 +6282,29 @@ ALTER TABLE ONLY koppeling.evaluation_request
 ALTER TABLE ONLY koppeling.holder_check
     ADD CONSTRAINT holder_check_pkey PRIMARY KEY (suppression_id);
 
-ALTER TABLE ONLY koppeling.job_attempt
-    ADD CONSTRAINT job_attempt_pkey PRIMARY KEY (job_id, claim);
+ALTER TABLE ONLY koppeling.idempotent_request
+    ADD CONSTRAINT idempotent_request_pkey PRIMARY KEY (token_id, key);
 
-ALTER TABLE ONLY koppeling.job_history
-    ADD CONSTRAINT job_history_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY koppeling.job_cancellation
+    ADD CONSTRAINT job_cancellation_pkey PRIMARY KEY (job_id);
 
 ALTER TABLE ONLY koppeling.job_kind
     ADD CONSTRAINT job_kind_pkey PRIMARY KEY (kind);
 
+ALTER TABLE ONLY koppeling.job_limit
+    ADD CONSTRAINT job_limit_pkey PRIMARY KEY (limit_key);
+
+ALTER TABLE ONLY koppeling.job_pause
+    ADD CONSTRAINT job_pause_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.job
     ADD CONSTRAINT job_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY koppeling.job_retention
+    ADD CONSTRAINT job_retention_pkey PRIMARY KEY (outcome);
+
+ALTER TABLE ONLY koppeling.job_schedule
+    ADD CONSTRAINT job_schedule_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY koppeling.mailchimp_account
     ADD CONSTRAINT mailchimp_account_data_centre_login_id_key UNIQUE (data_centre, login_id);
@@ -4156,6 +6320,9 @@ ALTER TABLE ONLY koppeling.membership
 
 ALTER TABLE ONLY koppeling.merge_field
     ADD CONSTRAINT merge_field_pkey PRIMARY KEY (instance_id, tag);
+
+ALTER TABLE ONLY koppeling.job_pause
+    ADD CONSTRAINT paused_once UNIQUE NULLS NOT DISTINCT (queue, kind, key);
 
 ALTER TABLE ONLY koppeling.permit_budget
     ADD CONSTRAINT permit_budget_pkey PRIMARY KEY (resource);
@@ -4236,19 +6403,53 @@ CREATE INDEX criterion_by_value ON koppeling.criterion USING btree (kind, value_
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
-CREATE INDEX job_history_finished_at ON koppeling.job_history USING brin (finished_at);
+CREATE INDEX idempotent_request_created_at ON koppeling.idempotent_request USING btree (created_at);
 
-CREATE INDEX job_history_rejected ON koppeling.job_history USING btree (queue, finished_at) WHERE (outcome = 'rejected'::text);
+CREATE INDEX job_attempt_job_id_idx ON ONLY koppeling.job_attempt USING btree (job_id);
 
-CREATE UNIQUE INDEX job_key ON koppeling.job USING btree (queue, key) WHERE ((state = 'ready'::text) AND (key IS NOT NULL));
+CREATE INDEX job_attempt_rest_job_id_idx ON koppeling.job_attempt_rest USING btree (job_id);
 
-CREATE INDEX job_order ON koppeling.job USING btree (queue, order_key, id) WHERE (order_key IS NOT NULL);
+CREATE INDEX job_cancelled_id_idx ON ONLY koppeling.job_cancelled USING btree (id);
+
+CREATE INDEX job_cancelled_rest_id_idx ON koppeling.job_cancelled_rest USING btree (id);
+
+CREATE INDEX job_done_id_idx ON ONLY koppeling.job_done USING brin (id int8_minmax_multi_ops);
+
+CREATE INDEX job_done_rest_id_idx ON koppeling.job_done_rest USING brin (id int8_minmax_multi_ops);
+
+CREATE UNIQUE INDEX job_key ON koppeling.job USING btree (queue, key) WHERE ((state <> 'running'::text) AND (key IS NOT NULL));
+
+CREATE INDEX job_limit_blocked ON koppeling.job USING btree (limit_key, priority, run_at, id) WHERE (blocked_by = 'limit'::text);
+
+CREATE INDEX job_limit_opens ON koppeling.job_limit USING btree (opens_at) WHERE (opens_at IS NOT NULL);
+
+CREATE INDEX job_limit_running ON koppeling.job USING btree (limit_key) WHERE ((limit_key IS NOT NULL) AND (state = 'running'::text));
+
+CREATE INDEX job_order ON koppeling.job USING btree (queue, order_key, id) WHERE ((order_key IS NOT NULL) AND (state <> 'running'::text));
+
+CREATE INDEX job_order_blocked ON koppeling.job USING btree (queue, order_key) WHERE (blocked_by = 'order'::text);
 
 CREATE UNIQUE INDEX job_order_running ON koppeling.job USING btree (queue, order_key) WHERE ((state = 'running'::text) AND (order_key IS NOT NULL));
 
+CREATE INDEX job_pause_blocked ON koppeling.job USING btree (queue, kind, id) WHERE (blocked_by = 'pause'::text);
+
 CREATE INDEX job_ready ON koppeling.job USING btree (queue, kind, priority, run_at, id) WHERE (state = 'ready'::text);
 
-CREATE INDEX job_running ON koppeling.job USING btree (worker_id, consumer_id) WHERE (state = 'running'::text);
+CREATE INDEX job_rejected_id_idx ON ONLY koppeling.job_rejected USING btree (id);
+
+CREATE INDEX job_rejected_queue_finished_at_idx ON ONLY koppeling.job_rejected USING btree (queue, finished_at);
+
+CREATE INDEX job_rejected_rest_id_idx ON koppeling.job_rejected_rest USING btree (id);
+
+CREATE INDEX job_rejected_rest_queue_finished_at_idx ON koppeling.job_rejected_rest USING btree (queue, finished_at);
+
+CREATE INDEX job_returned ON koppeling.job USING btree (queue, kind, priority, run_at, id) WHERE (state = 'returned'::text);
+
+CREATE INDEX job_running ON koppeling.job USING btree (worker_id, consumer_id) WHERE (worker_id IS NOT NULL);
+
+CREATE INDEX job_schedule_due ON koppeling.job_schedule USING btree (next_at) WHERE (next_at IS NOT NULL);
+
+CREATE INDEX job_suspect ON koppeling.job USING btree (queue, kind, priority, run_at, id) WHERE (state = 'suspect'::text);
 
 CREATE INDEX membership_by_person ON koppeling.membership USING btree (person_id);
 
@@ -4278,6 +6479,16 @@ CREATE INDEX webhook_inbox_waiting ON koppeling.webhook_inbox USING btree (insta
 
 CREATE INDEX worker_alive ON koppeling.worker USING btree (id) WHERE (ended_at IS NULL);
 
+ALTER INDEX koppeling.job_attempt_job_id_idx ATTACH PARTITION koppeling.job_attempt_rest_job_id_idx;
+
+ALTER INDEX koppeling.job_cancelled_id_idx ATTACH PARTITION koppeling.job_cancelled_rest_id_idx;
+
+ALTER INDEX koppeling.job_done_id_idx ATTACH PARTITION koppeling.job_done_rest_id_idx;
+
+ALTER INDEX koppeling.job_rejected_id_idx ATTACH PARTITION koppeling.job_rejected_rest_id_idx;
+
+ALTER INDEX koppeling.job_rejected_queue_finished_at_idx ATTACH PARTITION koppeling.job_rejected_rest_queue_finished_at_idx;
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression_lift FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
@@ -4287,6 +6498,12 @@ CREATE TRIGGER bind_inserted AFTER INSERT ON koppeling.email_address REFERENCING
 CREATE TRIGGER bind_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
 
 CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_category();
+
+CREATE TRIGGER limit_changed AFTER DELETE OR UPDATE OF concurrency, rate, period ON koppeling.job_limit FOR EACH ROW EXECUTE FUNCTION koppeling.limit_was_changed();
+
+CREATE TRIGGER limit_changes BEFORE UPDATE OF concurrency, rate, period ON koppeling.job_limit FOR EACH ROW EXECUTE FUNCTION koppeling.limit_changed();
+
+CREATE TRIGGER pause_ended AFTER DELETE ON koppeling.job_pause FOR EACH ROW EXECUTE FUNCTION koppeling.pause_ended();
 
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
@@ -4320,6 +6537,9 @@ ALTER TABLE ONLY koppeling.criterion
 
 ALTER TABLE ONLY koppeling.holder_check
     ADD CONSTRAINT holder_check_suppression_id_fkey FOREIGN KEY (suppression_id) REFERENCES koppeling.suppression(id);
+
+ALTER TABLE ONLY koppeling.idempotent_request
+    ADD CONSTRAINT idempotent_request_token_id_fkey FOREIGN KEY (token_id) REFERENCES koppeling.api_token(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.membership
     ADD CONSTRAINT membership_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id);
@@ -4370,25 +6590,35 @@ REVOKE ALL ON FUNCTION koppeling.acquire_permit(p_resource text, p_holder text, 
 REVOKE ALL ON FUNCTION koppeling.archive_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.archive_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
+REVOKE ALL ON FUNCTION koppeling.are_job_entries(jobs jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION koppeling.cancel_job(id bigint, reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.waiting_job(p_queue text, p_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.cancel_waiting(queue text, key text, reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.cancelled_jobs(p_worker bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.check_queue(numbers_back bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.check_schedule_is_public(p_name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean, p_alone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], p_claims integer[], p_outcomes text[], p_notes text[], p_delays double precision[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.enqueue_internal(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, public_only boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) TO koppeling_writer;
@@ -4398,16 +6628,69 @@ REVOKE ALL ON FUNCTION koppeling.enqueue_internal_many(jobs jsonb, public_only b
 REVOKE ALL ON FUNCTION koppeling.enqueue_each(jobs jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.enqueue_each(jobs jsonb) TO koppeling_writer;
 
+REVOKE ALL ON FUNCTION koppeling.enqueue_internal(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, public_only boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.enqueue_many(jobs jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.enqueue_many(jobs jsonb) TO koppeling_writer;
 
+REVOKE ALL ON FUNCTION koppeling.enqueue_request(p_token bigint, p_key text, p_body jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.enqueue_rows(p_kinds text[], p_args jsonb[], p_queues text[], p_keys text[], p_key_modes text[], p_order_keys text[], p_limit_keys text[], p_run_ats timestamp with time zone[], p_priorities integer[], p_max_attempts integer[], p_public_only boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at timestamp with time zone) FROM PUBLIC;
+
+GRANT SELECT ON TABLE koppeling.job_retention TO koppeling_reader;
+
+REVOKE ALL ON FUNCTION koppeling.history_tables() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.history_partitions() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.expired_history_partitions() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.job_entry_fault(entry jsonb) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.look_for_work(p_worker bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.limit_changed() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.parsed_jobs(jobs jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.limit_was_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.look_for_work(p_worker bigint, p_mark_queues text[], p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.make_history_partition(p_parent text, p_moment text, p_day date) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.make_history_partitions(p_ahead integer) FROM PUBLIC;
+
+GRANT SELECT ON TABLE koppeling.jobs TO koppeling_reader;
+
+REVOKE ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue text, kind text, before bigint, key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue text, kind text, before bigint, key text) TO koppeling_reader;
+
+REVOKE ALL ON FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.open_kinds(p_queue text, p_kinds text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.open_limits(p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.open_stale_gates(p_most integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.pass_gates(p_queue text, p_ids bigint[], p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.pause(queue text, kind text, key text, reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.pause_ended() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.pause_schedule(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.present_token(p_hash bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.prune_history(p_max integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.put_jobs(p_jobs koppeling.job[]) FROM PUBLIC;
 
@@ -4418,6 +6701,10 @@ REVOKE ALL ON FUNCTION koppeling.put_persons(persons jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.put_persons(persons jsonb) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.put_repeated_jobs(p_jobs koppeling.job[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.put_schedule(name text, cron text, kind text, args jsonb, time_zone text, queue text, key text, key_mode text, order_key text, limit_key text, priority integer, max_attempts integer, missed text, paused boolean, public_only boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.put_schedule_object(name text, definition jsonb, public_only boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) TO koppeling_writer;
@@ -4430,22 +6717,48 @@ REVOKE ALL ON FUNCTION koppeling.release_parked(ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.release_permit(p_permit bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.remove_limit(limit_key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.remove_schedule(name text, public_only boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.resume(queue text, kind text, key text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.resume_schedule(name text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.retry_job(id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.retry_rejected(queue text, kind text, reason text, rejected_since timestamp with time zone, rejected_until timestamp with time zone, max_jobs integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.return_jobs(p_back bigint[], p_ids bigint[], p_outcomes text[], p_notes text[], p_delays double precision[], p_now timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.room_under(l koppeling.job_limit) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.run_at_fault(jobs jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.run_due_schedules(p_limit integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_parked(p_actions bigint[], p_instance text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.throttle(p_resource text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.unblock(p_ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.wake(p_queues text[], p_kinds text[]) FROM PUBLIC;
 
-GRANT SELECT ON TABLE koppeling.jobs TO koppeling_reader;
+REVOKE ALL ON FUNCTION koppeling.wake_schedulers() FROM PUBLIC;
 
 GRANT SELECT ON TABLE koppeling.actions TO koppeling_reader;
 
@@ -4455,11 +6768,19 @@ GRANT SELECT ON TABLE koppeling.instance_status TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.job_attempts TO koppeling_reader;
 
+GRANT SELECT ON SEQUENCE koppeling.job_id_seq TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.limits TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.pauses TO koppeling_reader;
+
 GRANT SELECT ON TABLE koppeling.plan_lines TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.plans TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.queue_status TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.schedules TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.target_group_members TO koppeling_reader;
 
