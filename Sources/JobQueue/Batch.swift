@@ -60,7 +60,8 @@ struct Batch: Sendable {
         var endings: [Ending] = []
         endings.reserveCapacity(jobs.count)
         for job in jobs {
-            if given[job.id] == nil && isInterrupted {
+            // A failure of one that was cut short is most likely the cut.
+            if isInterrupted, given[job.id]?.isFinal != true {
                 completion.addReleased(job, reason: "its worker stopped")
                 endings.append(context.isCancelled(job) ? .cancelled : .released)
             } else {

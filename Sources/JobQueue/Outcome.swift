@@ -12,6 +12,14 @@ public enum Outcome: Sendable, Hashable {
     case rejected(reason: String)
     /// It is no longer wanted.
     case cancelled(reason: String)
+
+    /// Whether the job does not run again.
+    var isFinal: Bool {
+        switch self {
+        case .done, .rejected, .cancelled: true
+        case .retry, .snooze: false
+        }
+    }
 }
 
 /// Outcomes as the database takes them, one array a column.

@@ -66,24 +66,23 @@ extension DemoStory {
             + "most in flight \(audit.most_in_flight.values.max() ?? 0)"
     }
 
-    /// Kills the first worker once it has work in hand.
+    /// Kills the first worker that has work in hand.
     private func killOne() async throws {
         try await world.eventually("a worker is at work") {
-            try await world.number(
-                "select count(*) from koppeling.job where state = 'running' and kind = 'action'") > 0
-        }
-        let victim = try await world.pool.query(
-            """
-            select w.pid from koppeling.worker w
-            join koppeling.job j on j.worker_id = w.id and j.kind = 'action'
-            where w.ended_at is null
-            group by w.pid
-            order by count(*) desc
-            limit 1
-            """)
-        let pid: Int32 = try victim[0].decode("pid")
-        memory.withLock { memory in
-            for worker in memory.workers where worker.process.processIdentifier == pid { worker.kill() }
+            let busiest = try await world.pool.query(
+                """
+                select w.pid from koppeling.worker w
+                join koppeling.job j on j.worker_id = w.id and j.kind = 'action'
+                where w.ended_at is null
+                group by w.pid
+                order by count(*) desc
+                limit 1
+                """)
+            guard let pid = try busiest.first?.decode("pid", as: Int32.self) else { return false }
+            memory.withLock { memory in
+                for worker in memory.workers where worker.process.processIdentifier == pid { worker.kill() }
+            }
+            return true
         }
     }
 
