@@ -25,6 +25,8 @@ extension Bench {
         let (early, late) = try await server.withDatabase { database in
             let other = try await Connection.connect(database.settings)
             return try await other.transaction(.repeatableRead) { connection in
+                // It stands idle on purpose, for longer than a session may.
+                try await connection.script("set local idle_in_transaction_session_timeout = 0")
                 // The snapshot is taken by the first query.
                 try await connection.query("select count(*) from pg_class")
                 return try await steady(on: database, for: scaled(seconds: 60)) { fleet in
