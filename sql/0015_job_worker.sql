@@ -88,7 +88,7 @@ begin
     -- Not only of those just declared dead: one of them may have claimed at that very moment. No statement of a worker
     -- takes longer than ten minutes.
     for v_dead in
-        select w.id from koppeling.worker w where w.ended_at > v_now - interval '10 minutes'
+        select w.id from koppeling.worker w where w.ended_at > v_now - interval '10 minutes' order by w.id
     loop
         rescued := rescued + koppeling.abandon_jobs(v_dead, null, 'died', 'its worker died');
     end loop;

@@ -205,14 +205,15 @@ begin
 end $$;
 
 -- Puts jobs with keys back into the queue. Where another waits with the key by now, that one takes over: it becomes
--- due when either was, and with mode append it has the args of both, those of the one that comes back first. With
--- mode replace it stays as it is: the newest counts.
+-- due when either was, and with mode append it has the args of both in the order of their numbers. With mode replace the
+-- newest counts, also when the one that waits is the older one, which ran beside it and came back before it.
 create function koppeling.fold_back(p_jobs koppeling.job[]) returns void
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 declare
     v_jobs koppeling.job[];
     v_rest koppeling.job[] := p_jobs;
+    v_replaced record;
 begin
     delete from koppeling.job j where j.id = any (array(select b.id from unnest(p_jobs) b));
     -- Of several with one key the newest goes first, so that the older ones fold into it: a round for each.
@@ -222,17 +223,22 @@ begin
         into v_jobs, v_rest
         from (select b as job, row_number() over (partition by b.queue, b.key order by b.id desc) as place
               from unnest(v_rest) b) r;
+        -- What an older one stood before or took up is free when it gets the keys of a newer one.
+        select array_agg(w.queue) as queues, array_agg(w.order_key) as order_keys, array_agg(w.limit_key) as limit_keys
+        into v_replaced
+        from unnest(v_jobs) b
+        join koppeling.job w on w.queue = b.queue and w.key = b.key and w.state <> 'running'
+        where w.id < b.id and b.key_mode = 'replace' and num_nonnulls(w.order_key, w.limit_key) > 0;
         insert into koppeling.job as waiting
         select b.* from unnest(v_jobs) b
         on conflict (queue, key) where state <> 'running' and key is not null do update
-        set args = case
-                when waiting.key_mode = 'append' and jsonb_typeof(excluded.args) = 'array'
-                    and jsonb_typeof(waiting.args) = 'array' and waiting.kind = excluded.kind
-                then excluded.args || waiting.args else waiting.args end,
-            run_at = case when waiting.key_mode = 'replace' then waiting.run_at
-                else least(waiting.run_at, excluded.run_at) end,
-            state = case when waiting.state = 'ready' and waiting.key_mode <> 'replace'
-                    and excluded.run_at < waiting.run_at then 'returned' else waiting.state end;
+        set (kind, args, run_at, priority, max_attempts, key_mode, order_key, limit_key, state, blocked_by) = (
+            select f.kind, f.args, f.run_at, f.priority, f.max_attempts, f.key_mode, f.order_key, f.limit_key, f.state,
+                f.blocked_by
+            from koppeling.folded(waiting, excluded) f);
+        if v_replaced.queues is not null then
+            perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
+        end if;
         insert into koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts,
             claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)
         select b.id, b.enqueued_at, b.run_at, koppeling.now(), b.priority, b.attempt, b.max_attempts, b.claim,
@@ -244,10 +250,43 @@ begin
     end loop;
 end $$;
 
+-- A job that waits with a key as it is after another with the key came back and was folded into it.
+create function koppeling.folded(waiting koppeling.job, back koppeling.job) returns koppeling.job
+    language plpgsql immutable set search_path = koppeling, pg_temp
+as $$
+declare
+    newer koppeling.job := case when waiting.id > back.id then waiting else back end;
+    older koppeling.job := case when waiting.id > back.id then back else waiting end;
+begin
+    if newer.key_mode <> 'replace' then
+        if waiting.state = 'ready' and back.run_at < waiting.run_at then
+            waiting.state := 'returned';
+        end if;
+        waiting.run_at := least(waiting.run_at, back.run_at);
+        if newer.key_mode = 'append' and newer.kind = older.kind
+            and jsonb_typeof(newer.args) = 'array' and jsonb_typeof(older.args) = 'array' then
+            waiting.args := older.args || newer.args;
+            waiting.key_mode := 'append';
+        end if;
+    elsif newer.id = back.id then
+        waiting.kind := back.kind;
+        waiting.args := back.args;
+        waiting.run_at := back.run_at;
+        waiting.priority := least(waiting.priority, back.priority);
+        waiting.max_attempts := greatest(back.max_attempts, waiting.attempt);
+        waiting.key_mode := back.key_mode;
+        waiting.order_key := back.order_key;
+        waiting.limit_key := back.limit_key;
+        waiting.state := case when waiting.deaths > 0 then 'suspect' else 'returned' end;
+        waiting.blocked_by := null;
+    end if;
+    return waiting;
+end $$;
+
 revoke execute on function
     koppeling.complete_jobs(bigint, bigint[], int[], text[], text[], double precision[]),
     koppeling.return_jobs(bigint[], bigint[], text[], text[], double precision[], timestamptz),
     koppeling.as_waiting(koppeling.job, timestamptz, text, text),
     koppeling.final_outcome(koppeling.job, text, text),
-    koppeling.fold_back(koppeling.job[])
+    koppeling.fold_back(koppeling.job[]), koppeling.folded(koppeling.job, koppeling.job)
     from public;

@@ -133,6 +133,24 @@ import Testing
         #expect(try await stranger.claim().map(\.id) == [second])
     }
 
+    @Test(
+        arguments: [
+            (NewJob.KeyMode.keep, "[1]"), (.replace, "[2]"), (.append, "[1, 2]"),
+        ])
+    func `of two that ran beside each other the newer one's args last, whichever comes back first`(
+        _ mode: NewJob.KeyMode, _ expected: String
+    ) async throws {
+        let stranger = try await bench.stranger()
+        let first = try await enqueue("[1]", mode)
+        let older = try #require(try await stranger.claim().first)
+        _ = try await enqueue("[2]", mode)
+        let newer = try #require(try await stranger.claim().first)
+        try await stranger.complete(older, "retry", delay: 0)
+        try await stranger.complete(newer, "retry", delay: 0)
+        #expect(try await args(first) == expected)
+        #expect(try await bench.values("select id from koppeling.job", as: Int64.self) == [first])
+    }
+
     @Test func `a retry that is due earlier makes the one it folds into due, unless that one replaces it`() async throws
     {
         for mode in [NewJob.KeyMode.keep, .replace] {

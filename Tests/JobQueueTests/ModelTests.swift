@@ -18,16 +18,9 @@ struct ModelTests {
         for number in stride(from: stream, to: given ?? 2000, by: Self.streams) {
             var lived = Seed(seed: seed.seed &+ UInt64(number))
             let operations = lived.operations(Self.length)
-            let isThorough = number / Self.streams % 50 == 0
-            let failure = try await Replay.run(operations, on: queue, comparing: false, thoroughly: isThorough)
+            let failure = try await Replay.run(
+                operations, on: queue, comparing: false, thoroughly: number / Self.streams % 50 == 0)
             guard let failure else { continue }
-            guard try await Replay.run(operations, on: queue, comparing: false, thoroughly: isThorough) != nil else {
-                // Something besides the operations took part, such as how busy the machine is.
-                Issue.record(
-                    "sequence \(number) failed once, and not again: KOPPELING_SEED=\(lived.seed); \(failure.what)",
-                    severity: .warning)
-                continue
-            }
             let (shortest, what) = try await shortened(operations, failure.what, on: queue)
             Issue.record(
                 """

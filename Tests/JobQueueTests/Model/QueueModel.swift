@@ -229,9 +229,22 @@ extension QueueModel {
                 $0 != place && jobs[$0].isWaiting && jobs[$0].entry.queue == entry.queue && jobs[$0].entry.key == key
             })
         else { return }
-        if jobs[other].entry.mode != "replace" { jobs[other].runAt = min(jobs[other].runAt, jobs[place].runAt) }
-        if jobs[other].entry.mode == "append", jobs[other].entry.kind == entry.kind, let args = entry.args {
-            jobs[other].entry.args = jobs[other].entry.args.map { args + $0 }
+        let (older, newer) = (min(place, other), max(place, other))
+        if jobs[newer].entry.mode != "replace" {
+            jobs[other].runAt = min(jobs[other].runAt, jobs[place].runAt)
+            if jobs[newer].entry.mode == "append", jobs[newer].entry.kind == jobs[older].entry.kind,
+                let first = jobs[older].entry.args, let second = jobs[newer].entry.args
+            {
+                jobs[other].entry.args = first + second
+                jobs[other].entry.mode = "append"
+            }
+        } else if newer == place {
+            // It has the place of the older one and all else of the newer one.
+            let priority = min(jobs[other].entry.priority, entry.priority)
+            jobs[other].entry = entry
+            jobs[other].entry.priority = priority
+            jobs[other].entry.maxAttempts = max(entry.maxAttempts, jobs[other].attempt)
+            jobs[other].runAt = jobs[place].runAt
         }
         jobs[place].foldedInto = jobs[other].id
         finish(place, "cancelled")
