@@ -157,7 +157,9 @@ as $$
 begin
     return (
         with mark as materialized (
-            select * from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+            select m.kind, m.priority, min(m.at) as at
+            from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+            group by m.kind, m.priority
             union all
             select k, -10001, '-infinity' from unnest(p_kinds) k
         ), span as materialized (
@@ -198,7 +200,7 @@ begin
 end $$;
 
 -- For each waiting consumer of a worker: whether there is work for it now, whether some is to run alone, and when there
--- will be work. The marks are those of claim_jobs, with their queues.
+-- will be work. The marks are those of claim_jobs, with their queues; of several for one place the earliest counts.
 create function koppeling.look_for_work(
     p_worker bigint, p_mark_queues text[] default '{}', p_mark_kinds text[] default '{}',
     p_mark_priorities int[] default '{}', p_mark_times timestamptz[] default '{}'
@@ -240,7 +242,7 @@ begin
                           where m.queue = v_consumer.queue and m.kind = v_kind) m;
                 exit when v_priority is null;
                 v_since := coalesce((
-                    select m.at
+                    select min(m.at)
                     from unnest(p_mark_queues, p_mark_kinds, p_mark_priorities, p_mark_times)
                         as m (queue, kind, priority, at)
                     where m.queue = v_consumer.queue and m.kind = v_kind and m.priority = v_priority), '-infinity');
