@@ -518,7 +518,7 @@ begin
     -- Not only of those just declared dead: one of them may have claimed at that very moment. No statement of a worker
     -- takes longer than ten minutes.
     for v_dead in
-        select w.id from koppeling.worker w where w.ended_at > v_now - interval '10 minutes'
+        select w.id from koppeling.worker w where w.ended_at > v_now - interval '10 minutes' order by w.id
     loop
         rescued := rescued + koppeling.abandon_jobs(v_dead, null, 'died', 'its worker died');
     end loop;
@@ -2307,6 +2307,7 @@ CREATE FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) RETURNS void
 declare
     v_jobs koppeling.job[];
     v_rest koppeling.job[] := p_jobs;
+    v_replaced record;
 begin
     delete from koppeling.job j where j.id = any (array(select b.id from unnest(p_jobs) b));
     -- Of several with one key the newest goes first, so that the older ones fold into it: a round for each.
@@ -2316,17 +2317,22 @@ begin
         into v_jobs, v_rest
         from (select b as job, row_number() over (partition by b.queue, b.key order by b.id desc) as place
               from unnest(v_rest) b) r;
+        -- What an older one stood before or took up is free when it gets the keys of a newer one.
+        select array_agg(w.queue) as queues, array_agg(w.order_key) as order_keys, array_agg(w.limit_key) as limit_keys
+        into v_replaced
+        from unnest(v_jobs) b
+        join koppeling.job w on w.queue = b.queue and w.key = b.key and w.state <> 'running'
+        where w.id < b.id and b.key_mode = 'replace' and num_nonnulls(w.order_key, w.limit_key) > 0;
         insert into koppeling.job as waiting
         select b.* from unnest(v_jobs) b
         on conflict (queue, key) where state <> 'running' and key is not null do update
-        set args = case
-                when waiting.key_mode = 'append' and jsonb_typeof(excluded.args) = 'array'
-                    and jsonb_typeof(waiting.args) = 'array' and waiting.kind = excluded.kind
-                then excluded.args || waiting.args else waiting.args end,
-            run_at = case when waiting.key_mode = 'replace' then waiting.run_at
-                else least(waiting.run_at, excluded.run_at) end,
-            state = case when waiting.state = 'ready' and waiting.key_mode <> 'replace'
-                    and excluded.run_at < waiting.run_at then 'returned' else waiting.state end;
+        set (kind, args, run_at, priority, max_attempts, key_mode, order_key, limit_key, state, blocked_by) = (
+            select f.kind, f.args, f.run_at, f.priority, f.max_attempts, f.key_mode, f.order_key, f.limit_key, f.state,
+                f.blocked_by
+            from koppeling.folded(waiting, excluded) f);
+        if v_replaced.queues is not null then
+            perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
+        end if;
         insert into koppeling.job_history (id, enqueued_at, run_at, finished_at, priority, attempt, max_attempts,
             claim, snoozes, outcome, queue, kind, key, key_mode, order_key, limit_key, reason, args)
         select b.id, b.enqueued_at, b.run_at, koppeling.now(), b.priority, b.attempt, b.max_attempts, b.claim,
@@ -2336,6 +2342,39 @@ begin
         join koppeling.job w on w.queue = b.queue and w.key = b.key and w.state <> 'running'
         where w.id <> b.id;
     end loop;
+end $$;
+
+CREATE FUNCTION koppeling.folded(waiting koppeling.job, back koppeling.job) RETURNS koppeling.job
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    newer koppeling.job := case when waiting.id > back.id then waiting else back end;
+    older koppeling.job := case when waiting.id > back.id then back else waiting end;
+begin
+    if newer.key_mode <> 'replace' then
+        if waiting.state = 'ready' and back.run_at < waiting.run_at then
+            waiting.state := 'returned';
+        end if;
+        waiting.run_at := least(waiting.run_at, back.run_at);
+        if newer.key_mode = 'append' and newer.kind = older.kind
+            and jsonb_typeof(newer.args) = 'array' and jsonb_typeof(older.args) = 'array' then
+            waiting.args := older.args || newer.args;
+            waiting.key_mode := 'append';
+        end if;
+    elsif newer.id = back.id then
+        waiting.kind := back.kind;
+        waiting.args := back.args;
+        waiting.run_at := back.run_at;
+        waiting.priority := least(waiting.priority, back.priority);
+        waiting.max_attempts := greatest(back.max_attempts, waiting.attempt);
+        waiting.key_mode := back.key_mode;
+        waiting.order_key := back.order_key;
+        waiting.limit_key := back.limit_key;
+        waiting.state := case when waiting.deaths > 0 then 'suspect' else 'returned' end;
+        waiting.blocked_by := null;
+    end if;
+    return waiting;
 end $$;
 
 CREATE FUNCTION koppeling.gender_value(value text) RETURNS text
@@ -2601,7 +2640,7 @@ begin
                           where m.queue = v_consumer.queue and m.kind = v_kind) m;
                 exit when v_priority is null;
                 v_since := coalesce((
-                    select m.at
+                    select min(m.at)
                     from unnest(p_mark_queues, p_mark_kinds, p_mark_priorities, p_mark_times)
                         as m (queue, kind, priority, at)
                     where m.queue = v_consumer.queue and m.kind = v_kind and m.priority = v_priority), '-infinity');
@@ -3063,7 +3102,9 @@ CREATE FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after in
 begin
     return (
         with mark as materialized (
-            select * from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+            select m.kind, m.priority, min(m.at) as at
+            from unnest(p_mark_kinds, p_mark_priorities, p_mark_times) as m (kind, priority, at)
+            group by m.kind, m.priority
             union all
             select k, -10001, '-infinity' from unnest(p_kinds) k
         ), span as materialized (
@@ -6650,6 +6691,8 @@ REVOKE ALL ON FUNCTION koppeling.expired_history_partitions() FROM PUBLIC;
 REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.folded(waiting koppeling.job, back koppeling.job) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
 

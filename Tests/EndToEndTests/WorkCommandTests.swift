@@ -8,27 +8,40 @@ import Testing
 struct WorkCommandTests {
     private let pool = TestDatabase.current.pool
 
-    @Test func `shows its figures and its health where it is told to, and ends when it is told to`() async throws {
-        let log = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
-        try Data().write(to: log)
-        defer { try? FileManager.default.removeItem(at: log) }
-        let process = program(
-            ["work"],
-            [
-                "DATABASE_URL": try TestDatabase.current.settings.connectionString(),
-                "KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString(),
-                "KOPPELING_METRICS_LISTEN": "127.0.0.1:0",
-            ])
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = try FileHandle(forWritingTo: log)
-        try process.run()
-        defer { if process.isRunning { process.interrupt() } }
+    /// A worker process on the test's database, and what it logs.
+    private struct Worker {
+        let process: Process
+        private let file = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
 
+        init(_ environment: [String: String] = [:]) throws {
+            try Data().write(to: file)
+            process = program(
+                ["work"],
+                [
+                    "DATABASE_URL": try TestDatabase.current.settings.connectionString(),
+                    "KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString(),
+                ].merging(environment) { _, given in given })
+            process.standardInput = FileHandle.nullDevice
+            process.standardOutput = FileHandle.nullDevice
+            process.standardError = try FileHandle(forWritingTo: file)
+            try process.run()
+        }
+
+        func log() throws -> String { String(decoding: try Data(contentsOf: file), as: UTF8.self) }
+
+        /// Ends it, should it run still, and forgets its log.
+        func clean() {
+            if process.isRunning { process.interrupt() }
+            try? FileManager.default.removeItem(at: file)
+        }
+    }
+
+    @Test func `shows its figures and its health where it is told to, and ends when it is told to`() async throws {
+        let worker = try Worker(["KOPPELING_METRICS_LISTEN": "127.0.0.1:0"])
+        defer { worker.clean() }
         var port = ""
         try await eventually("it says where it listens", within: .seconds(30)) {
-            let text = String(decoding: try Data(contentsOf: log), as: UTF8.self)
-            port = text.firstMatch(of: #/port=(\d+)/#).map { String($0.1) } ?? ""
+            port = try worker.log().firstMatch(of: #/port=(\d+)/#).map { String($0.1) } ?? ""
             return !port.isEmpty
         }
         let http = HTTPClient(allowPlaintext: true)
@@ -42,39 +55,35 @@ struct WorkCommandTests {
             let answer = try await http.send(HTTPRequest(method: "GET", url: base + "/metrics"))
             return String(decoding: answer.body, as: UTF8.self).contains(line + "\n")
         }
-        process.terminate()
-        try await eventually("it ends", within: .seconds(30)) { !process.isRunning }
-        #expect(process.terminationStatus == 0)
+        worker.process.terminate()
+        try await eventually("it ends", within: .seconds(30)) { !worker.process.isRunning }
+        #expect(worker.process.terminationStatus == 0)
     }
 
-    @Test func `ends at once when it is told twice`() async throws {
-        let process = program(
-            ["work"],
-            [
-                "DATABASE_URL": try TestDatabase.current.settings.connectionString(),
-                "KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString(),
-            ])
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
+    @Test func `gives everything back at once when it is told twice to end`() async throws {
         // Evaluations wait for this table, so the job goes on for as long as the body does.
         try await pool.transaction { connection in
-            try await connection.execute("lock table koppeling.target_group in access exclusive mode")
-            try process.run()
+            try await connection.execute("lock table koppeling.evaluation_request in access exclusive mode")
+            let worker = try Worker()
+            defer { worker.clean() }
             try await pool.query("select koppeling.enqueue('group.evaluate')")
-            try await eventually("the job runs", within: .seconds(30)) {
-                try await pool.query("select exists (select from koppeling.jobs where state = 'running')")
-                    .scalar(as: Bool.self)
+            try await eventually("the job waits for the table", within: .seconds(30)) {
+                try await pool.query(
+                    """
+                    select exists (select from pg_locks l
+                                   where l.relation = 'koppeling.evaluation_request'::regclass and not l.granted)
+                    """
+                ).scalar(as: Bool.self)
             }
-            process.terminate()
-            try await eventually("it stops", within: .seconds(5)) {
-                try await pool.query("select not exists (select from koppeling.consumer where waiting)")
-                    .scalar(as: Bool.self)
-            }
-            process.terminate()
+            worker.process.terminate()
+            try await eventually("it stops", within: .seconds(30)) { try worker.log().contains("told to stop") }
+            worker.process.terminate()
             // Its grace period alone is 20 s.
-            try await eventually("it ends", within: .seconds(12)) { !process.isRunning }
+            try await eventually("it ends", within: .seconds(15)) { !worker.process.isRunning }
+            #expect(worker.process.terminationStatus == 0)
         }
-        #expect(process.terminationStatus == 0)
+        let job = try #require(try await pool.query("select state, attempt from koppeling.jobs").first)
+        #expect(try job.decode("state", as: String.self) == "ready")
+        #expect(try job.decode("attempt", as: Int32.self) == 0)
     }
 }

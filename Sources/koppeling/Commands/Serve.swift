@@ -58,6 +58,7 @@ extension Runtime {
                 for await _ in signals {
                     if isStopping { return false }
                     isStopping = true
+                    logger.notice("was told to stop: it finishes what it has begun; told again, it stops at once")
                     await group.triggerGracefulShutdown()
                 }
                 return true
@@ -65,7 +66,7 @@ extension Runtime {
             let isOrderly = try await tasks.next() ?? true
             tasks.cancelAll()
             if isOrderly { return }
-            logger.notice("was told twice to stop: it stops at once, and gives back what it has begun")
+            logger.notice("was told again: it stops at once, and gives back what it has begun")
             // The services end because they are cancelled, so that is no failure.
             do { while try await tasks.next() != nil {} } catch is CancellationError {}
         }
