@@ -81,8 +81,10 @@ let package = Package(
 
         // The stand-in for Mailchimp shares no code with the client, so that neither can hide the other's mistake.
         .target(
-            name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging, lifecycle] + nio, swiftSettings: safe
-        ),
+            name: "MailchimpSandbox", dependencies: [hummingbird, crypto, logging, lifecycle] + nio,
+            // The page, which is in the program so that nothing has to lie beside it.
+            resources: ["page.html", "page.css", "page.js", "acts.js"].map { .embedInCode("Page/\($0)") },
+            swiftSettings: safe),
 
         // The programs.
         .executableTarget(
@@ -117,7 +119,8 @@ let package = Package(
             dependencies: ["TargetGroups", "JobQueue", "Postgres", "IO", logging, testSupport],
             swiftSettings: strict),
         .testTarget(
-            name: "MailchimpTests", dependencies: ["Mailchimp", "HTTPClient", "IO", "MailchimpSandbox", testSupport],
+            name: "MailchimpTests",
+            dependencies: ["Mailchimp", "HTTPClient", "IO", "Postgres", "MailchimpSandbox", testSupport],
             swiftSettings: strict),
         .testTarget(
             name: "MailchimpSandboxTests",
@@ -133,12 +136,14 @@ let package = Package(
         .testTarget(
             name: "ServiceCenterTests",
             dependencies: [
-                "ServiceCenter", "HTTPClient", "Connector", "JobQueue", "Postgres", "IO", logging, metrics, testSupport,
+                "ServiceCenter", "HTTPClient", "Connector", "Mailchimp", "MailchimpSandbox", "JobQueue", "Postgres",
+                "IO",
+                logging, metrics, testSupport,
             ],
             swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["koppeling", "HTTPClient", "IO", "Postgres", testSupport],
+            dependencies: ["koppeling", "HTTPClient", "IO", "MailchimpSandbox", "Postgres", testSupport],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

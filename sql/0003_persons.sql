@@ -143,10 +143,15 @@ create table koppeling.person (
     family_name text check (length(family_name) between 1 and 200),
     gender text not null default 'unknown' check (gender in ('male', 'female', 'other', 'unknown')),
     state text not null default 'active' check (state in ('active', 'archived', 'erased')),
+    -- The person that this one was merged into: whoever names the old one means the new one. Never a chain.
+    merged_into bigint references koppeling.person,
     created_at timestamptz not null default koppeling.now(),
-    changed_at timestamptz not null default koppeling.now()
+    changed_at timestamptz not null default koppeling.now(),
+    constraint merged_is_no_more_active check (merged_into is null or state <> 'active')
 );
 create unique index person_identity on koppeling.person (koppeling.fold(source), koppeling.fold(external_id));
+create index person_merged on koppeling.person (merged_into) where merged_into is not null;
+create index person_not_active on koppeling.person (id) where state <> 'active';
 create index person_by_name on koppeling.person (koppeling.fold(coalesce(family_name, '')), id);
 
 -- A person is archived or erased but never deleted, so the big tables name persons without a foreign key.
@@ -180,11 +185,66 @@ create table koppeling.person_category (
 );
 create index person_category_by_category on koppeling.person_category (category_id, person_id);
 
--- Persons whose facts changed and who wait for an evaluation.
+-- What a person is, and where: all three may be unknown, but not at once. Companies are merged but never deleted.
+create table koppeling.company (
+    id bigint generated always as identity primary key,
+    source text not null check (length(source) between 1 and 100),
+    external_id text not null check (length(external_id) between 1 and 200),
+    name text not null check (length(name) between 1 and 200),
+    -- The company that this one was merged into: whoever names the old one means the new one. Never a chain.
+    merged_into bigint references koppeling.company,
+    created_at timestamptz not null default koppeling.now(),
+    changed_at timestamptz not null default koppeling.now()
+);
+create unique index company_identity on koppeling.company (koppeling.fold(source), koppeling.fold(external_id));
+create index company_merged on koppeling.company (merged_into) where merged_into is not null;
+create index company_by_name on koppeling.company (koppeling.fold(name), id);
+
+create table koppeling.company_category (
+    id bigint generated always as identity primary key,
+    name text not null check (length(name) between 1 and 200)
+);
+create unique index company_category_name on koppeling.company_category (koppeling.fold(name));
+
+create table koppeling.company_in_category (
+    company_id bigint not null references koppeling.company,
+    company_category_id bigint not null references koppeling.company_category,
+    primary key (company_id, company_category_id)
+);
+create index company_in_category_by_category
+    on koppeling.company_in_category (company_category_id, company_id);
+
+create table koppeling.job_function (
+    id bigint generated always as identity primary key,
+    name text not null check (length(name) between 1 and 200)
+);
+create unique index job_function_name on koppeling.job_function (koppeling.fold(name));
+
+create table koppeling.department (
+    id bigint generated always as identity primary key,
+    name text not null check (length(name) between 1 and 200)
+);
+create unique index department_name on koppeling.department (koppeling.fold(name));
+
+create table koppeling.position (
+    id bigint generated always as identity primary key,
+    person_id bigint not null,
+    job_function_id bigint references koppeling.job_function,
+    department_id bigint references koppeling.department,
+    company_id bigint references koppeling.company,
+    constraint position_says_something check (num_nonnulls(job_function_id, department_id, company_id) > 0),
+    constraint position_once unique nulls not distinct (person_id, job_function_id, department_id, company_id)
+);
+create index position_by_function on koppeling.position (job_function_id, person_id) where job_function_id is not null;
+create index position_by_department on koppeling.position (department_id, person_id) where department_id is not null;
+create index position_by_company on koppeling.position (company_id, person_id) where company_id is not null;
+
+-- Persons whose facts changed and who wait for an evaluation; after_pass: once more, when no group is passed in full.
 create table koppeling.evaluation_request (
     person_id bigint primary key,
     cause text not null,
-    requested_at timestamptz not null default koppeling.now()
+    requested_at timestamptz not null default koppeling.now(),
+    after_pass boolean not null default false
 );
 
 create function koppeling.request_evaluation(persons bigint[], cause text) returns void
@@ -197,15 +257,17 @@ begin
     -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
     insert into koppeling.evaluation_request (person_id, cause)
     select p, request_evaluation.cause from unnest(persons) p group by p order by p
-    on conflict (person_id) do update set cause = excluded.cause, requested_at = excluded.requested_at;
+    on conflict (person_id) do update
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
--- The id of a person by its external identity, which is compared without case; null when there is none.
+-- The id of a person by its external identity, which is compared without case; null when there is none. Who was merged
+-- is the survivor.
 create function koppeling.find_person(source text, external_id text) returns bigint
     language sql stable parallel safe
     return (
-        select p.id from koppeling.person p
+        select coalesce(p.merged_into, p.id) from koppeling.person p
         where koppeling.fold(p.source) = koppeling.fold(koppeling.clean_text(find_person.source))
             and koppeling.fold(p.external_id) = koppeling.fold(koppeling.clean_text(find_person.external_id)));
 

@@ -76,6 +76,26 @@ create function koppeling.lock_group(p_group bigint) returns void
         select pg_advisory_xact_lock(hashtextextended('koppeling.target_group.' || p_group, 0));
     end;
 
+-- Says, until the transaction ends, that a group is passed in full: rules, or what follows from them, are on their way
+-- that an evaluation of single persons cannot see yet.
+create function koppeling.begin_pass() returns void
+    language sql volatile
+    begin atomic
+        select pg_advisory_xact_lock_shared(hashtextextended('koppeling.pass', 0));
+    end;
+
+-- Whether any group is passed in full just now.
+create function koppeling.is_passing() returns boolean
+    language plpgsql volatile
+as $$
+begin
+    if pg_try_advisory_lock(hashtextextended('koppeling.pass', 0)) then
+        perform pg_advisory_unlock(hashtextextended('koppeling.pass', 0));
+        return false;
+    end if;
+    return true;
+end $$;
+
 -- What the memberships of these persons mean for others is somebody else's business, who replaces this function.
 create function koppeling.membership_changed(p_group bigint, p_persons bigint[]) returns void
     language plpgsql
@@ -115,53 +135,66 @@ as $$
             case when override = 'exclude' then 'manual' end], null) as blockers) b
 $$;
 
--- Who matches the rules of a group, each with the first rule that does; of everybody when p_persons is null.
--- A rule's criteria all hold, and it has at least one; its positive ones are counted, its negated ones sought.
-create function koppeling.rule_matches(p_group bigint, p_persons bigint[])
-    returns table (person_id bigint, rule_id bigint)
-    language sql stable
-as $$
-    select distinct on (m.person_id) m.person_id, m.rule_id
-    from (
-        select r.id as rule_id, r.position, pc.person_id
-        from koppeling.rule r
-        join koppeling.criterion c on c.rule_id = r.id and not c.negated and c.kind = 'personCategory'
-        join koppeling.person_category pc on pc.category_id = c.value_id
-        where r.target_group_id = p_group and (p_persons is null or pc.person_id = any (p_persons))
-        group by r.id, r.position, pc.person_id
-        having count(*) = (select count(*) from koppeling.criterion a where a.rule_id = r.id and not a.negated)
-        union all
-        select r.id, r.position, p.id
-        from koppeling.rule r
-        cross join koppeling.person p
-        where r.target_group_id = p_group and (p_persons is null or p.id = any (p_persons))
-            and exists (select from koppeling.criterion c where c.rule_id = r.id)
-            and not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
-    ) m
-    where not exists (
-        select from koppeling.criterion n
-        join koppeling.person_category pc on pc.category_id = n.value_id
-        where n.rule_id = m.rule_id and n.negated and n.kind = 'personCategory' and pc.person_id = m.person_id)
-    order by m.person_id, m.position
-$$;
+create type koppeling.membership_difference as (
+    person_id bigint, state text, open_reasons text[], old_status text, old_via text, old_reasons text[],
+    rule_match boolean, rule_id bigint, override text, ever_member boolean, status text, via text, reasons text[],
+    changed boolean
+);
 
--- Notes whether every value the rules name is still there, and returns it.
-create function koppeling.check_rules(p_group bigint) returns boolean
-    language plpgsql
+-- What differs between the memberships of these persons (null: of everybody) and what their facts amount to, all from
+-- one snapshot; changed: in status, via or reasons. p_rules is the group, or null: as the rules found last time.
+create function koppeling.membership_differences(
+    p_group bigint, p_rules bigint, p_persons bigint[], p_override text)
+    returns setof koppeling.membership_difference
+    language plpgsql stable set plan_cache_mode = force_custom_plan set work_mem = '64MB'
 as $$
-declare
-    v_valid boolean := not exists (
-        select from koppeling.rule r
-        join koppeling.criterion c on c.rule_id = r.id
-        where r.target_group_id = p_group
-            and not (c.kind = 'personCategory' and exists (select from koppeling.category k where k.id = c.value_id)));
+#variable_conflict use_column
 begin
-    update koppeling.target_group set valid = v_valid where id = p_group and valid <> v_valid;
-    return v_valid;
+    return query
+    with matched as (
+        select * from koppeling.rule_matches(p_rules, p_persons)
+    ), held as (
+        select m.* from koppeling.membership m
+        where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
+    ), chosen as (
+        select unnest(p_persons) as person_id where p_override is not null
+    ), barred as (
+        -- Hardly anybody: the rest of the persons are active, and are not read.
+        select p.id as person_id, p.state from koppeling.person p
+        where p.state <> 'active' and (p_persons is null or p.id = any (p_persons))
+    ), facts as (
+        select
+            person_id, coalesce(b.state, 'active') as state, o.reasons as open_reasons,
+            h.status as old_status, h.via as old_via, h.reasons as old_reasons,
+            h.rule_match as old_match, h.matched_rule_id as old_rule, h.override as old_override,
+            coalesce(case when p_rules is null then h.rule_match else m.rule_id is not null end, false) as rule_match,
+            case when p_rules is null then h.matched_rule_id else m.rule_id end as rule_id,
+            coalesce(p_override, h.override, 'none') as override,
+            coalesce(h.ever_member, false) as ever_member
+        from held h full join matched m using (person_id) full join chosen using (person_id)
+        left join barred b using (person_id)
+        left join koppeling.open_reasons(p_group, p_persons) o using (person_id)
+        -- Most are members by the same rule as before, and nothing stands against it: they stay so.
+        where p_override is not null
+            or (h.via, h.override, h.matched_rule_id) is distinct from
+                ('rule', 'none', case when p_rules is null then h.matched_rule_id else m.rule_id end)
+            or not h.rule_match or num_nonnulls(b.state, o.reasons) > 0
+    )
+    select
+        f.person_id, f.state, f.open_reasons, f.old_status, f.old_via, f.old_reasons, f.rule_match, f.rule_id,
+        f.override, f.ever_member, d.status, d.via, d.reasons,
+        (d.status, d.via, coalesce(d.reasons, '{}')) is distinct from
+            (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'))
+    from facts f
+    cross join lateral koppeling.derive_status(
+        f.rule_match, f.override, f.state, coalesce(f.open_reasons, '{}'), f.ever_member) d
+    where (d.status, d.via, coalesce(d.reasons, '{}'), f.override, f.rule_match, f.rule_id) is distinct from
+        (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'), coalesce(f.old_override, 'none'),
+            coalesce(f.old_match, false), f.old_rule);
 end $$;
 
--- Evaluates the rules, derives the memberships of these persons (null: of everybody) and writes what differs, all from
--- one snapshot. Returns the persons whose status, via or reasons changed. p_override is a hand's decision on p_persons.
+-- Evaluates the rules, derives the memberships of these persons (null: of everybody) and writes what differs.
+-- Returns the persons whose status, via or reasons changed. p_override is a hand's decision on p_persons.
 create function koppeling.derive_memberships(
     p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_override text default null) returns bigint[]
     language plpgsql set plan_cache_mode = force_custom_plan
@@ -171,39 +204,14 @@ declare
     v_changed bigint[];
 begin
     perform koppeling.lock_group(p_group);
+    -- For whoever is told next what these memberships mean.
+    perform set_config('koppeling.cause', p_cause, true);
+    if p_persons is null then
+        perform koppeling.begin_pass();
+    end if;
     v_rules := case when koppeling.check_rules(p_group) then p_group end;
-    with matched as (
-        select * from koppeling.rule_matches(v_rules, p_persons)
-    ), held as (
-        select m.* from koppeling.membership m
-        where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
-    ), chosen as (
-        select unnest(p_persons) as person_id where p_override is not null
-    ), facts as (
-        select
-            person_id, h.status as old_status, h.via as old_via, h.reasons as old_reasons,
-            h.rule_match as old_match, h.matched_rule_id as old_rule, h.override as old_override,
-            coalesce(case when v_rules is null then h.rule_match else m.rule_id is not null end, false) as rule_match,
-            case when v_rules is null then h.matched_rule_id else m.rule_id end as rule_id,
-            coalesce(p_override, h.override, 'none') as override,
-            coalesce(h.ever_member, false) as ever_member
-        from held h full join matched m using (person_id) full join chosen using (person_id)
-    ), derived as (
-        select f.*, p.state, o.reasons as open_reasons, d.status, d.via, d.reasons
-        from facts f
-        join koppeling.person p on p.id = f.person_id
-        left join koppeling.open_reasons(p_group, p_persons) o on o.person_id = f.person_id
-        cross join lateral koppeling.derive_status(
-            f.rule_match, f.override, p.state, coalesce(o.reasons, '{}'), f.ever_member) d
-    ), differing as (
-        select
-            d.*,
-            (d.status, d.via, coalesce(d.reasons, '{}')) is distinct from
-                (d.old_status, d.old_via, coalesce(d.old_reasons, '{}')) as changed
-        from derived d
-        where (d.status, d.via, coalesce(d.reasons, '{}'), d.override, d.rule_match, d.rule_id) is distinct from
-            (d.old_status, d.old_via, coalesce(d.old_reasons, '{}'), coalesce(d.old_override, 'none'),
-                coalesce(d.old_match, false), d.old_rule)
+    with differing as (
+        select * from koppeling.membership_differences(p_group, v_rules, p_persons, p_override)
     ), gone as (
         delete from koppeling.membership m using differing d
         where m.target_group_id = p_group and m.person_id = d.person_id and d.status is null

@@ -36,6 +36,10 @@ create function koppeling.refuse_change() returns trigger
     language plpgsql
 as $$
 begin
+    -- Only an erasure takes anything out, by name.
+    if current_setting('koppeling.erasing', true) = pg_current_xact_id()::text then
+        return null;
+    end if;
     raise exception 'the ledger %.% is append-only', tg_table_schema, tg_table_name using errcode = 'restrict_violation';
 end $$;
 create trigger append_only before update or delete or truncate on koppeling.suppression
@@ -154,7 +158,10 @@ begin
     select p_group, p_reason, v_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
     where v_key is not null and not exists (
         select from koppeling.open_suppression o
-        where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key)
+        where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key
+            -- A user's word stands beside what Mailchimp said, and beside his own before: the contact may have opted in
+            -- since. What he says twice within a minute he says once.
+            and (p_source <> 'user' or o.source = 'user' and o.occurred_at > p_occurred_at - interval '1 minute'))
     returning id into v_id;
     -- What was open already at the contact or the address is what more of the same follows from.
     v_first := coalesce(v_first, v_id, (
@@ -300,10 +307,13 @@ as $$
 declare
     v_persons bigint[];
     v_causes text[];
+    v_caused bigint[];
     v_groups bigint[];
     v_group bigint;
     v_cause text;
+    v_passing boolean := koppeling.is_passing();
 begin
+    perform koppeling.spread_value_changes();
     with checked as (
         delete from koppeling.holder_check where suppression_id = any (array(
             select suppression_id from koppeling.holder_check order by suppression_id for update skip locked))
@@ -322,22 +332,37 @@ begin
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
             select person_id from koppeling.evaluation_request
+            where not (after_pass and v_passing)
             order by requested_at, person_id limit p_limit for update skip locked))
         returning person_id, cause
     )
     select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
     if cardinality(v_persons) = 0 then
+        -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
+        -- worker that died, which is about to give it back and tells nobody.
+        if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
+            or exists (select from koppeling.value_change)
+        then
+            perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
+                run_at => koppeling.now() + interval '1 second');
+        end if;
         return 0;
+    end if;
+    -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
+    -- by which rules, cannot be seen here before it is over.
+    if koppeling.is_passing() then
+        insert into koppeling.evaluation_request (person_id, cause, after_pass)
+        select p, c, true from unnest(v_persons, v_causes) t (p, c);
     end if;
 
     v_groups := array(
         select m.target_group_id from koppeling.membership m where m.person_id = any (v_persons)
         union
         select r.target_group_id
-        from koppeling.person_category pc
-        join koppeling.criterion c on c.kind = 'personCategory' and c.value_id = pc.category_id and not c.negated
+        from koppeling.person_value v
+        join koppeling.criterion c on c.kind = v.kind and c.value_id = v.value_id and not c.negated
         join koppeling.rule r on r.id = c.rule_id
-        where pc.person_id = any (v_persons)
+        where v.person_id = any (v_persons)
         union
         select r.target_group_id from koppeling.rule r
         where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
@@ -349,13 +374,13 @@ begin
     perform koppeling.bind_holders(v_persons);
     foreach v_group in array v_groups loop
         for v_cause in select distinct c from unnest(v_causes) c order by c loop
-            perform koppeling.derive_memberships(v_group, array(
-                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause),
-                v_cause, 'evaluation');
+            v_caused := array(
+                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause);
+            perform koppeling.derive_memberships(v_group, v_caused, v_cause, 'evaluation');
+            perform koppeling.membership_changed(v_group, array(
+                select m.person_id from koppeling.membership m
+                where m.target_group_id = v_group and m.person_id = any (v_caused)));
         end loop;
-        perform koppeling.membership_changed(v_group, array(
-            select m.person_id from koppeling.membership m
-            where m.target_group_id = v_group and m.person_id = any (v_persons)));
     end loop;
     return cardinality(v_persons);
 end $$;

@@ -5,11 +5,16 @@ create table koppeling.mailchimp_account (
     name           text not null unique check (name <> ''),
     -- AES-GCM, sealed with the deployment's key; the program alone can open it.
     credential     bytea not null,
+    -- A key that somebody copied from Mailchimp, or a token that Mailchimp handed out by OAuth2.
+    credential_kind text not null default 'key' check (credential_kind in ('key', 'token')),
     data_centre    text not null check (data_centre ~ '^[a-z]{2}[0-9]{1,3}$'),
     account_id     text not null,
     login_id       text not null,
+    -- Under which name its calls are counted, whatever the credential.
+    permit_resource text not null generated always as ('mailchimp:' || data_centre || ':' || login_id) stored,
     authenticated  boolean not null default true,
     created_at     timestamptz not null default koppeling.now(),
+    renewed_at     timestamptz,
     -- Mailchimp counts connections per login: one login connected twice would have two budgets.
     unique (data_centre, login_id)
 );
@@ -27,14 +32,28 @@ create table koppeling.connector_instance (
     -- The first plan has been approved.
     activated          boolean not null default false,
     keeps_adopted      boolean not null default false,
+    -- Nothing is sent; what would be waits, and is shown.
+    dry_run            boolean not null default false,
     webhook_secret_hash bytea not null check (octet_length(webhook_secret_hash) = 32),
     webhook_secret     bytea not null,
     webhook_id         text,
+    -- What Mailchimp signs the webhook's reports with, sealed; without one they come unsigned.
+    webhook_signing_secret bytea,
+    -- Which public address the webhook was made for, and when Mailchimp was last seen to have it.
+    webhook_public_url text,
+    webhook_checked_at timestamptz,
+    -- When it was made, or something came in by it, to the hour: one that is silent for long may have been switched off.
+    webhook_heard_at   timestamptz,
     -- Mailchimp's own time: the latest last_changed seen, less the overlap.
     pull_cursor        timestamptz,
+    -- When the last complete pull began: what it did not meet was absent then.
     last_pull_at       timestamptz,
     last_sweep_at      timestamptz,
     sweep              bigint not null default 0,
+    -- The highest web_id that was met in the list, and the source that contacts have whom our calls make: a contact
+    -- that a create answers with and that has other ones was there before.
+    web_id_seen        bigint not null default 0,
+    own_source         text not null default 'API - Generic',
     -- The brake of domain terms: beyond greatest(count, share of the claims), or beyond the cap, a plan is held.
     removals_count     int not null default 25 check (removals_count >= 0),
     removals_share     numeric not null default 0.10 check (removals_share between 0 and 1),
@@ -52,7 +71,10 @@ create table koppeling.merge_field (
     instance_id  bigint not null references koppeling.connector_instance on delete cascade,
     tag          text not null check (tag ~ '^[A-Z0-9_]{1,10}$'),
     source       text not null
-        check (source in ('first_name', 'last_name', 'given_name', 'initials', 'prefixes', 'family_name')),
+        check (source in ('first_name', 'last_name', 'given_name', 'initials', 'prefixes', 'family_name', 'gender',
+                          'salutation', 'function', 'department', 'company')),
+    -- Whether a change of it is reason enough for an update; else it goes along with the next one.
+    triggers     boolean not null default true,
     primary key (instance_id, tag)
 );
 
@@ -91,16 +113,46 @@ create table koppeling.audience_member (
     applied_fields  jsonb,
     -- When we last carried something out there: an older reading says nothing about it.
     acted_at        timestamptz,
+    -- When we archived the contact, and when the time before: somebody who comes and goes all the time is looked at.
+    archived_at     timestamptz,
+    archived_before timestamptz,
+    -- When the contact opted in last, as Mailchimp has it: a call that subscribes sets it too.
+    opted_in_at     timestamptz,
+    -- When we last set out to make the contact subscribed, and the highest web_id that had been met before.
+    subscribing_at  timestamptz,
+    web_id_before   bigint,
+    -- A bulk call made the contact, and its answer did not show whether it had been there before: a pull looks.
+    newness_unseen  boolean not null default false,
     -- Why nothing is delivered although it is wanted.
     note            text,
+    -- The erasure that this contact is to be deleted for, for good; the row goes with it.
+    erasure_id      bigint,
     sweep           bigint not null default 0,
     check ((intent is null) = (intent_at is null))
 );
 create unique index audience_member_address on koppeling.audience_member (instance_id, address_key);
 create unique index audience_member_contact on koppeling.audience_member (instance_id, contact_id)
     where contact_id is not null;
+create index audience_member_newness on koppeling.audience_member (instance_id) where newness_unseen;
+create index audience_member_erasing on koppeling.audience_member (erasure_id, instance_id)
+    where erasure_id is not null;
 create unique index audience_member_moving on koppeling.audience_member (instance_id, moving_to)
     where moving_to is not null;
+
+-- Contacts whom a call of ours made subscribed although they had said no: archived ones whose no nobody could see, or
+-- who said it in between. They are unsubscribed again before anything else.
+create table koppeling.restored_no (
+    id           bigint generated always as identity primary key,
+    instance_id  bigint not null references koppeling.connector_instance on delete cascade,
+    contact_id   text not null,
+    address      text not null,
+    reason       text not null,
+    said_at      timestamptz not null,
+    found_in     text not null check (found_in in ('activity', 'hook')),
+    found_at     timestamptz not null default koppeling.now(),
+    restored_at  timestamptz
+);
+create unique index restored_no_open on koppeling.restored_no (instance_id, contact_id) where restored_at is null;
 
 -- An active, addressable membership that wants a contact subscribed: what the brake let through.
 create table koppeling.claim (
@@ -120,16 +172,24 @@ create index claim_member on koppeling.claim (member_id);
 create table koppeling.change_plan (
     id               bigint generated always as identity primary key,
     target_group_id  bigint not null references koppeling.target_group on delete cascade,
-    state            text not null default 'held' check (state in ('held', 'approved', 'discarded', 'dissolved')),
+    -- An approved one is applied piece by piece, and applied at the end.
+    state            text not null default 'held'
+        check (state in ('held', 'approved', 'applied', 'discarded', 'dissolved')),
     version          int not null default 0,
     held_because     text not null,
     created_at       timestamptz not null default koppeling.now(),
     changed_at       timestamptz not null default koppeling.now(),
     decided_at       timestamptz,
     decided_by       text,
+    -- The rules' entry in the audit that caused the first of its lines that rules caused: discarding it puts back the
+    -- rules of before.
+    rules_entry      bigint,
+    -- The lines of the persons up to this number are applied.
+    applied_through  bigint not null default 0,
     check ((state = 'held') = (decided_at is null))
 );
 create unique index change_plan_open on koppeling.change_plan (target_group_id) where state = 'held';
+create unique index change_plan_approved on koppeling.change_plan (target_group_id) where state = 'approved';
 
 create table koppeling.change_plan_line (
     plan_id    bigint not null references koppeling.change_plan on delete cascade,
@@ -164,15 +224,20 @@ create index webhook_inbox_waiting on koppeling.webhook_inbox (instance_id, id) 
 create table koppeling.task (
     id               bigint generated always as identity primary key,
     kind             text not null check (kind in ('resubscribed', 'addressDiffers', 'addressBlocked', 'listGone',
-                                                   'credentialRevoked', 'rejections', 'removedInMailchimp')),
+                                                   'credentialRevoked', 'rejections', 'removedInMailchimp',
+                                                   'oscillation', 'groupInvalid', 'mergeFieldMissing')),
     instance_id      bigint references koppeling.connector_instance on delete cascade,
     target_group_id  bigint references koppeling.target_group on delete cascade,
     person_id        bigint,
     detail           jsonb not null default '{}',
     created_at       timestamptz not null default koppeling.now(),
-    done_at          timestamptz
+    done_at          timestamptz,
+    -- Who said so; null when what the task was about ended by itself.
+    done_by          text,
+    check (done_by is null or done_at is not null)
 );
-create unique index task_open on koppeling.task (kind, coalesce(instance_id, 0), coalesce(person_id, 0))
+create unique index task_open
+    on koppeling.task (kind, coalesce(instance_id, 0), coalesce(target_group_id, 0), coalesce(person_id, 0))
     where done_at is null;
 
 create function koppeling.open_task(p_kind text, p_instance bigint, p_person bigint, p_detail jsonb) returns void
@@ -182,13 +247,16 @@ begin atomic
     select p_kind, p_instance, i.target_group_id, p_person, p_detail
     from koppeling.connector_instance i
     where i.id = p_instance
-    on conflict (kind, coalesce(instance_id, 0), coalesce(person_id, 0)) where done_at is null do nothing;
+    on conflict (kind, coalesce(instance_id, 0), coalesce(target_group_id, 0), coalesce(person_id, 0))
+        where done_at is null do nothing;
 end;
 
 insert into koppeling.job_kind (kind, public, description)
 values ('action', false, 'Brings one audience member in line with what is wanted'),
+       ('erase', false, 'Deletes one contact of an erased person from a list for good'),
        ('instance.pull', true, 'Reads what changed in a Mailchimp list; args: {"instance": id, "full": boolean}'),
-       ('instance.webhooks', false, 'Works through the hooks that came in for an instance');
+       ('instance.webhooks', false, 'Works through the hooks that came in for an instance'),
+       ('plan.apply', false, 'Applies an approved plan, some thousand persons a transaction; args: {"plan": id}');
 
 create function koppeling.instance_queue(p_instance bigint) returns text
     language sql immutable parallel safe

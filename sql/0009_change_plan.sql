@@ -7,22 +7,10 @@ create function koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_perso
 as $$
 declare
     v_changed bigint;
+    v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
 begin
     with wanted as (
-        select d.person_id, d.change, d.reason,
-               coalesce((
-                   select a.cause
-                   from (
-                       -- Kept apart from the order, or the newest entries of everybody are walked through for each.
-                       select a.id, a.cause
-                       from koppeling.audit_entry a
-                       where a.person_id = d.person_id
-                         and a.target_group_id = (select p.target_group_id from koppeling.change_plan p
-                                                  where p.id = p_plan)
-                       offset 0
-                   ) a
-                   order by a.id desc
-                   limit 1), 'facts') as cause
+        select d.person_id, d.change, d.reason
         from koppeling.claim_difference(p_instance, p_persons) d
         where not d.exempt
     ), gone as (
@@ -32,7 +20,7 @@ begin
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, cause from wanted
+        select p_plan, person_id, change, reason, v_cause from wanted
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
@@ -40,6 +28,13 @@ begin
     )
     select (select count(*) from gone) + (select count(*) from written) into v_changed;
 
+    if v_cause = 'rules' then
+        update koppeling.change_plan p
+        set rules_entry = (select max(a.id) from koppeling.audit_entry a
+                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
+        where p.id = p_plan and p.rules_entry is null
+          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
+    end if;
     if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
         update koppeling.change_plan
         set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
@@ -49,8 +44,66 @@ begin
     end if;
 end $$;
 
--- Approves the version that the person saw, and applies it.
+-- The held plan, locked together with its group, in the version that the person saw.
+create function koppeling.require_held_plan(p_plan bigint, p_version int) returns koppeling.change_plan
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_plan koppeling.change_plan;
+begin
+    select * into v_plan from koppeling.change_plan where id = p_plan;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no plan %s', p_plan),
+            hint = 'List the plans to see their numbers.';
+    end if;
+    perform koppeling.lock_group(v_plan.target_group_id);
+    select * into v_plan from koppeling.change_plan where id = p_plan for update;
+    if v_plan.state <> 'held' then
+        raise exception using errcode = 'KS001', message = format('plan %s is %s already', p_plan, v_plan.state),
+            hint = 'List the plans to see which are held.';
+    end if;
+    if v_plan.version is distinct from p_version then
+        raise exception using errcode = 'KS001', message = format(
+            'plan %s has changed: you saw version %s, it is at version %s', p_plan, p_version, v_plan.version),
+            hint = 'Look at it again, and name the version that you see then.';
+    end if;
+    return v_plan;
+end $$;
+
+-- Approves the version that the person saw. A small plan is applied at once, a large one by workers, piece by piece.
+-- Returns how many persons it concerns.
 create function koppeling.approve_plan(p_plan bigint, p_version int, p_actor text) returns bigint
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_plan    koppeling.change_plan := koppeling.require_held_plan(p_plan, p_version);
+    v_persons bigint;
+begin
+    if exists (select from koppeling.change_plan p
+               where p.target_group_id = v_plan.target_group_id and p.state = 'approved') then
+        raise exception using errcode = 'KS001',
+            message = format('an earlier plan of the group is still being applied: plan %s has to wait', p_plan),
+            hint = 'Approve it when that one is applied.';
+    end if;
+    select count(*) into v_persons from koppeling.change_plan_line where plan_id = p_plan;
+    update koppeling.change_plan
+    set state = 'approved', decided_at = koppeling.now(), decided_by = p_actor, changed_at = koppeling.now()
+    where id = p_plan;
+    update koppeling.connector_instance set activated = true where target_group_id = v_plan.target_group_id;
+    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
+    values (v_plan.target_group_id, 'plan.approved',
+            jsonb_build_object('plan', p_plan, 'version', p_version, 'persons', v_persons), p_actor, 'plan ' || p_plan);
+    if koppeling.apply_plan(p_plan, 250) then
+        perform koppeling.enqueue_internal('plan.apply', jsonb_build_object('plan', p_plan), key => 'plan-' || p_plan,
+            priority => -10);
+    end if;
+    return v_persons;
+end $$;
+
+-- Applies the next lines of an approved plan; true when there may be more.
+create function koppeling.apply_plan(p_plan bigint, p_lines int) returns boolean
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -58,32 +111,31 @@ declare
     v_plan     koppeling.change_plan;
     v_instance bigint;
     v_persons  bigint[];
+    v_is_last  boolean;
 begin
-    select * into v_plan from koppeling.change_plan where id = p_plan;
-    if not found then
-        raise exception 'there is no plan %', p_plan using errcode = 'no_data_found';
-    end if;
-    perform koppeling.lock_group(v_plan.target_group_id);
+    perform koppeling.lock_group(p.target_group_id) from koppeling.change_plan p where p.id = p_plan;
     select * into v_plan from koppeling.change_plan where id = p_plan for update;
-    if v_plan.state <> 'held' then
-        raise exception 'plan % is % already', p_plan, v_plan.state using errcode = 'object_not_in_prerequisite_state';
+    if not found or v_plan.state <> 'approved' then
+        return false;
     end if;
-    if v_plan.version <> p_version then
-        raise exception 'plan % has changed: you saw version %, it is at version %; look at it again', p_plan,
-            p_version, v_plan.version using errcode = 'serialization_failure';
+    v_persons := array(
+        select l.person_id
+        from koppeling.change_plan_line l
+        where l.plan_id = p_plan and l.person_id > v_plan.applied_through
+        order by l.person_id
+        limit p_lines);
+    v_is_last := cardinality(v_persons) < p_lines;
+    if cardinality(v_persons) > 0 then
+        select id into strict v_instance from koppeling.connector_instance
+        where target_group_id = v_plan.target_group_id;
+        -- Only what was approved: for who changed since, it was decided when that happened.
+        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, true));
     end if;
-    select array_agg(person_id) into v_persons from koppeling.change_plan_line where plan_id = p_plan;
     update koppeling.change_plan
-    set state = 'approved', decided_at = koppeling.now(), decided_by = p_actor, changed_at = koppeling.now()
+    set applied_through = coalesce(v_persons[cardinality(v_persons)], applied_through),
+        state = case when v_is_last then 'applied' else state end, changed_at = koppeling.now()
     where id = p_plan;
-    update koppeling.connector_instance set activated = true where target_group_id = v_plan.target_group_id
-    returning id into v_instance;
-    perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, false));
-    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
-    values (v_plan.target_group_id, 'plan.approved',
-            jsonb_build_object('plan', p_plan, 'version', p_version, 'persons', cardinality(v_persons)), p_actor,
-            'plan ' || p_plan);
-    return cardinality(v_persons);
+    return not v_is_last;
 end $$;
 
 create view koppeling.plans as

@@ -29,11 +29,18 @@ create function koppeling.member_states(p_members bigint[])
         id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text,
         status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb,
         claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb,
-        reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean
+        reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean,
+        restores_no boolean, intent_at timestamptz, opted_in_at timestamptz, web_id_seen bigint, own_source text,
+        is_erased boolean
     )
-    language sql stable
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = on
-begin atomic
+    language plpgsql stable
+    -- Each member through its index, whatever the statistics say: they are old where many come in.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    return query
     select m.id, m.instance_id, m.contact_id, m.remote_id, m.address, m.address_key, m.file_key, m.status,
            m.ownership, m.archived_by_us, m.intent, m.moving_to, m.applied_fields,
            c.claims, p.address, p.address_key, p.fields,
@@ -44,14 +51,21 @@ begin atomic
                select from koppeling.open_suppression s
                where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
                  -- Said of the person file's address, which the contact may have left inside Mailchimp.
-                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)),
+                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
+                 -- Whoever opted in again himself since then has the last word.
+                 and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
            exists (
                select from koppeling.suppression s
                join koppeling.suppression_lift l on l.suppression_id = s.id
                where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
                  and (s.address_key = m.address_key or s.contact_id = m.contact_id)),
-           i.keeps_adopted
-    from koppeling.audience_member m
+           i.keeps_adopted,
+           exists (
+               select from koppeling.restored_no r
+               where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
+           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null
+    from unnest(p_members) g (id)
+    cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
     join koppeling.connector_instance i on i.id = m.instance_id
     cross join lateral (select count(*) as claims from koppeling.claim c where c.member_id = m.id) c
     left join lateral (
@@ -60,21 +74,23 @@ begin atomic
         where c.member_id = m.id
         order by c.manual desc, c.claimed_at, c.person_id
         limit 1
-    ) p on true
-    where m.id = any (p_members);
-end;
+    ) p on true;
+end $$;
 
 -- The key, and order key, of a member's actions: at most one waits, and never two run.
 create function koppeling.member_key(p_member bigint) returns text
     language sql immutable parallel safe
     return 'member-' || p_member;
 
--- The action that a member needs now, or null. The executor decides again when it runs.
+-- The action that a member needs now, or null; silent fields are no reason for one. The executor decides again.
 create function koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb,
-                                        p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean)
+                                        p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean,
+                                        p_restores_no boolean, p_silent text[])
     returns text
     language sql immutable parallel safe
     return case
+        when s.erasure_id is not null and p_claims = 0 then 'erase'
+        when p_restores_no and s.status in ('subscribed', 'pending', 'archived') then 'unsubscribe'
         when p_unsubscribe and (s.status in ('subscribed', 'pending') or s.intent is not null or p_running)
             then 'unsubscribe'
         when p_claims = 0 then
@@ -85,12 +101,16 @@ create function koppeling.needed_action(s koppeling.audience_member, p_claims bi
         when s.status is null or s.status in ('absent', 'archived') then 'create'
         when s.status = 'subscribed' and s.ownership in ('none', 'foreign') then 'create'
         when s.status = 'subscribed'
-             and (s.intent is not null or s.moving_to is not null or p_key is distinct from s.file_key
-                  or p_fields is distinct from s.applied_fields)
+             and (s.intent is not null or s.moving_to is not null
+                  or p_key is distinct from s.file_key and p_key is distinct from s.address_key
+                  or p_fields - p_silent is distinct from s.applied_fields - p_silent)
             then 'update'
     end;
 
-create type koppeling.member_need as (member_id bigint, key text, waiting text, needed text);
+-- An address flips too often when it is to be created for the second time after an archive of the same hour.
+create type koppeling.member_need as (
+    member_id bigint, key text, waiting text, needed text, oscillates boolean
+);
 
 -- Stages what these members need, and supersedes what they no longer need.
 create function koppeling.stage_members(p_instance bigint, p_members bigint[]) returns void
@@ -99,9 +119,11 @@ create function koppeling.stage_members(p_instance bigint, p_members bigint[]) r
 as $$
 declare
     v_queue text := koppeling.instance_queue(p_instance);
+    -- By itself: what is needed is read from a snapshot that has to hold what this moves.
+    v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
-    v_needs := array(select n from koppeling.member_needs(p_instance, p_members) n);
+    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n);
     perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
     from unnest(v_needs) n
     where n.needed is null and n.waiting is not null;
@@ -112,11 +134,12 @@ begin
         from (
             select row_number() over (order by n.member_id) / 1000 as part,
                    jsonb_build_object(
-                       'kind', 'action', 'queue', v_queue, 'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
+                       'kind', case n.needed when 'erase' then 'erase' else 'action' end, 'queue', v_queue,
+                       'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
                        'args', jsonb_build_object('action', n.needed, 'member', n.member_id),
-                       'run_at', case when t.automatic is false then 'infinity'::timestamptz
+                       'run_at', case when t.automatic is false or n.oscillates then 'infinity'::timestamptz
                                       else koppeling.now() end,
-                       'priority', case when n.needed = 'unsubscribe' then -10
+                       'priority', case when n.needed in ('unsubscribe', 'erase') then -10
                                         when cardinality(p_members) > 100 then 10 else 0 end) as job
             from unnest(v_needs) n
             left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
@@ -124,39 +147,46 @@ begin
         ) n
         group by n.part
     ) chunk;
+    perform koppeling.open_task('oscillation', p_instance, c.person_id, jsonb_build_object('member', n.member_id))
+    from unnest(v_needs) n
+    join koppeling.claim c on c.member_id = n.member_id
+    where n.oscillates and n.needed is not null and n.waiting is distinct from n.needed;
 end $$;
 
 -- What each member needs beside what already waits for it.
 create function koppeling.member_needs(p_instance bigint, p_members bigint[])
     returns setof koppeling.member_need
-    language sql stable
-    -- The planner takes the gathered sets for single rows; a nested loop over them would be quadratic.
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = off
-begin atomic
-    -- Gathered first, in one look each: joined member by member, a queue whose statistics are old is walked through
-    -- for every one of them.
-    with keys as materialized (
-        select array_agg(koppeling.member_key(id)) as all from unnest(p_members) id
-    ), waiting as materialized (
-        select w.key, w.args ->> 'action' as action
-        from koppeling.job w
-        where w.queue = koppeling.instance_queue(p_instance) and w.state <> 'running'
-          and w.key = any ((select "all" from keys)::text[])
-    ), running as materialized (
-        select r.order_key
-        from koppeling.job r
-        where r.queue = koppeling.instance_queue(p_instance) and r.state = 'running'
-          and r.order_key = any ((select "all" from keys)::text[])
-    )
-    select m.id, koppeling.member_key(m.id), w.action,
-           koppeling.needed_action(m, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here, s.keeps_adopted,
-               r.order_key is not null)
-    from koppeling.audience_member m
-    join koppeling.member_states(p_members) s on s.id = m.id
-    left join waiting w on w.key = koppeling.member_key(m.id)
-    left join running r on r.order_key = koppeling.member_key(m.id)
-    where m.id = any (p_members);
-end;
+    language plpgsql stable
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+    v_queue text := koppeling.instance_queue(p_instance);
+    v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
+begin
+    return query
+    select s.id, k.key, w.action, n.action,
+           n.action = 'create' and coalesce((m.known).archived_before > koppeling.now() - interval '1 hour', false)
+    from koppeling.member_states(p_members) s
+    cross join lateral (select m as known from koppeling.audience_member m where m.id = s.id offset 0) m
+    cross join lateral (select koppeling.member_key(s.id) as key) k
+    left join lateral (
+        select j.args ->> 'action' as action
+        from koppeling.job j
+        where j.queue = v_queue and j.key = k.key and j.state <> 'running'
+        limit 1
+    ) w on true
+    cross join lateral (
+        select exists (
+            select from koppeling.job j
+            where j.queue = v_queue and j.order_key = k.key and j.state = 'running') as is_running
+    ) r
+    cross join lateral (
+        select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
+            s.keeps_adopted, r.is_running, s.restores_no, v_silent) as action
+        offset 0
+    ) n;
+end $$;
 
 -- Commits the intent of one call, if what it was decided on still holds. False: decide again.
 create function koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb) returns boolean
@@ -164,7 +194,10 @@ create function koppeling.begin_call(p_member bigint, p_intent text, p_fields js
     set search_path = koppeling, pg_temp
 begin atomic
     update koppeling.audience_member m
-    set intent = p_intent, intent_at = koppeling.now(), sent_fields = p_fields
+    set intent = p_intent, intent_at = koppeling.now(), sent_fields = p_fields,
+        -- What the contact has is not known again before the answer is recorded.
+        applied_fields = case when p_intent in ('creating', 'updating', 'moving') then null else m.applied_fields end,
+        subscribing_at = case when p_intent = 'creating' then koppeling.now() else m.subscribing_at end
     from koppeling.member_states(array[p_member]) s
     where m.id = p_member
       and case p_intent
@@ -173,37 +206,10 @@ begin atomic
               when 'moving' then s.claims > 0 and s.reasons = '{}' and s.target_reasons = '{}'
                                  and s.moving_to is not null
               when 'archiving' then s.claims = 0 or s.moving_to is not null
-              when 'unsubscribing' then s.unsubscribe_here
+              when 'unsubscribing' then s.unsubscribe_here or s.restores_no
           end
     returning true;
 end;
-
--- Commits the intents of a bulk create for those members that are known to be absent and that nothing forbids.
--- The call's body is made here: a client that built it from rows would only copy it.
-create function koppeling.begin_creates(p_members bigint[])
-    returns table (members bigint[], body text)
-    language plpgsql
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
-as $$
-begin
-    perform koppeling.lock_group(i.target_group_id)
-    from koppeling.connector_instance i
-    where i.id in (select m.instance_id from koppeling.audience_member m where m.id = p_members[1]);
-    return query
-    with allowed as (
-        update koppeling.audience_member m
-        set intent = 'creating', intent_at = koppeling.now(), sent_fields = s.wanted_fields
-        from koppeling.member_states(p_members) s
-        where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
-          and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
-        returning m.id, s.wanted_address as address, s.wanted_fields as fields
-    )
-    select array_agg(a.id),
-           jsonb_build_object('update_existing', false, 'members', jsonb_agg(jsonb_build_object(
-               'email_address', a.address, 'status', 'subscribed', 'merge_fields', a.fields)))::text
-    from allowed a
-    having count(*) > 0;
-end $$;
 
 -- Records what one call carried out, as Mailchimp's answer shows the contact; then looks at what is needed next.
 create function koppeling.record_call(p_member bigint, p_ownership text, p_fields jsonb, p_answer jsonb) returns void
@@ -213,6 +219,11 @@ as $$
 declare
     v_member koppeling.audience_member;
 begin
+    -- First of all, as everybody who writes members: two who took their locks in opposite orders would meet.
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
     update koppeling.audience_member m
     set ownership = case when p_ownership is null or m.ownership = 'created' then m.ownership else p_ownership end
     where m.id = p_member;
@@ -223,58 +234,16 @@ begin
     set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null,
         applied_fields = case when m.status = 'subscribed' then coalesce(p_fields, m.applied_fields)
                               else m.applied_fields end,
+        -- Whoever follows the contact from the address of the person file keeps doing so.
         file_key = case when m.status = 'subscribed' and m.moving_to is null
+                             and not exists (select from koppeling.claim c
+                                             where c.member_id = m.id and c.address_key = m.file_key)
                         then coalesce((select c.address_key from koppeling.claim c where c.member_id = m.id
                                        order by c.manual desc, c.claimed_at, c.person_id limit 1), m.file_key)
                         else m.file_key end
     where m.id = p_member
     returning * into v_member;
     perform koppeling.stage_members(v_member.instance_id, array[p_member]);
-end $$;
-
--- Takes in the contacts that came back from a bulk create as new and subscribed, and returns their members.
-create function koppeling.take_created(p_members bigint[], p_answer jsonb) returns bigint[]
-    language sql
-    -- The planner takes the answer for a single row; a nested loop over it would be quadratic.
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = off
-begin atomic
-    with answered as materialized (
-        select o.*, koppeling.address_key(o.email_address) as address_key
-        from jsonb_to_recordset(p_answer -> 'new_members') o (id text, contact_id text, email_address text,
-                                                              status text, last_changed text)
-        where o.status = 'subscribed'
-    ), created as (
-        update koppeling.audience_member m
-        set contact_id = nullif(a.contact_id, ''), remote_id = a.id, status = 'subscribed', ownership = 'created',
-            last_changed = nullif(a.last_changed, '')::timestamptz, observed_at = koppeling.now(),
-            acted_at = koppeling.now(), file_key = a.address_key, applied_fields = m.sent_fields,
-            intent = null, intent_at = null, sent_fields = null, note = null
-        from answered a
-        where m.id = any (p_members) and m.address_key = a.address_key and m.intent = 'creating'
-        returning m.id
-    )
-    select coalesce(array_agg(id), '{}') from created;
-end;
-
--- Records a bulk create. Returns the members it made; the others, if any, are decided one by one.
-create function koppeling.record_creates(p_instance bigint, p_members bigint[], p_answer jsonb) returns bigint[]
-    language plpgsql
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
-as $$
-declare
-    v_created bigint[];
-begin
-    -- Many rows of members at once: one writer of many at a time, or two of them meet in opposite orders.
-    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
-    v_created := koppeling.take_created(p_members, p_answer);
-    -- Most are as they should be now; whatever was edited meanwhile, or lost its claim, goes on.
-    perform koppeling.stage_members(p_instance, array(
-        select m.id
-        from koppeling.audience_member m
-        where m.id = any (v_created)
-          and (m.applied_fields, m.file_key) not in (
-              select k.fields, k.address_key from koppeling.claim k where k.member_id = m.id)));
-    return v_created;
 end $$;
 
 -- Records an archive: Mailchimp's answer to it is empty.
@@ -285,12 +254,25 @@ as $$
 declare
     v_instance bigint;
 begin
-    update koppeling.audience_member
+    update koppeling.audience_member m
     set status = 'archived', archived_by_us = true, intent = null, intent_at = null, sent_fields = null,
+        archived_before = m.archived_at, archived_at = koppeling.now(),
+        sweep = (select i.sweep from koppeling.connector_instance i where i.id = m.instance_id),
         applied_fields = null, acted_at = koppeling.now(), observed_at = koppeling.now(), note = null
-    where id = p_member
-    returning instance_id into v_instance;
-    perform koppeling.stage_members(v_instance, array[p_member]);
+    where m.id = p_member
+    returning m.instance_id into v_instance;
+    -- Where nobody claims it, and no no is to be restored, an archived contact needs nothing: and the job that archived
+    -- it runs still, which would be taken for something under way.
+    if exists (
+        select from koppeling.audience_member m
+        where m.id = p_member
+          and (exists (select from koppeling.claim c where c.member_id = m.id) or m.erasure_id is not null
+               or exists (select from koppeling.restored_no r
+                          where r.instance_id = m.instance_id and r.contact_id = m.contact_id
+                            and r.restored_at is null)))
+    then
+        perform koppeling.stage_members(v_instance, array[p_member]);
+    end if;
 end $$;
 
 -- Records that nothing was sent, and why; null when there is nothing to say.
@@ -301,6 +283,13 @@ begin atomic
     update koppeling.audience_member
     set intent = null, intent_at = null, sent_fields = null, note = p_note
     where id = p_member;
+    -- Somebody else's no stands at the address, or it would be no claim: only a person can settle that.
+    select koppeling.open_task('addressBlocked', m.instance_id, c.person_id,
+                               jsonb_build_object('member', m.id, 'reason', p_note))
+    from koppeling.audience_member m
+    join koppeling.claim c on c.member_id = m.id
+    where m.id = p_member and p_note in ('complained', 'unsubscribed', 'forgotten')
+      and m.status is distinct from p_note;
 end;
 
 -- Records that neither the address nor the contact is in the list. A contact that was there is gone for good.
@@ -312,14 +301,20 @@ declare
     v_old   koppeling.audience_member;
     v_group bigint;
 begin
+    select i.target_group_id into strict v_group
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    perform koppeling.lock_group(v_group);
     select m.* into strict v_old from koppeling.audience_member m where m.id = p_member for update;
-    select target_group_id into v_group from koppeling.connector_instance where id = v_old.instance_id;
     update koppeling.audience_member
     set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
         observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
-    if v_old.contact_id is not null and v_old.status is distinct from 'absent' then
+    update koppeling.restored_no r set restored_at = koppeling.now()
+    where r.instance_id = v_old.instance_id and r.contact_id = v_old.contact_id and r.restored_at is null;
+    if v_old.contact_id is not null and v_old.status is distinct from 'absent' and v_old.erasure_id is null then
         perform koppeling.open_suppression(v_group, 'forgotten', v_old.address, v_old.contact_id,
             array(select c.person_id from koppeling.claim c where c.member_id = p_member), 'mailchimp',
             koppeling.now(), '{}');

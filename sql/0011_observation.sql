@@ -30,6 +30,14 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
+        update koppeling.audience_member m
+        set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
+            web_id_before = coalesce(least(m.web_id_before, v_by_address.web_id_before), m.web_id_before),
+            subscribing_at = greatest(m.subscribing_at, v_by_address.subscribing_at),
+            intent = coalesce(m.intent, v_by_address.intent), intent_at = coalesce(m.intent_at, v_by_address.intent_at),
+            sent_fields = coalesce(m.sent_fields, v_by_address.sent_fields)
+        where m.id = v_by_contact and (v_by_address.intent = 'creating' or v_by_address.newness_unseen);
         perform koppeling.cancel_waiting(
             koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
         delete from koppeling.audience_member where id = v_by_address.id;
@@ -46,16 +54,29 @@ create function koppeling.observe_member(p_instance bigint, p_answer jsonb, p_di
 as $$
 declare
     v_group    bigint;
+    v_sweep    bigint;
     v_key      text := koppeling.address_key(p_answer ->> 'email_address');
     v_contact  text := nullif(p_answer ->> 'contact_id', '');
     v_status   text := p_answer ->> 'status';
     v_changed  timestamptz := nullif(p_answer ->> 'last_changed', '')::timestamptz;
+    v_opted_in timestamptz := nullif(p_answer ->> 'timestamp_opt', '')::timestamptz;
     v_old      koppeling.audience_member;
     v_id       bigint;
     v_ours     boolean;
     v_reason   text;
+    v_stood    bigint;
 begin
-    select target_group_id into strict v_group from koppeling.connector_instance where id = p_instance;
+    -- A contact without an address, as one reached by text message only, and a status that is not known yet can neither be
+    -- kept nor cost the rest of a page.
+    if coalesce(v_key, '') = '' or v_status is null or v_status not in (
+        'subscribed', 'unsubscribed', 'cleaned', 'pending', 'transactional', 'archived')
+    then
+        return null;
+    end if;
+    select target_group_id, sweep into strict v_group, v_sweep
+    from koppeling.connector_instance where id = p_instance;
+    perform koppeling.lock_group(v_group);
+    select id into v_stood from koppeling.audience_member where instance_id = p_instance and address_key = v_key;
     v_id := koppeling.find_member(p_instance, v_contact, v_key);
     if v_id is null then
         insert into koppeling.audience_member (instance_id, address, address_key, ownership)
@@ -67,6 +88,9 @@ begin
         or not p_direct and v_changed = v_old.last_changed
            and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
     then
+        if v_stood <> v_id then
+            perform koppeling.stage_members(p_instance, array[v_id]);
+        end if;
         return null;
     end if;
     v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
@@ -75,7 +99,8 @@ begin
     set contact_id = coalesce(v_contact, m.contact_id), remote_id = p_answer ->> 'id',
         address = p_answer ->> 'email_address', address_key = v_key, status = v_status,
         last_changed = coalesce(v_changed, m.last_changed), observed_at = koppeling.now(),
-        archived_by_us = v_ours,
+        -- Whoever is met while a sweep is under way, by whatever reading, is not missing.
+        sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
                  and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
@@ -86,7 +111,13 @@ begin
         moving_to = case when v_key = m.moving_to then null else m.moving_to end
     where m.id = v_id;
 
-    if v_status in ('unsubscribed', 'cleaned') and v_old.status is distinct from v_status
+    if v_status not in ('subscribed', 'pending', 'archived') then
+        update koppeling.restored_no r set restored_at = koppeling.now()
+        where r.instance_id = p_instance and r.contact_id = v_contact and r.restored_at is null;
+    end if;
+    -- Also when the contact was known so: he may have opted in and said it again, at another address, since.
+    if v_status in ('unsubscribed', 'cleaned')
+        and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
         and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
         v_reason := case when v_status = 'cleaned' then 'cleaned'
@@ -109,6 +140,10 @@ begin
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
         from koppeling.claim c
         where c.member_id = v_id;
+    end if;
+    -- The actions of the row that stood for the address went with it.
+    if v_stood <> v_id then
+        perform koppeling.stage_members(p_instance, array[v_id]);
     end if;
     return case when v_status is distinct from v_old.status or v_key <> v_old.address_key
                      or exists (select from koppeling.claim c where c.member_id = v_id) then v_id end;
@@ -147,22 +182,32 @@ create function koppeling.observe_page(p_instance bigint, p_page jsonb, p_read_a
 as $$
 declare
     v_touched bigint[];
+    v_told    bigint[];
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
+    with met as (
     insert into koppeling.audience_member (instance_id, contact_id, remote_id, address, address_key, file_key, status,
-                                           last_changed, observed_at, ownership, sweep)
+                                           last_changed, opted_in_at, observed_at, ownership, sweep)
     select distinct on (koppeling.address_key(o.email_address))
            p_instance, nullif(o.contact_id, ''), o.id, o.email_address, koppeling.address_key(o.email_address),
-           koppeling.address_key(o.email_address), o.status, nullif(o.last_changed, '')::timestamptz, koppeling.now(),
-           'foreign', p_sweep
+           koppeling.address_key(o.email_address), o.status, nullif(o.last_changed, '')::timestamptz,
+           nullif(o.timestamp_opt, '')::timestamptz, koppeling.now(), 'foreign', p_sweep
     from jsonb_to_recordset(p_page -> 'members') o (id text, contact_id text, email_address text, status text,
-                                                    last_changed text)
-    where o.status in ('subscribed', 'pending', 'transactional', 'archived')
+                                                    last_changed text, timestamp_opt text)
+    where o.status in ('subscribed', 'pending', 'transactional', 'archived') and o.email_address <> ''
       and not exists (select from koppeling.audience_member m
                       where m.instance_id = p_instance and m.contact_id = o.contact_id)
     order by koppeling.address_key(o.email_address)
-    on conflict do nothing;
+    on conflict do nothing
+    returning id, address_key
+    )
+    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to.
+    select coalesce(array_agg(m.id), '{}') into v_told
+    from met m
+    where exists (select from koppeling.open_suppression s
+                  join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+                  where i.id = p_instance and s.address_key = m.address_key and s.source = 'user');
 
     select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
     from (
@@ -179,9 +224,12 @@ begin
     if p_sweep > 0 then
         update koppeling.audience_member m set sweep = p_sweep
         from jsonb_array_elements(p_page -> 'members') o (member)
-        where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id' and m.sweep <> p_sweep;
+        where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id' and m.sweep < p_sweep;
     end if;
-    perform koppeling.stage_members(p_instance, v_touched);
+    perform koppeling.stage_members(p_instance, v_touched || v_told || koppeling.look_at_created(p_instance, p_page));
+    update koppeling.connector_instance i set web_id_seen = o.web_id
+    from (select max(o.web_id) as web_id from jsonb_to_recordset(p_page -> 'members') o (web_id bigint)) o
+    where i.id = p_instance and o.web_id > i.web_id_seen;
     return query
         select count(*), max(nullif(o.member ->> 'last_changed', '')::timestamptz)
         from jsonb_array_elements(p_page -> 'members') o (member);
@@ -200,9 +248,9 @@ begin atomic
 end;
 
 -- The webhook door: stores a hook for an instance whose secret is right, and wakes the instance.
-create function koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb, p_headers jsonb)
+create function koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb)
     returns text
-    language plpgsql security definer
+    language plpgsql
     set search_path = koppeling, pg_temp
 as $$
 declare
@@ -213,13 +261,14 @@ begin
     if v_hash is null or v_hash <> p_secret_hash then
         return 'unknown';
     end if;
-    if p_body is not null then
-        insert into koppeling.webhook_inbox (instance_id, body) values (p_instance, p_body);
-        perform koppeling.enqueue_internal('instance.webhooks', jsonb_build_object('instance', p_instance),
-            queue => koppeling.instance_queue(p_instance), key => 'webhooks', order_key => 'webhooks', priority => -20);
-    end if;
+    insert into koppeling.webhook_inbox (instance_id, body) values (p_instance, p_body);
+    update koppeling.connector_instance set webhook_heard_at = koppeling.now()
+    where id = p_instance and webhook_heard_at < koppeling.now() - interval '1 hour';
+    perform koppeling.enqueue_internal('instance.webhooks', jsonb_build_object('instance', p_instance),
+        queue => koppeling.instance_queue(p_instance), key => 'webhooks', order_key => 'webhooks', priority => -20);
     return 'stored';
 end $$;
+revoke execute on function koppeling.receive_webhook(bigint, bytea, jsonb) from public;
 
 -- A verified unsubscribe, complaint or bounce counts at once; only a later reading that says subscribed overrules it.
 create function koppeling.believe_webhook(p_instance bigint, p_body jsonb) returns void

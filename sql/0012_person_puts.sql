@@ -1,4 +1,11 @@
--- Putting persons: SQL, jobs and CSV all end in put_person_rows, which works on a set.
+-- Persons as they come in: cleaned, judged, and put from JSON. What is written is the next file's: put_person_rows.
+
+-- A position as it comes in; the company is named by its id in the source of the person.
+create type koppeling.position_input as (
+    job_function text,
+    department text,
+    company text
+);
 
 -- One person as it comes in. fields names what is present: what is absent stays as it is. E-mail addresses are given
 -- by kind, a null one is cleared; 'emails' among the fields clears those that are not given. person_id and
@@ -15,12 +22,14 @@ create type koppeling.person_input as (
     email_kinds text[],
     addresses text[],
     categories text[],
+    positions koppeling.position_input[],
     fields text[],
     person_id bigint,
     category_ids bigint[]
 );
 
--- Every text composed, trimmed and single-spaced; a kind folded; a gender in our words, or as it came.
+-- Every text composed, trimmed and single-spaced; a kind folded; a gender in our words, or as it came; no position that
+-- says nothing.
 create function koppeling.clean_persons(p_rows koppeling.person_input[]) returns koppeling.person_input[]
     language sql immutable parallel safe
 as $$
@@ -36,6 +45,11 @@ as $$
         array(
             select distinct coalesce(koppeling.clean_text(c), '')
             from unnest(r.categories) c),
+        array(
+            select row(koppeling.clean_text(i.job_function), koppeling.clean_text(i.department),
+                koppeling.clean_text(i.company))::koppeling.position_input
+            from unnest(r.positions) i
+            where koppeling.clean_text(concat(i.job_function, i.department, i.company)) is not null),
         r.fields, null, null)::koppeling.person_input order by r.line), '{}')
     from unnest(p_rows) r
 $$;
@@ -83,178 +97,38 @@ as $$
             when length(c) > 200 then 'is longer than 200 characters'
             when c !~ '^[^/]*[^/ ][^/]*/ *[^ ]' then format('"%s" must be written as "Group / Name"', c) end
         from unnest(r.categories) c
+        union all
+        select 'positions.' || v.field, 'is longer than 200 characters'
+        from unnest(r.positions) i
+        cross join lateral (
+            values ('function', i.job_function), ('department', i.department), ('company', i.company)
+        ) v (field, value)
+        where length(v.value) > 200
     ) f
     where f.message is not null
 $$;
 
--- Makes the categories that these labels name and that are not there yet; returns all their ids by label.
-create function koppeling.make_categories(p_labels text[], out made bigint, out ids jsonb)
-    language plpgsql
-as $$
-begin
-    insert into koppeling.category_group (name)
-    select distinct on (koppeling.fold(p.category_group)) p.category_group
-    from unnest(p_labels) l
-    cross join lateral koppeling.category_parts(l) p
-    where not exists (
-        select from koppeling.category_group g where koppeling.fold(g.name) = koppeling.fold(p.category_group))
-    order by koppeling.fold(p.category_group), p.category_group
-    on conflict do nothing;
-
-    insert into koppeling.category (category_group_id, name)
-    select distinct on (g.id, koppeling.fold(p.name)) g.id, p.name
-    from unnest(p_labels) l
-    cross join lateral koppeling.category_parts(l) p
-    join koppeling.category_group g on koppeling.fold(g.name) = koppeling.fold(p.category_group)
-    where not exists (
-        select from koppeling.category k
-        where k.category_group_id = g.id and koppeling.fold(k.name) = koppeling.fold(p.name))
-    order by g.id, koppeling.fold(p.name), p.name
-    on conflict do nothing;
-    get diagnostics made = row_count;
-
-    select coalesce(jsonb_object_agg(l, k.id), '{}') into ids
-    from unnest(p_labels) l
-    cross join lateral koppeling.category_parts(l) p
-    join koppeling.category_group g on koppeling.fold(g.name) = koppeling.fold(p.category_group)
-    join koppeling.category k on k.category_group_id = g.id and koppeling.fold(k.name) = koppeling.fold(p.name);
-end $$;
-
--- The rows with the ids of their persons and categories, by rising person.
-create function koppeling.resolve_persons(p_rows koppeling.person_input[], p_categories jsonb)
-    returns koppeling.person_input[]
-    language sql volatile set plan_cache_mode = force_custom_plan
-as $$
-    select coalesce(array_agg(row(
-        r.line, r.source, r.external_id, r.given_name, r.initials, r.prefixes, r.family_name, r.gender,
-        r.email_kinds, r.addresses, r.categories, r.fields, p.id,
-        array(select distinct (p_categories ->> c)::bigint from unnest(r.categories) c))::koppeling.person_input
-        order by p.id), '{}')
-    from unnest(p_rows) r
-    join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
-        and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
-$$;
-
--- Puts cleaned, faultless rows of different persons. Returns the persons whose facts changed so that they must be
--- evaluated: another spelling of the same address changes none.
-create function koppeling.put_person_rows(
-    p_rows koppeling.person_input[], out created bigint, out changed bigint, out categories_made bigint,
-    out evaluate bigint[])
-    language plpgsql set plan_cache_mode = force_custom_plan
-as $$
-declare
-    v_rows koppeling.person_input[];
-    v_old koppeling.person_input[];
-    v_categories jsonb;
-    v_new bigint[];
-    v_touched bigint[];
-begin
-    select made, ids into categories_made, v_categories
-    from koppeling.make_categories(array(select distinct c from unnest(p_rows) r cross join unnest(r.categories) c));
-
-    with made as (
-        insert into koppeling.person (source, external_id, given_name, initials, prefixes, family_name, gender)
-        select r.source, r.external_id, r.given_name, r.initials, r.prefixes, r.family_name,
-            coalesce(koppeling.gender_value(r.gender), 'unknown')
-        from unnest(p_rows) r
-        where not exists (
-            select from koppeling.person p
-            where koppeling.fold(p.source) = koppeling.fold(r.source)
-                and koppeling.fold(p.external_id) = koppeling.fold(r.external_id))
-        order by koppeling.fold(r.source), koppeling.fold(r.external_id)
-        on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing
-        returning id
-    )
-    select coalesce(array_agg(id), '{}') into v_new from made;
-    created := cardinality(v_new);
-
-    v_rows := koppeling.resolve_persons(p_rows, v_categories);
-
-    v_old := array(select r from unnest(v_rows) r where r.person_id <> all (v_new));
-
-    select coalesce(array_agg(d.person_id), '{}'), coalesce(array_agg(d.person_id) filter (where d.matters), '{}')
-    into v_touched, evaluate
-    from (
-        select t.person_id, bool_or(t.matters) as matters
-        from (
-            select person_id, true as matters from unnest(v_new) person_id
-            union all
-            select r.person_id, true
-            from unnest(v_old) r
-            join koppeling.person p on p.id = r.person_id
-            where 'given_name' = any (r.fields) and r.given_name is distinct from p.given_name
-                or 'initials' = any (r.fields) and r.initials is distinct from p.initials
-                or 'prefixes' = any (r.fields) and r.prefixes is distinct from p.prefixes
-                or 'family_name' = any (r.fields) and r.family_name is distinct from p.family_name
-                or 'gender' = any (r.fields) and coalesce(koppeling.gender_value(r.gender), 'unknown') <> p.gender
-            union all
-            select r.person_id, a.address_key is distinct from koppeling.address_key(g.address)
-            from unnest(v_old) r
-            cross join unnest(r.email_kinds, r.addresses) g (kind, address)
-            left join koppeling.email_address a on a.person_id = r.person_id and a.kind = g.kind
-            where a.address is distinct from g.address
-            union all
-            select r.person_id, true
-            from unnest(v_old) r
-            join koppeling.email_address a on a.person_id = r.person_id and a.kind <> all (r.email_kinds)
-            where 'emails' = any (r.fields)
-            union all
-            select r.person_id, true
-            from unnest(v_old) r
-            cross join unnest(r.category_ids) c
-            left join koppeling.person_category pc on pc.person_id = r.person_id and pc.category_id = c
-            where 'categories' = any (r.fields) and pc.person_id is null
-            union all
-            select r.person_id, true
-            from unnest(v_old) r
-            join koppeling.person_category pc
-                on pc.person_id = r.person_id and pc.category_id <> all (r.category_ids)
-            where 'categories' = any (r.fields)
-        ) t
-        group by t.person_id
-    ) d;
-    changed := cardinality(v_touched);
-    -- By rising id, so that two puts of the same persons wait for each other instead of deadlocking.
-    perform from koppeling.person p where p.id = any (v_touched) order by p.id for no key update;
-
-    update koppeling.person p
-    set given_name = case when 'given_name' = any (r.fields) then r.given_name else p.given_name end,
-        initials = case when 'initials' = any (r.fields) then r.initials else p.initials end,
-        prefixes = case when 'prefixes' = any (r.fields) then r.prefixes else p.prefixes end,
-        family_name = case when 'family_name' = any (r.fields) then r.family_name else p.family_name end,
-        gender = case when 'gender' = any (r.fields)
-            then coalesce(koppeling.gender_value(r.gender), 'unknown') else p.gender end,
-        changed_at = koppeling.now()
-    from unnest(v_old) r
-    where p.id = r.person_id and p.id = any (v_touched);
-
-    delete from koppeling.email_address a
-    using unnest(v_old) r
-    where a.person_id = r.person_id and r.person_id = any (v_touched)
-        and case
-            when a.kind = any (r.email_kinds) then r.addresses[array_position(r.email_kinds, a.kind)] is null
-            else 'emails' = any (r.fields)
-        end;
-    insert into koppeling.email_address as a (person_id, kind, address)
-    select r.person_id, g.kind, g.address
-    from unnest(v_rows) r
-    cross join unnest(r.email_kinds, r.addresses) g (kind, address)
-    where r.person_id = any (v_touched) and g.address is not null
-    order by r.person_id, g.kind
-    on conflict (person_id, kind) do update set address = excluded.address where a.address <> excluded.address;
-
-    delete from koppeling.person_category pc
-    using unnest(v_old) r
-    where pc.person_id = r.person_id and r.person_id = any (v_touched)
-        and 'categories' = any (r.fields) and pc.category_id <> all (r.category_ids);
-    insert into koppeling.person_category (person_id, category_id)
-    select r.person_id, c
-    from unnest(v_rows) r
-    cross join unnest(r.category_ids) c
-    where r.person_id = any (v_touched) and 'categories' = any (r.fields)
-    order by r.person_id, c
-    on conflict do nothing;
-end $$;
+-- What is wrong with the shape of a list of positions, or null.
+create function koppeling.position_shape_fault(p_positions jsonb) returns text
+    language sql immutable parallel safe
+    return (
+        select f.message
+        from jsonb_array_elements(case jsonb_typeof(p_positions) when 'array' then p_positions else '[]' end) i
+        cross join lateral (
+            select case
+                when jsonb_typeof(i) <> 'object' then 'must hold objects only'
+                when exists (
+                    select from jsonb_object_keys(i) k where k not in ('function', 'department', 'company'))
+                then 'must hold function, department and company only'
+                when exists (
+                    select from jsonb_each(i) v where jsonb_typeof(v.value) not in ('string', 'number', 'null'))
+                then 'must hold texts or nulls only'
+                when koppeling.clean_text(concat(i ->> 'function', i ->> 'department', i ->> 'company')) is null
+                then 'must have a function, a department or a company in each'
+            end as message
+        ) f
+        where f.message is not null
+        limit 1);
 
 -- What is wrong with the shape of persons as JSON, by place and field.
 create function koppeling.person_shape_faults(p_persons jsonb)
@@ -279,8 +153,11 @@ as $$
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
                 when jsonb_typeof(v.value) = 'array'
                     and jsonb_path_exists(v.value, '$[*] ? (@.type() != "string")') then 'must hold texts only' end
+            when v.field = 'positions' then case
+                when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
+                else koppeling.position_shape_fault(v.value) end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
-                'emails and categories'
+                'emails, categories and positions'
         end
         from jsonb_each(case jsonb_typeof(p.person) when 'object' then p.person else '{}' end) v (field, value)
     ) f
@@ -296,6 +173,10 @@ as $$
         coalesce(e.kinds, '{}'), coalesce(e.addresses, '{}'),
         array(select jsonb_array_elements_text(
             case jsonb_typeof(p.person -> 'categories') when 'array' then p.person -> 'categories' else '[]' end)),
+        array(
+            select row(i ->> 'function', i ->> 'department', i ->> 'company')::koppeling.position_input
+            from jsonb_array_elements(
+                case jsonb_typeof(p.person -> 'positions') when 'array' then p.person -> 'positions' else '[]' end) i),
         array(
             select f.field from jsonb_object_keys(p.person) f (field)
             where f.field <> 'emails' or jsonb_typeof(p.person -> 'emails') = 'null'),
@@ -337,8 +218,13 @@ begin
         select array_agg(p.person) into v_round
         from (
             select r as person, row_number() over (
-                partition by koppeling.fold(r.source), koppeling.fold(r.external_id) order by r.line) as place
+                partition by coalesce(
+                    coalesce(m.merged_into, m.id)::text,
+                    koppeling.fold(r.source) || e'\x1f' || koppeling.fold(r.external_id))
+                order by r.line) as place
             from unnest(v_rows) r
+            left join koppeling.person m on koppeling.fold(m.source) = koppeling.fold(r.source)
+                and koppeling.fold(m.external_id) = koppeling.fold(r.external_id)
         ) p
         where p.place = v_place;
         exit when v_round is null;

@@ -62,7 +62,7 @@ join koppeling.target_group g on g.id = m.target_group_id
 join koppeling.person p on p.id = m.person_id
 left join koppeling.email_address e on e.person_id = m.person_id and e.kind = g.email_kind;
 
--- A person as JSON, with addresses and categories.
+-- A person as JSON, with addresses, categories and positions.
 create function koppeling.person_json(p_person bigint) returns jsonb
     language sql stable
     return (
@@ -77,42 +77,22 @@ create function koppeling.person_json(p_person bigint) returns jsonb
                 from koppeling.person_category c
                 join koppeling.category k on k.id = c.category_id
                 join koppeling.category_group g on g.id = k.category_group_id
-                where c.person_id = p.id), '[]'))
+                where c.person_id = p.id), '[]'),
+            'positions', coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'function', f.name, 'department', d.name, 'company', c.external_id, 'company_name', c.name)
+                    order by c.name, d.name, f.name)
+                from koppeling.position o
+                left join koppeling.job_function f on f.id = o.job_function_id
+                left join koppeling.department d on d.id = o.department_id
+                left join koppeling.company c on c.id = o.company_id
+                where o.person_id = p.id), '[]'))
         from koppeling.person p
         where p.id = p_person);
 
 create function koppeling.iso8601(moment timestamptz) returns text
     language sql immutable parallel safe
     return to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
-
--- The facts of a membership, the ledger that binds the person, and the last changes.
-create function koppeling.explain_membership(p_group bigint, p_person bigint) returns jsonb
-    language sql stable
-    return (
-        select jsonb_build_object(
-            'status', m.status, 'via', m.via, 'reasons', coalesce(m.reasons, '{}'),
-            'ruleMatch', coalesce(m.rule_match, false),
-            'matchedRule', (select r.position from koppeling.rule r where r.id = m.matched_rule_id),
-            'override', coalesce(m.override, 'none'), 'everMember', coalesce(m.ever_member, false),
-            'isPending', exists (select from koppeling.evaluation_request q where q.person_id = p_person),
-            'suppressions', coalesce((
-                select jsonb_agg(jsonb_build_object(
-                    'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at))
-                    order by s.id)
-                from koppeling.open_suppression s
-                where s.target_group_id = p_group and (s.person_id = p_person or s.address_key in (
-                    select e.address_key from koppeling.email_address e where e.person_id = p_person))), '[]'),
-            'changes', coalesce((
-                select jsonb_agg(jsonb_build_object(
-                    'at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', a.old::text, 'new', a.new::text,
-                    'actor', a.actor, 'cause', a.cause) order by a.id desc)
-                from (
-                    select * from koppeling.audit_entry a
-                    where a.person_id = p_person and (a.target_group_id = p_group or a.target_group_id is null)
-                    order by a.id desc limit 20
-                ) a), '[]'))
-        from (select) here
-        left join koppeling.membership m on m.target_group_id = p_group and m.person_id = p_person);
 
 grant select on koppeling.target_group_members to koppeling_reader;
 

@@ -25,8 +25,17 @@ create unlogged table koppeling.permit_wait (
     resource text not null,
     holder text not null,
     seen_at timestamptz not null,
+    -- Since when it has waited without an interruption.
+    since timestamptz not null,
     primary key (resource, holder)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- Whether a worker shows signs of life, as those who hold permits must.
+create function koppeling.is_alive(p_worker bigint, at timestamptz) returns boolean
+    language sql stable parallel safe
+    return exists (
+        select from koppeling.worker w
+        where w.id = p_worker and w.ended_at is null and w.heartbeat_at > at - interval '15 seconds');
 
 -- How many permits there may be now.
 create function koppeling.allowed_permits(b koppeling.permit_budget, at timestamptz) returns int
@@ -36,8 +45,11 @@ create function koppeling.allowed_permits(b koppeling.permit_budget, at timestam
         else least(b.budget, b.allowed + greatest(0, floor(extract(epoch from at - b.lowered_at) / 60))::int)
     end;
 
--- Gives a permit and returns its id, or null when none is to be had now: the budget is used up, or another holder with
--- less than its equal share waits. A permit is for a call that begins now, unless p_begin is false: then the call must
+-- Gives a permit and returns its id, or null when none is to be had now: the budget is used up, or what is left of it is
+-- for others who wait and have fewer, or as many and have waited longer. So all get equal shares, and where there is less
+-- than one for each they take turns. What is allowed counts for those who live: the call of a dead worker may still be
+-- under way, but everything would wait for two minutes after each death; so it counts against twice the budget, and
+-- never are there more than the ten that Mailchimp takes. A permit is for a call that begins now, unless p_begin is false: then the call must
 -- begin within 30 s. A dead worker's permits lapse 30 s after they were given, or 120 s after the call began; those of
 -- a worker that lives do not lapse.
 create function koppeling.acquire_permit(p_resource text, p_holder text, p_worker bigint, p_begin boolean default true)
@@ -49,8 +61,9 @@ declare
     v_budget koppeling.permit_budget;
     v_allowed int;
     v_used int;
-    v_mine int;
-    v_share int;
+    v_mine bigint;
+    v_since timestamptz;
+    v_before int;
     v_id bigint;
 begin
     select * into v_budget from koppeling.permit_budget b where b.resource = p_resource for no key update;
@@ -59,25 +72,25 @@ begin
         select * into v_budget from koppeling.permit_budget b where b.resource = p_resource for no key update;
     end if;
     delete from koppeling.permit p
-    where p.resource = p_resource and p.expires_at <= v_now and not exists (
-        select from koppeling.worker w
-        where w.id = p.worker_id and w.ended_at is null and w.heartbeat_at > v_now - interval '15 seconds');
-    v_allowed := koppeling.allowed_permits(v_budget, v_now);
-    select count(*), count(*) filter (where p.holder = p_holder) into v_used, v_mine
+    where p.resource = p_resource and p.expires_at <= v_now and not koppeling.is_alive(p.worker_id, v_now);
+    select
+        count(*), count(*) filter (where p.holder = p_holder),
+        least(10, 2 * v_budget.budget, koppeling.allowed_permits(v_budget, v_now)
+            + count(*) filter (where not koppeling.is_alive(p.worker_id, v_now)))
+    into v_used, v_mine, v_allowed
     from koppeling.permit p where p.resource = p_resource;
     if v_used < v_allowed then
-        select greatest(1, v_allowed / count(distinct h.holder)) into v_share
-        from (select p.holder from koppeling.permit p where p.resource = p_resource
-              union all
-              select w.holder from koppeling.permit_wait w
-              where w.resource = p_resource and w.seen_at > v_now - interval '1 second'
-              union all
-              select p_holder) h;
-        if v_mine < v_share or not exists (
-            select from koppeling.permit_wait w
-            where w.resource = p_resource and w.holder <> p_holder and w.seen_at > v_now - interval '1 second'
-                and v_share > (select count(*) from koppeling.permit p
-                               where p.resource = p_resource and p.holder = w.holder)) then
+        select coalesce(min(w.since), v_now) into v_since
+        from koppeling.permit_wait w
+        where w.resource = p_resource and w.holder = p_holder and w.seen_at > v_now - interval '1 second';
+        select count(*) into v_before
+        from koppeling.permit_wait w
+        cross join lateral (
+            select count(*) as held from koppeling.permit p where p.resource = p_resource and p.holder = w.holder
+        ) h
+        where w.resource = p_resource and w.holder <> p_holder and w.seen_at > v_now - interval '1 second'
+          and (h.held, w.since, w.holder) < (v_mine, v_since, p_holder);
+        if v_before < v_allowed - v_used then
             insert into koppeling.permit (resource, slot, holder, worker_id, call_started_at, expires_at)
             select p_resource, s, p_holder, p_worker, case when p_begin then v_now end,
                 v_now + case when p_begin then interval '120 seconds' else interval '30 seconds' end
@@ -91,8 +104,11 @@ begin
     if v_id is not null then
         delete from koppeling.permit_wait w where w.resource = p_resource and w.holder = p_holder;
     else
-        insert into koppeling.permit_wait as w (resource, holder, seen_at) values (p_resource, p_holder, v_now)
-        on conflict (resource, holder) do update set seen_at = excluded.seen_at
+        insert into koppeling.permit_wait as w (resource, holder, seen_at, since)
+        values (p_resource, p_holder, v_now, v_now)
+        on conflict (resource, holder) do update
+        set seen_at = excluded.seen_at,
+            since = case when w.seen_at > excluded.seen_at - interval '1 second' then w.since else excluded.since end
         where w.seen_at < excluded.seen_at - interval '250 milliseconds';
     end if;
     return v_id;
@@ -110,6 +126,55 @@ begin atomic
     )
     select exists (select from begun);
 end;
+
+-- Passes a permit on to the holder's next call, which begins now. False: it had lapsed, or less is allowed by now, or
+-- another holder waits that has less than its equal share, or none at all where there is less than one for each; then it is
+-- given back.
+create function koppeling.pass_permit(p_permit bigint) returns boolean
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_now timestamptz := koppeling.now();
+    v_permit koppeling.permit;
+    v_budget koppeling.permit_budget;
+    v_allowed int;
+    v_used int;
+    v_mine int;
+    v_without int;
+    v_least bigint;
+    v_share int;
+begin
+    select * into v_permit from koppeling.permit p where p.id = p_permit;
+    if not found then
+        return false;
+    end if;
+    select * into v_budget from koppeling.permit_budget b where b.resource = v_permit.resource for no key update;
+    select
+        count(*), count(*) filter (where p.holder = v_permit.holder),
+        least(10, 2 * v_budget.budget, koppeling.allowed_permits(v_budget, v_now)
+            + count(*) filter (where not koppeling.is_alive(p.worker_id, v_now)))
+    into v_used, v_mine, v_allowed
+    from koppeling.permit p where p.resource = v_permit.resource;
+    select count(*) filter (where h.held = 0), min(h.held) into v_without, v_least
+    from koppeling.permit_wait w
+    cross join lateral (
+        select count(*) as held from koppeling.permit p where p.resource = w.resource and p.holder = w.holder
+    ) h
+    where w.resource = v_permit.resource and w.holder <> v_permit.holder
+      and w.seen_at > v_now - interval '1 second';
+    select greatest(1, v_allowed / count(distinct h.holder)) into v_share
+    from (select p.holder from koppeling.permit p where p.resource = v_permit.resource
+          union all
+          select w.holder from koppeling.permit_wait w
+          where w.resource = v_permit.resource and w.seen_at > v_now - interval '1 second') h;
+    if v_used > v_allowed or v_without > v_allowed - v_used or v_mine > v_share and v_least < v_share then
+        delete from koppeling.permit p where p.id = p_permit;
+        return false;
+    end if;
+    update koppeling.permit p set call_started_at = v_now, expires_at = v_now + interval '120 seconds'
+    where p.id = p_permit;
+    return found;
+end $$;
 
 -- Gives a permit back; nothing happens when it has lapsed.
 create function koppeling.release_permit(p_permit bigint) returns void
@@ -141,5 +206,6 @@ end;
 
 revoke execute on function
     koppeling.acquire_permit(text, text, bigint, boolean), koppeling.begin_call_under_permit(bigint),
-    koppeling.release_permit(bigint), koppeling.throttle(text), koppeling.set_permit_budget(text, int)
+    koppeling.pass_permit(bigint), koppeling.release_permit(bigint), koppeling.throttle(text),
+    koppeling.set_permit_budget(text, int)
     from public;

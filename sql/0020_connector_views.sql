@@ -5,6 +5,12 @@ create view koppeling.actions as
 select j.id, i.name as instance, j.args ->> 'action' as action,
        case when j.state in ('ready', 'scheduled', 'blocked') then 'staged'
             when j.state = 'cancelled' then 'superseded'
+            -- Something was carried out at the contact since, or waits to be.
+            when j.state = 'rejected' and (
+                m.acted_at > j.finished_at
+                or exists (select from koppeling.job w
+                           where w.queue = j.queue and w.order_key = j.order_key and w.id <> j.id))
+                then 'superseded'
             else j.state end as state,
        m.id as member_id, m.address as contact, m.status as contact_status, j.reason, j.attempt, j.snoozes,
        j.enqueued_at, j.run_at, j.started_at, j.finished_at, j.worker
@@ -23,6 +29,37 @@ from koppeling.audience_member m
 join koppeling.connector_instance i on i.id = m.instance_id;
 comment on view koppeling.audience_members is 'What each linked list is known to hold, and how many persons claim it.';
 
+-- A lease that has run out counts for as long as its worker gives signs of life.
+create view koppeling.permits as
+select p.resource, p.holder, w.name as worker, p.call_started_at, p.expires_at
+from koppeling.permit p
+left join koppeling.worker w
+    on w.id = p.worker_id and w.ended_at is null and w.heartbeat_at > koppeling.now() - interval '15 seconds'
+where p.expires_at > koppeling.now() or w.id is not null;
+comment on view koppeling.permits is 'What is under way under a permit, and on whose behalf.';
+
+-- The permits of each account's login: how many calls may be under way, how many are, and who waits for one.
+create view koppeling.account_permits as
+select a.id as account_id, coalesce(b.budget, 6) as budget,
+       coalesce(koppeling.allowed_permits(b, koppeling.now()), 6) as allowed_now,
+       (select count(*) from koppeling.permits p where p.resource = a.permit_resource) as calls_in_flight,
+       (select count(*) from koppeling.permit_wait w
+        where w.resource = a.permit_resource and w.seen_at > koppeling.now() - interval '1 second') as waiting,
+       case when koppeling.allowed_permits(b, koppeling.now()) < b.budget
+            then b.lowered_at + make_interval(mins => b.budget - b.allowed) end as throttled_until
+from koppeling.mailchimp_account a
+left join koppeling.permit_budget b on b.resource = a.permit_resource;
+comment on view koppeling.account_permits is
+    'How many calls of each account may be under way at once, over all workers and instances.';
+
+create view koppeling.account_status as
+select a.id, a.name as account, a.data_centre, a.login_id, a.credential_kind as credential, a.authenticated,
+       (select count(*) from koppeling.connector_instance i where i.account_id = a.id) as instances,
+       p.budget, p.allowed_now, p.calls_in_flight, p.waiting, p.throttled_until, a.created_at, a.renewed_at
+from koppeling.mailchimp_account a
+join koppeling.account_permits p on p.account_id = a.id;
+comment on view koppeling.account_status is 'Each connected account, without its credential.';
+
 create view koppeling.instance_status as
 select i.id, i.name as instance, a.name as account, i.list_name, g.name as target_group, a.authenticated, i.enabled,
        i.activated, i.paused_reason, i.last_pull_at, i.last_sweep_at,
@@ -35,45 +72,179 @@ select i.id, i.name as instance, a.name as account, i.list_name, g.name as targe
        (select count(*) from koppeling.job_history h
         where h.queue = koppeling.instance_queue(i.id) and h.outcome = 'rejected'
           and h.finished_at > koppeling.now() - interval '1 day') as rejected_today,
-       (select count(*) from koppeling.permit p
-        where p.resource = 'mailchimp:' || a.data_centre || ':' || a.login_id and p.expires_at > koppeling.now())
-           as calls_in_flight,
-       (select count(*) from koppeling.task t where t.instance_id = i.id and t.done_at is null) as open_tasks
+       p.calls_in_flight,
+       (select count(*) from koppeling.task t where t.instance_id = i.id and t.done_at is null) as open_tasks,
+       p.budget, p.allowed_now,
+       (select count(*) from koppeling.permits o
+        where o.resource = a.permit_resource and o.holder = koppeling.instance_queue(i.id)) as own_calls_in_flight,
+       exists (select from koppeling.permit_wait w
+               where w.resource = a.permit_resource and w.holder = koppeling.instance_queue(i.id)
+                 and w.seen_at > koppeling.now() - interval '1 second') as waits_for_permit,
+       p.throttled_until
 from koppeling.connector_instance i
 join koppeling.mailchimp_account a on a.id = i.account_id
+join koppeling.account_permits p on p.account_id = a.id
 join koppeling.target_group g on g.id = i.target_group_id;
-comment on view koppeling.instance_status is 'Each instance with its two flags and what it is doing.';
-
-create view koppeling.plan_lines as
-select l.plan_id as plan, l.person_id as person,
-       concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
-                 koppeling.last_name(p.prefixes, p.family_name)) as name,
-       l.change, l.reason, l.cause
-from koppeling.change_plan_line l
-join koppeling.person p on p.id = l.person_id;
-comment on view koppeling.plan_lines is 'Who would join or leave by a plan, why, and what brought it about.';
+comment on view koppeling.instance_status is
+    'Each instance with its two flags, what it is doing, and the permits of its account''s login.';
 
 create view koppeling.tasks as
-select t.id, t.kind, i.name as instance, g.name as target_group, t.person_id, t.detail, t.created_at, t.done_at
+select t.id, t.kind, case when t.done_at is null then 'open' else 'done' end as state, i.name as instance,
+       g.name as target_group, t.person_id,
+       nullif(concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
+                        koppeling.last_name(p.prefixes, p.family_name)), '') as person,
+       t.detail, t.created_at, t.done_at, t.done_by
 from koppeling.task t
 left join koppeling.connector_instance i on i.id = t.instance_id
-left join koppeling.target_group g on g.id = t.target_group_id;
+left join koppeling.target_group g on g.id = t.target_group_id
+left join koppeling.person p on p.id = t.person_id;
 comment on view koppeling.tasks is 'What only a person can settle.';
 
-grant select on koppeling.actions, koppeling.audience_members, koppeling.instance_status, koppeling.plan_lines,
-    koppeling.tasks to koppeling_reader;
+create view koppeling.rejected_reasons as
+select i.id as instance_id, i.name as instance, h.args ->> 'action' as action, h.reason, count(*) as actions,
+       max(h.finished_at) as latest
+from koppeling.connector_instance i
+join koppeling.job_history h
+    on h.queue = koppeling.instance_queue(i.id) and h.outcome = 'rejected' and h.kind = 'action'
+group by i.id, h.args ->> 'action', h.reason;
+comment on view koppeling.rejected_reasons is
+    'Why actions were rejected, and how many for each reason: run_rejected_actions runs them again.';
 
--- Runs actions that wait because their template is manual: these, or all of an instance.
-create function koppeling.run_parked(p_actions bigint[], p_instance text) returns bigint
+grant select on koppeling.account_permits, koppeling.account_status, koppeling.actions, koppeling.audience_members,
+    koppeling.instance_status, koppeling.permits,
+    koppeling.rejected_reasons, koppeling.tasks to koppeling_reader;
+
+-- Runs these actions: those that wait for a person, and those that were rejected. What is to be done is decided anew.
+create function koppeling.run_actions(p_actions bigint[]) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_parked bigint[] := array(
+        select j.id from koppeling.job j
+        where j.id = any (p_actions) and j.kind = 'action' and j.run_at = 'infinity');
+    v_rejected bigint[] := array(
+        select h.id from koppeling.job_history h
+        where h.id = any (p_actions) and h.kind = 'action' and h.outcome = 'rejected'
+        order by h.id
+        for update skip locked);
+begin
+    -- Whoever looked at it has seen what the task was about.
+    update koppeling.task t set done_at = koppeling.now()
+    from koppeling.job j
+    join koppeling.claim c on c.member_id = (j.args ->> 'member')::bigint
+    where j.id = any (v_parked) and t.kind = 'oscillation' and t.done_at is null
+      and t.instance_id = c.instance_id and t.person_id = c.person_id;
+    perform koppeling.retry_job(r) from unnest(v_rejected) r;
+    return koppeling.release_parked(v_parked) + cardinality(v_rejected);
+end $$;
+
+-- Runs all that wait for a person in an instance, or all of one template.
+create function koppeling.run_waiting_actions(p_instance text, p_action text default null) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_queue text := koppeling.instance_queue(koppeling.require_instance(p_instance));
+begin
+    return koppeling.run_actions(array(
+        select j.id from koppeling.job j
+        where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
+          and (p_action is null or j.args ->> 'action' = p_action)));
+end $$;
+
+-- Runs again what an instance rejected for this reason, whole and as it was said; ten thousand at a time, the oldest
+-- first. Call it again while it returns as many.
+create function koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text default null)
+    returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_queue text := koppeling.instance_queue(koppeling.require_instance(p_instance));
+begin
+    return koppeling.run_actions(array(
+        select h.id from koppeling.job_history h
+        where h.queue = v_queue and h.outcome = 'rejected' and h.kind = 'action' and h.reason = p_reason
+          and (p_action is null or h.args ->> 'action' = p_action)
+        order by h.finished_at, h.id
+        limit 10000));
+end $$;
+
+-- A group acts on all three occasions, or its instance is off.
+create function koppeling.keep_template() returns trigger
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_instance text := (
+        select i.name from koppeling.connector_instance i where i.id = old.instance_id and i.enabled);
+begin
+    if v_instance is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('instance "%s" is on, and needs its template %s', v_instance, old.action),
+            hint = 'Turn it off first, or make the template manual.';
+    end if;
+    return old;
+end $$;
+create trigger keep_template before delete on koppeling.action_template
+    for each row execute function koppeling.keep_template();
+
+create function koppeling.require_templates() returns trigger
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_missing text := (
+        select string_agg(a, ', ' order by a) from unnest(array['create', 'delete', 'update']) a
+        where not exists (select from koppeling.action_template t where t.instance_id = new.id and t.action = a));
+begin
+    if v_missing is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('instance "%s" lacks the template %s', new.name, v_missing),
+            hint = 'Make it automatic or manual, then turn the instance on.';
+    end if;
+    return new;
+end $$;
+create trigger require_templates before update of enabled on koppeling.connector_instance
+    for each row when (new.enabled and not old.enabled) execute function koppeling.require_templates();
+
+-- The task about a group whose rules name something that is gone, until they no longer do.
+create function koppeling.tell_validity() returns trigger
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 begin
-    return koppeling.release_parked(array(
-        select j.id
-        from koppeling.job j
-        where j.kind = 'action' and j.run_at = 'infinity'
-          and (j.id = any (p_actions)
-               or j.queue in (select koppeling.instance_queue(i.id) from koppeling.connector_instance i
-                              where i.name = p_instance or i.id::text = p_instance))));
+    if new.valid then
+        update koppeling.task set done_at = koppeling.now()
+        where kind = 'groupInvalid' and target_group_id = new.id and done_at is null;
+    else
+        insert into koppeling.task (kind, instance_id, target_group_id, detail)
+        select 'groupInvalid', i.id, new.id, '{}'
+        from (select) one
+        left join koppeling.connector_instance i on i.target_group_id = new.id
+        on conflict do nothing;
+    end if;
+    return null;
 end $$;
-revoke execute on function koppeling.run_parked(bigint[], text) from public;
+create trigger tell_validity after update of valid on koppeling.target_group
+    for each row when (new.valid <> old.valid) execute function koppeling.tell_validity();
+
+-- Says that these tasks are settled. Returns how many of them were open.
+create function koppeling.finish_tasks(p_tasks bigint[], p_actor text default session_user) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_done bigint;
+    v_unknown bigint;
+begin
+    select u into v_unknown from unnest(p_tasks) u
+    where not exists (select from koppeling.task t where t.id = u) limit 1;
+    if found then
+        raise exception using errcode = 'no_data_found', message = format('there is no task %s', v_unknown),
+            hint = 'List the tasks to see their numbers.';
+    end if;
+    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
+    where t.id = any (p_tasks) and t.done_at is null;
+    get diagnostics v_done = row_count;
+    return v_done;
+end $$;
+
+revoke execute on function
+    koppeling.run_actions(bigint[]), koppeling.run_waiting_actions(text, text),
+    koppeling.run_rejected_actions(text, text, text), koppeling.finish_tasks(bigint[], text)
+from public;

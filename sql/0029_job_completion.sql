@@ -232,9 +232,10 @@ begin
         insert into koppeling.job as waiting
         select b.* from unnest(v_jobs) b
         on conflict (queue, key) where state <> 'running' and key is not null do update
-        set (kind, args, run_at, priority, max_attempts, key_mode, order_key, limit_key, state, blocked_by) = (
-            select f.kind, f.args, f.run_at, f.priority, f.max_attempts, f.key_mode, f.order_key, f.limit_key, f.state,
-                f.blocked_by
+        set (kind, args, run_at, priority, attempt, max_attempts, deaths, error, key_mode, order_key, limit_key, state,
+            blocked_by) = (
+            select f.kind, f.args, f.run_at, f.priority, f.attempt, f.max_attempts, f.deaths, f.error, f.key_mode,
+                f.order_key, f.limit_key, f.state, f.blocked_by
             from koppeling.folded(waiting, excluded) f);
         if v_replaced.queues is not null then
             perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
@@ -273,7 +274,10 @@ begin
         waiting.args := back.args;
         waiting.run_at := back.run_at;
         waiting.priority := least(waiting.priority, back.priority);
-        waiting.max_attempts := greatest(back.max_attempts, waiting.attempt);
+        waiting.attempt := back.attempt;
+        waiting.max_attempts := back.max_attempts;
+        waiting.deaths := back.deaths;
+        waiting.error := back.error;
         waiting.key_mode := back.key_mode;
         waiting.order_key := back.order_key;
         waiting.limit_key := back.limit_key;

@@ -13,6 +13,24 @@ CREATE TYPE koppeling.claim_change AS (
 	readdressed boolean
 );
 
+CREATE TYPE koppeling.company_input AS (
+	line bigint,
+	source text,
+	external_id text,
+	name text,
+	categories text[],
+	fields text[],
+	company_id bigint
+);
+
+CREATE TYPE koppeling.criteria_values AS (
+	categories bigint[],
+	functions bigint[],
+	departments bigint[],
+	companies bigint[],
+	company_categories bigint[]
+);
+
 CREATE TYPE koppeling.cron_times AS (
 	minutes integer[],
 	hours integer[],
@@ -27,7 +45,31 @@ CREATE TYPE koppeling.member_need AS (
 	member_id bigint,
 	key text,
 	waiting text,
-	needed text
+	needed text,
+	oscillates boolean
+);
+
+CREATE TYPE koppeling.membership_difference AS (
+	person_id bigint,
+	state text,
+	open_reasons text[],
+	old_status text,
+	old_via text,
+	old_reasons text[],
+	rule_match boolean,
+	rule_id bigint,
+	override text,
+	ever_member boolean,
+	status text,
+	via text,
+	reasons text[],
+	changed boolean
+);
+
+CREATE TYPE koppeling.position_input AS (
+	job_function text,
+	department text,
+	company text
 );
 
 CREATE TYPE koppeling.person_input AS (
@@ -42,9 +84,24 @@ CREATE TYPE koppeling.person_input AS (
 	email_kinds text[],
 	addresses text[],
 	categories text[],
+	positions koppeling.position_input[],
 	fields text[],
 	person_id bigint,
 	category_ids bigint[]
+);
+
+CREATE TYPE koppeling.position_row AS (
+	person_id bigint,
+	job_function_id bigint,
+	department_id bigint,
+	company_id bigint
+);
+
+CREATE TYPE koppeling.rule_criterion AS (
+	"position" integer,
+	kind text,
+	value_id bigint,
+	negated boolean
 );
 
 CREATE FUNCTION koppeling.abandon_jobs(p_worker bigint, p_consumer bigint, p_outcome text, p_note text) RETURNS bigint
@@ -67,6 +124,53 @@ begin
     end if;
     return cardinality(koppeling.complete_jobs(p_worker, v_ids, v_claims,
         array_fill(p_outcome, array[cardinality(v_ids)]), array_fill(p_note, array[cardinality(v_ids)]), null));
+end $$;
+
+CREATE FUNCTION koppeling.accept_companies(p_companies jsonb, p_numbered boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_fault record;
+    v_rows koppeling.company_input[];
+    v_round koppeling.company_input[];
+    v_place int := 0;
+    v_touched bigint[] := '{}';
+begin
+    select * into v_fault from koppeling.company_shape_faults(p_companies) order by line limit 1;
+    if not found then
+        select koppeling.clean_companies(array_agg(row(
+            p.line, p.company ->> 'source', p.company ->> 'id', p.company ->> 'name',
+            array(select jsonb_array_elements_text(case jsonb_typeof(p.company -> 'categories')
+                when 'array' then p.company -> 'categories' else '[]' end)),
+            array(select jsonb_object_keys(p.company)), null)::koppeling.company_input))
+        into v_rows
+        from jsonb_array_elements(p_companies) with ordinality as p (company, line);
+        select * into v_fault from koppeling.company_faults(v_rows) order by line limit 1;
+    end if;
+    if found then
+        raise exception using errcode = 'invalid_parameter_value', column = coalesce(v_fault.field, ''),
+            message = concat_ws(' ', case when p_numbered then format('company %s:', v_fault.line) else 'company:' end,
+                'field "' || v_fault.field || '"', v_fault.message);
+    end if;
+    -- A company that is given more than once is put in that order, the later over the earlier.
+    loop
+        v_place := v_place + 1;
+        select array_agg(p.company) into v_round
+        from (
+            select r as company, row_number() over (
+                partition by coalesce(
+                    coalesce(m.merged_into, m.id)::text,
+                    koppeling.fold(r.source) || e'\x1f' || koppeling.fold(r.external_id))
+                order by r.line) as place
+            from unnest(v_rows) r
+            left join koppeling.company m on koppeling.fold(m.source) = koppeling.fold(r.source)
+                and koppeling.fold(m.external_id) = koppeling.fold(r.external_id)
+        ) p
+        where p.place = v_place;
+        exit when v_round is null;
+        v_touched := v_touched || (koppeling.put_company_rows(v_round)).touched;
+    end loop;
+    perform koppeling.note_value_changes('company', v_touched, 'put company');
 end $$;
 
 CREATE FUNCTION koppeling.accept_persons(p_persons jsonb, p_numbered boolean) RETURNS void
@@ -96,8 +200,13 @@ begin
         select array_agg(p.person) into v_round
         from (
             select r as person, row_number() over (
-                partition by koppeling.fold(r.source), koppeling.fold(r.external_id) order by r.line) as place
+                partition by coalesce(
+                    coalesce(m.merged_into, m.id)::text,
+                    koppeling.fold(r.source) || e'\x1f' || koppeling.fold(r.external_id))
+                order by r.line) as place
             from unnest(v_rows) r
+            left join koppeling.person m on koppeling.fold(m.source) = koppeling.fold(r.source)
+                and koppeling.fold(m.external_id) = koppeling.fold(r.external_id)
         ) p
         where p.place = v_place;
         exit when v_round is null;
@@ -117,8 +226,9 @@ declare
     v_budget koppeling.permit_budget;
     v_allowed int;
     v_used int;
-    v_mine int;
-    v_share int;
+    v_mine bigint;
+    v_since timestamptz;
+    v_before int;
     v_id bigint;
 begin
     select * into v_budget from koppeling.permit_budget b where b.resource = p_resource for no key update;
@@ -127,25 +237,25 @@ begin
         select * into v_budget from koppeling.permit_budget b where b.resource = p_resource for no key update;
     end if;
     delete from koppeling.permit p
-    where p.resource = p_resource and p.expires_at <= v_now and not exists (
-        select from koppeling.worker w
-        where w.id = p.worker_id and w.ended_at is null and w.heartbeat_at > v_now - interval '15 seconds');
-    v_allowed := koppeling.allowed_permits(v_budget, v_now);
-    select count(*), count(*) filter (where p.holder = p_holder) into v_used, v_mine
+    where p.resource = p_resource and p.expires_at <= v_now and not koppeling.is_alive(p.worker_id, v_now);
+    select
+        count(*), count(*) filter (where p.holder = p_holder),
+        least(10, 2 * v_budget.budget, koppeling.allowed_permits(v_budget, v_now)
+            + count(*) filter (where not koppeling.is_alive(p.worker_id, v_now)))
+    into v_used, v_mine, v_allowed
     from koppeling.permit p where p.resource = p_resource;
     if v_used < v_allowed then
-        select greatest(1, v_allowed / count(distinct h.holder)) into v_share
-        from (select p.holder from koppeling.permit p where p.resource = p_resource
-              union all
-              select w.holder from koppeling.permit_wait w
-              where w.resource = p_resource and w.seen_at > v_now - interval '1 second'
-              union all
-              select p_holder) h;
-        if v_mine < v_share or not exists (
-            select from koppeling.permit_wait w
-            where w.resource = p_resource and w.holder <> p_holder and w.seen_at > v_now - interval '1 second'
-                and v_share > (select count(*) from koppeling.permit p
-                               where p.resource = p_resource and p.holder = w.holder)) then
+        select coalesce(min(w.since), v_now) into v_since
+        from koppeling.permit_wait w
+        where w.resource = p_resource and w.holder = p_holder and w.seen_at > v_now - interval '1 second';
+        select count(*) into v_before
+        from koppeling.permit_wait w
+        cross join lateral (
+            select count(*) as held from koppeling.permit p where p.resource = p_resource and p.holder = w.holder
+        ) h
+        where w.resource = p_resource and w.holder <> p_holder and w.seen_at > v_now - interval '1 second'
+          and (h.held, w.since, w.holder) < (v_mine, v_since, p_holder);
+        if v_before < v_allowed - v_used then
             insert into koppeling.permit (resource, slot, holder, worker_id, call_started_at, expires_at)
             select p_resource, s, p_holder, p_worker, case when p_begin then v_now end,
                 v_now + case when p_begin then interval '120 seconds' else interval '30 seconds' end
@@ -159,12 +269,48 @@ begin
     if v_id is not null then
         delete from koppeling.permit_wait w where w.resource = p_resource and w.holder = p_holder;
     else
-        insert into koppeling.permit_wait as w (resource, holder, seen_at) values (p_resource, p_holder, v_now)
-        on conflict (resource, holder) do update set seen_at = excluded.seen_at
+        insert into koppeling.permit_wait as w (resource, holder, seen_at, since)
+        values (p_resource, p_holder, v_now, v_now)
+        on conflict (resource, holder) do update
+        set seen_at = excluded.seen_at,
+            since = case when w.seen_at > excluded.seen_at - interval '1 second' then w.since else excluded.since end
         where w.seen_at < excluded.seen_at - interval '250 milliseconds';
     end if;
     return v_id;
 end $$;
+
+CREATE FUNCTION koppeling.fold(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (octet_length(value) = length(value)) THEN (lower((value COLLATE "C")) COLLATE "default") ELSE NORMALIZE((lower((NORMALIZE(value, NFC) COLLATE "und-x-icu")) COLLATE "default"), NFC) END;
+
+CREATE FUNCTION koppeling.now() RETURNS timestamp with time zone
+    LANGUAGE sql PARALLEL SAFE
+    RETURN clock_timestamp();
+
+CREATE TABLE koppeling.deployment (
+    only_one boolean DEFAULT true NOT NULL,
+    environment text NOT NULL,
+    key_mark text NOT NULL,
+    system_identifier bigint NOT NULL,
+    database_oid oid NOT NULL,
+    confirmed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    confirmed_by text NOT NULL,
+    changed text,
+    changed_at timestamp with time zone,
+    CONSTRAINT deployment_check CHECK (((changed IS NULL) = (changed_at IS NULL))),
+    CONSTRAINT deployment_environment_check CHECK ((environment = ANY (ARRAY['production'::text, 'training'::text]))),
+    CONSTRAINT deployment_only_one_check CHECK (only_one)
+);
+
+CREATE TABLE koppeling.training_address (
+    pattern text NOT NULL,
+    CONSTRAINT training_address_pattern_check CHECK ((((length(pattern) >= 1) AND (length(pattern) <= 254)) AND (pattern = koppeling.fold(pattern))))
+);
+
+CREATE FUNCTION koppeling.address_allowed(p_key text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ t.pattern))));
 
 CREATE FUNCTION koppeling.address_fault(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -234,10 +380,6 @@ CREATE FUNCTION koppeling.clean_text(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (value ~ '^[\u0021-\u007e]+( [\u0021-\u007e]+)*$'::text) THEN value ELSE NULLIF(btrim(regexp_replace(NORMALIZE(value, NFC), '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+'::text, ' '::text, 'g'::text)), ''::text) END;
 
-CREATE FUNCTION koppeling.fold(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (octet_length(value) = length(value)) THEN (lower((value COLLATE "C")) COLLATE "default") ELSE NORMALIZE((lower((NORMALIZE(value, NFC) COLLATE "und-x-icu")) COLLATE "default"), NFC) END;
-
 CREATE FUNCTION koppeling.international_address_key(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((koppeling.fold(split_part(koppeling.clean_text(address), '@'::text, 1)) || '@'::text) || (SELECT string_agg(koppeling.ascii_label(labels.label), '.'::text ORDER BY labels.place) AS string_agg FROM regexp_split_to_table(NORMALIZE(koppeling.fold(split_part(koppeling.clean_text(international_address_key.address), '@'::text, 2)), NFKC), '\.'::text) WITH ORDINALITY labels(label, place)));
@@ -246,6 +388,18 @@ CREATE FUNCTION koppeling.address_key(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (octet_length(address) = length(address)) THEN (lower((btrim(address, ' 	
 '::text) COLLATE "C")) COLLATE "default") ELSE koppeling.international_address_key(address) END;
+
+CREATE FUNCTION koppeling.address_subject(address_key text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN concat_ws(''::text, 'address', address_key);
+
+CREATE FUNCTION koppeling.adopt_key(p_marks text[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.deployment d SET key_mark = (adopt_key.p_marks)[1]
+   WHERE ((d.key_mark = ANY ((adopt_key.p_marks)[2:])) AND (d.changed IS NULL));
+END;
 
 CREATE TABLE koppeling.permit_budget (
     resource text NOT NULL,
@@ -286,7 +440,8 @@ begin
     )
     select coalesce(array_agg(distinct member_id), '{}') into v_touched from gone;
 
-    -- Members for the addresses nobody has seen yet, in one go; the rest are found one by one through an index.
+    -- Members for the addresses nobody has seen yet, in one go; most claims find theirs by its address, the rest by
+    -- where it moves or came from.
     insert into koppeling.audience_member (instance_id, address, address_key)
     select distinct on (d.address_key) p_instance, d.address, d.address_key
     from unnest(v_changes) d
@@ -299,9 +454,11 @@ begin
     on conflict (instance_id, address_key) do nothing;
     with joined as (
         insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
-        select p_instance, d.person_id, koppeling.member_for(p_instance, d.address, d.address_key), d.address,
-               d.address_key, d.fields, d.manual
+        select p_instance, d.person_id,
+               coalesce(m.id, koppeling.member_for(p_instance, d.address, d.address_key)), d.address, d.address_key,
+               d.fields, d.manual
         from unnest(v_changes) d
+        left join koppeling.audience_member m on m.instance_id = p_instance and m.address_key = d.address_key
         where d.change = 'join'
         order by d.person_id
         returning member_id
@@ -325,7 +482,7 @@ begin
     return v_touched || v_more;
 end $$;
 
-CREATE FUNCTION koppeling.approve_plan(p_plan bigint, p_version integer, p_actor text) RETURNS bigint
+CREATE FUNCTION koppeling.apply_plan(p_plan bigint, p_lines integer) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -334,32 +491,60 @@ declare
     v_plan     koppeling.change_plan;
     v_instance bigint;
     v_persons  bigint[];
+    v_is_last  boolean;
 begin
-    select * into v_plan from koppeling.change_plan where id = p_plan;
-    if not found then
-        raise exception 'there is no plan %', p_plan using errcode = 'no_data_found';
-    end if;
-    perform koppeling.lock_group(v_plan.target_group_id);
+    perform koppeling.lock_group(p.target_group_id) from koppeling.change_plan p where p.id = p_plan;
     select * into v_plan from koppeling.change_plan where id = p_plan for update;
-    if v_plan.state <> 'held' then
-        raise exception 'plan % is % already', p_plan, v_plan.state using errcode = 'object_not_in_prerequisite_state';
+    if not found or v_plan.state <> 'approved' then
+        return false;
     end if;
-    if v_plan.version <> p_version then
-        raise exception 'plan % has changed: you saw version %, it is at version %; look at it again', p_plan,
-            p_version, v_plan.version using errcode = 'serialization_failure';
+    v_persons := array(
+        select l.person_id
+        from koppeling.change_plan_line l
+        where l.plan_id = p_plan and l.person_id > v_plan.applied_through
+        order by l.person_id
+        limit p_lines);
+    v_is_last := cardinality(v_persons) < p_lines;
+    if cardinality(v_persons) > 0 then
+        select id into strict v_instance from koppeling.connector_instance
+        where target_group_id = v_plan.target_group_id;
+        -- Only what was approved: for who changed since, it was decided when that happened.
+        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, true));
     end if;
-    select array_agg(person_id) into v_persons from koppeling.change_plan_line where plan_id = p_plan;
+    update koppeling.change_plan
+    set applied_through = coalesce(v_persons[cardinality(v_persons)], applied_through),
+        state = case when v_is_last then 'applied' else state end, changed_at = koppeling.now()
+    where id = p_plan;
+    return not v_is_last;
+end $$;
+
+CREATE FUNCTION koppeling.approve_plan(p_plan bigint, p_version integer, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_plan    koppeling.change_plan := koppeling.require_held_plan(p_plan, p_version);
+    v_persons bigint;
+begin
+    if exists (select from koppeling.change_plan p
+               where p.target_group_id = v_plan.target_group_id and p.state = 'approved') then
+        raise exception using errcode = 'KS001',
+            message = format('an earlier plan of the group is still being applied: plan %s has to wait', p_plan),
+            hint = 'Approve it when that one is applied.';
+    end if;
+    select count(*) into v_persons from koppeling.change_plan_line where plan_id = p_plan;
     update koppeling.change_plan
     set state = 'approved', decided_at = koppeling.now(), decided_by = p_actor, changed_at = koppeling.now()
     where id = p_plan;
-    update koppeling.connector_instance set activated = true where target_group_id = v_plan.target_group_id
-    returning id into v_instance;
-    perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, false));
+    update koppeling.connector_instance set activated = true where target_group_id = v_plan.target_group_id;
     insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
     values (v_plan.target_group_id, 'plan.approved',
-            jsonb_build_object('plan', p_plan, 'version', p_version, 'persons', cardinality(v_persons)), p_actor,
-            'plan ' || p_plan);
-    return cardinality(v_persons);
+            jsonb_build_object('plan', p_plan, 'version', p_version, 'persons', v_persons), p_actor, 'plan ' || p_plan);
+    if koppeling.apply_plan(p_plan, 250) then
+        perform koppeling.enqueue_internal('plan.apply', jsonb_build_object('plan', p_plan), key => 'plan-' || p_plan,
+            priority => -10);
+    end if;
+    return v_persons;
 end $$;
 
 CREATE FUNCTION koppeling.archive_person(source text, external_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -405,10 +590,6 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                      ELSE (((e.entry - ARRAY['kind'::text, 'args'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text, 'priority'::text, 'max_attempts'::text]) <> '{}'::jsonb) OR (COALESCE(jsonb_typeof((e.entry -> 'kind'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'queue'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key_mode'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'order_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'limit_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'run_at'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR ((jsonb_typeof((e.entry -> 'priority'::text)) <> 'null'::text) AND (((e.entry -> 'priority'::text))::text !~ '^-?[0-9]{1,9}$'::text)) OR ((jsonb_typeof((e.entry -> 'max_attempts'::text)) <> 'null'::text) AND (((e.entry -> 'max_attempts'::text))::text !~ '^-?[0-9]{1,9}$'::text)))
                  END)));
 END;
-
-CREATE FUNCTION koppeling.now() RETURNS timestamp with time zone
-    LANGUAGE sql PARALLEL SAFE
-    RETURN clock_timestamp();
 
 CREATE TABLE koppeling.job (
     id bigint NOT NULL,
@@ -532,95 +713,53 @@ begin
     return next;
 end $$;
 
-CREATE TABLE koppeling.claim (
-    instance_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    member_id bigint NOT NULL,
-    address text NOT NULL,
-    address_key text NOT NULL,
-    fields jsonb NOT NULL,
-    manual boolean NOT NULL,
-    claimed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
-);
-
-CREATE TABLE koppeling.email_address (
-    id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    kind text NOT NULL,
-    address text NOT NULL,
-    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL,
-    CONSTRAINT email_address_address_check CHECK ((length(address) <= 254)),
-    CONSTRAINT email_address_kind_check CHECK (((kind <> ''::text) AND (kind = koppeling.fold(kind))))
-);
-
-CREATE TABLE koppeling.suppression (
-    id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    reason text NOT NULL,
-    contact_id text,
-    address_key text,
-    person_id bigint,
-    file_key text,
-    follows bigint,
-    source text NOT NULL,
-    occurred_at timestamp with time zone NOT NULL,
-    recorded_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT file_key_of_a_bounce CHECK (((file_key IS NULL) OR ((person_id IS NOT NULL) AND (reason = 'cleaned'::text)))),
-    CONSTRAINT stands_at_one CHECK ((num_nonnulls(contact_id, address_key, person_id) = 1)),
-    CONSTRAINT suppression_reason_check CHECK ((reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text]))),
-    CONSTRAINT suppression_source_check CHECK ((source = ANY (ARRAY['mailchimp'::text, 'user'::text])))
-);
-
-CREATE TABLE koppeling.suppression_lift (
-    suppression_id bigint NOT NULL,
-    lifted_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    source text NOT NULL,
-    cause text NOT NULL,
-    CONSTRAINT suppression_lift_source_check CHECK ((source = ANY (ARRAY['mailchimp'::text, 'user'::text])))
-);
-
-CREATE VIEW koppeling.open_suppression AS
- SELECT s.id,
-    s.target_group_id,
-    s.reason,
-    s.contact_id,
-    s.address_key,
-    s.person_id,
-    s.file_key,
-    s.follows,
-    s.source,
-    s.occurred_at,
-    s.recorded_at,
-    s.detail
-   FROM koppeling.suppression s
-  WHERE (NOT (EXISTS ( SELECT
-           FROM koppeling.suppression_lift l
-          WHERE (l.suppression_id = s.id))));
-
-CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact text, p_member bigint) RETURNS text[]
-    LANGUAGE sql STABLE
+CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean)
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT COALESCE(array_agg(DISTINCT s.reason), '{}'::text[]) AS "coalesce"
-    FROM ( SELECT open_suppression.reason
-            FROM koppeling.open_suppression
-           WHERE ((open_suppression.target_group_id = binding_reasons.p_group) AND (open_suppression.address_key = binding_reasons.p_key))
-         UNION ALL
-          SELECT open_suppression.reason
-            FROM koppeling.open_suppression
-           WHERE ((open_suppression.target_group_id = binding_reasons.p_group) AND (open_suppression.contact_id = binding_reasons.p_contact))
-         UNION ALL
-          SELECT s_1.reason
-            FROM koppeling.open_suppression s_1
-           WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
-                    FROM koppeling.email_address e
-                   WHERE (e.address_key = binding_reasons.p_key)
-                 UNION ALL
-                  SELECT c.person_id
-                    FROM koppeling.claim c
-                   WHERE (c.member_id = binding_reasons.p_member)))))) s;
-END;
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    select m.id, m.instance_id, m.contact_id, m.remote_id, m.address, m.address_key, m.file_key, m.status,
+           m.ownership, m.archived_by_us, m.intent, m.moving_to, m.applied_fields,
+           c.claims, p.address, p.address_key, p.fields,
+           koppeling.binding_reasons(i.target_group_id, m.address_key, m.contact_id, m.id),
+           case when m.moving_to is null then '{}'
+                else koppeling.binding_reasons(i.target_group_id, m.moving_to, null, null) end,
+           exists (
+               select from koppeling.open_suppression s
+               where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
+                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
+                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
+                 -- Whoever opted in again himself since then has the last word.
+                 and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
+           exists (
+               select from koppeling.suppression s
+               join koppeling.suppression_lift l on l.suppression_id = s.id
+               where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
+                 and (s.address_key = m.address_key or s.contact_id = m.contact_id)),
+           i.keeps_adopted,
+           exists (
+               select from koppeling.restored_no r
+               where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
+           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null
+    from unnest(p_members) g (id)
+    cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    cross join lateral (select count(*) as claims from koppeling.claim c where c.member_id = m.id) c
+    left join lateral (
+        select c.address, c.address_key, c.fields
+        from koppeling.claim c
+        where c.member_id = m.id
+        order by c.manual desc, c.claimed_at, c.person_id
+        limit 1
+    ) p on true;
+end $$;
 
 CREATE TABLE koppeling.audience_member (
     id bigint NOT NULL,
@@ -641,7 +780,14 @@ CREATE TABLE koppeling.audience_member (
     sent_fields jsonb,
     applied_fields jsonb,
     acted_at timestamp with time zone,
+    archived_at timestamp with time zone,
+    archived_before timestamp with time zone,
+    opted_in_at timestamp with time zone,
+    subscribing_at timestamp with time zone,
+    web_id_before bigint,
+    newness_unseen boolean DEFAULT false NOT NULL,
     note text,
+    erasure_id bigint,
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
@@ -650,106 +796,27 @@ CREATE TABLE koppeling.audience_member (
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
 
-CREATE TABLE koppeling.connector_instance (
-    id bigint NOT NULL,
-    account_id bigint NOT NULL,
-    name text NOT NULL,
-    list_id text NOT NULL,
-    list_name text NOT NULL,
-    target_group_id bigint NOT NULL,
-    enabled boolean DEFAULT false NOT NULL,
-    paused_reason text,
-    activated boolean DEFAULT false NOT NULL,
-    keeps_adopted boolean DEFAULT false NOT NULL,
-    webhook_secret_hash bytea NOT NULL,
-    webhook_secret bytea NOT NULL,
-    webhook_id text,
-    pull_cursor timestamp with time zone,
-    last_pull_at timestamp with time zone,
-    last_sweep_at timestamp with time zone,
-    sweep bigint DEFAULT 0 NOT NULL,
-    removals_count integer DEFAULT 25 NOT NULL,
-    removals_share numeric DEFAULT 0.10 NOT NULL,
-    removals_cap integer DEFAULT 500 NOT NULL,
-    joins_count integer DEFAULT 100 NOT NULL,
-    joins_share numeric DEFAULT 0.20 NOT NULL,
-    joins_cap integer DEFAULT 1000 NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT connector_instance_joins_cap_check CHECK ((joins_cap >= 0)),
-    CONSTRAINT connector_instance_joins_count_check CHECK ((joins_count >= 0)),
-    CONSTRAINT connector_instance_joins_share_check CHECK (((joins_share >= (0)::numeric) AND (joins_share <= (1)::numeric))),
-    CONSTRAINT connector_instance_list_id_check CHECK ((list_id ~ '^[A-Za-z0-9]+$'::text)),
-    CONSTRAINT connector_instance_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT connector_instance_removals_cap_check CHECK ((removals_cap >= 0)),
-    CONSTRAINT connector_instance_removals_count_check CHECK ((removals_count >= 0)),
-    CONSTRAINT connector_instance_removals_share_check CHECK (((removals_share >= (0)::numeric) AND (removals_share <= (1)::numeric))),
-    CONSTRAINT connector_instance_webhook_secret_hash_check CHECK ((octet_length(webhook_secret_hash) = 32))
-);
-
-CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean)
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET enable_nestloop TO 'on'
-    BEGIN ATOMIC
- SELECT m.id,
-     m.instance_id,
-     m.contact_id,
-     m.remote_id,
-     m.address,
-     m.address_key,
-     m.file_key,
-     m.status,
-     m.ownership,
-     m.archived_by_us,
-     m.intent,
-     m.moving_to,
-     m.applied_fields,
-     c.claims,
-     p.address,
-     p.address_key,
-     p.fields,
-     koppeling.binding_reasons(i.target_group_id, m.address_key, m.contact_id, m.id) AS binding_reasons,
-         CASE
-             WHEN (m.moving_to IS NULL) THEN '{}'::text[]
-             ELSE koppeling.binding_reasons(i.target_group_id, m.moving_to, NULL::text, NULL::bigint)
-         END AS binding_reasons,
-     (EXISTS ( SELECT
-            FROM koppeling.open_suppression s
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[m.address_key, m.file_key])) OR (s.contact_id = m.contact_id))))) AS "exists",
-     (EXISTS ( SELECT
-            FROM (koppeling.suppression s
-              JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = m.address_key) OR (s.contact_id = m.contact_id))))) AS "exists",
-     i.keeps_adopted
-    FROM (((koppeling.audience_member m
-      JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
-      CROSS JOIN LATERAL ( SELECT count(*) AS claims
-            FROM koppeling.claim c_1
-           WHERE (c_1.member_id = m.id)) c)
-      LEFT JOIN LATERAL ( SELECT c_1.address,
-             c_1.address_key,
-             c_1.fields
-            FROM koppeling.claim c_1
-           WHERE (c_1.member_id = m.id)
-           ORDER BY c_1.manual DESC, c_1.claimed_at, c_1.person_id
-          LIMIT 1) p ON (true))
-   WHERE (m.id = ANY (member_states.p_members));
-END;
-
 CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb) RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- UPDATE koppeling.audience_member m SET intent = begin_call.p_intent, intent_at = koppeling.now(), sent_fields = begin_call.p_fields
-    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted)
+ UPDATE koppeling.audience_member m SET intent = begin_call.p_intent, intent_at = koppeling.now(), sent_fields = begin_call.p_fields, applied_fields =
+         CASE
+             WHEN (begin_call.p_intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text])) THEN NULL::jsonb
+             ELSE m.applied_fields
+         END, subscribing_at =
+         CASE
+             WHEN (begin_call.p_intent = 'creating'::text) THEN koppeling.now()
+             ELSE m.subscribing_at
+         END
+    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased)
    WHERE ((m.id = begin_call.p_member) AND
          CASE begin_call.p_intent
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'updating'::text THEN ((s.claims > 0) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
              WHEN 'archiving'::text THEN ((s.claims = 0) OR (s.moving_to IS NOT NULL))
-             WHEN 'unsubscribing'::text THEN s.unsubscribe_here
+             WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
              ELSE NULL::boolean
          END)
    RETURNING true;
@@ -792,8 +859,12 @@ begin
     return query
     with allowed as (
         update koppeling.audience_member m
-        set intent = 'creating', intent_at = koppeling.now(), sent_fields = s.wanted_fields
+        set intent = 'creating', intent_at = koppeling.now(), sent_fields = s.wanted_fields,
+            applied_fields = null, subscribing_at = koppeling.now(), web_id_before = i.web_id_seen
         from koppeling.member_states(p_members) s
+        -- A minute less than absence may be relied on: the call itself takes time.
+        join koppeling.connector_instance i
+            on i.id = s.instance_id and i.last_pull_at > koppeling.now() - interval '14 minutes'
         where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
           and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
         returning m.id, s.wanted_address as address, s.wanted_fields as fields
@@ -805,14 +876,15 @@ begin
     having count(*) > 0;
 end $$;
 
-CREATE FUNCTION koppeling.begin_person_import() RETURNS void
+CREATE FUNCTION koppeling.begin_import() RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
-    create temporary table person_import (
+    create temporary table import_row (
         line bigint primary key,
         source text,
         external_id text,
+        name text,
         given_name text,
         initials text,
         prefixes text,
@@ -820,12 +892,23 @@ begin
         gender text,
         addresses text,
         categories text,
+        job_function text,
+        department text,
+        company text,
         fault text
     ) on commit drop;
-    create temporary table person_import_fault (line bigint, field text, message text) on commit drop;
-    create index on person_import_fault (line);
-    create temporary table person_import_change (person_id bigint) on commit drop;
+    -- Of a list: whose it is, and the first line of hers.
+    create temporary table import_list (line bigint primary key, person text, first bigint) on commit drop;
+    create temporary table import_fault (line bigint, field text, message text) on commit drop;
+    create index on import_fault (line);
+    create temporary table import_change (id bigint) on commit drop;
 end $$;
+
+CREATE FUNCTION koppeling.begin_pass() RETURNS void
+    LANGUAGE sql
+    BEGIN ATOMIC
+ SELECT pg_advisory_xact_lock_shared(hashtextextended('koppeling.pass'::text, (0)::bigint)) AS pg_advisory_xact_lock_shared;
+END;
 
 CREATE FUNCTION koppeling.believe_webhook(p_instance bigint, p_body jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -879,38 +962,166 @@ CREATE FUNCTION koppeling.bind_holders(p_persons bigint[]) RETURNS void
     order by s.target_group_id, s.reason, e.person_id, s.id
 $$;
 
-CREATE TABLE koppeling.unapproved_change (
-    id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    joins bigint NOT NULL,
-    removals bigint NOT NULL
+CREATE TABLE koppeling.claim (
+    instance_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    member_id bigint NOT NULL,
+    address text NOT NULL,
+    address_key text NOT NULL,
+    fields jsonb NOT NULL,
+    manual boolean NOT NULL,
+    claimed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
 );
 
-CREATE FUNCTION koppeling.brake(p_instance bigint, p_joins bigint, p_removals bigint) RETURNS text
+CREATE TABLE koppeling.email_address (
+    id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    kind text NOT NULL,
+    address text NOT NULL,
+    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL,
+    CONSTRAINT email_address_address_check CHECK ((length(address) <= 254)),
+    CONSTRAINT email_address_kind_check CHECK (((kind <> ''::text) AND (kind = koppeling.fold(kind))))
+);
+
+CREATE TABLE koppeling.suppression (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    reason text NOT NULL,
+    contact_id text,
+    address_key text,
+    person_id bigint,
+    file_key text,
+    follows bigint,
+    source text NOT NULL,
+    occurred_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT file_key_of_a_bounce CHECK (((file_key IS NULL) OR ((person_id IS NOT NULL) AND (reason = 'cleaned'::text)))),
+    CONSTRAINT stands_at_one CHECK ((num_nonnulls(contact_id, address_key, person_id) = 1)),
+    CONSTRAINT suppression_reason_check CHECK ((reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text]))),
+    CONSTRAINT suppression_source_check CHECK ((source = ANY (ARRAY['mailchimp'::text, 'user'::text])))
+);
+
+CREATE TABLE koppeling.suppression_lift (
+    suppression_id bigint NOT NULL,
+    lifted_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    source text NOT NULL,
+    cause text NOT NULL,
+    CONSTRAINT suppression_lift_source_check CHECK ((source = ANY (ARRAY['mailchimp'::text, 'user'::text])))
+);
+
+CREATE FUNCTION koppeling.binding_entries(p_group bigint, p_person bigint, p_at timestamp with time zone) RETURNS SETOF koppeling.suppression
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN ((brake.p_joins + brake.p_removals) = 0) THEN NULL::text
-             WHEN (NOT i.activated) THEN 'first activation'::text
-             WHEN ((brake.p_removals > 0) AND (((brake.p_removals)::numeric + r.removals) > (i.removals_cap)::numeric)) THEN format('%s removals within a day, more than %s'::text, ((brake.p_removals)::numeric + r.removals), i.removals_cap)
-             WHEN ((brake.p_removals > 0) AND (((brake.p_removals)::numeric + r.removals) > GREATEST((i.removals_count)::numeric, (i.removals_share * (n.claims)::numeric)))) THEN format('%s removals within a day of %s members'::text, ((brake.p_removals)::numeric + r.removals), n.claims)
-             WHEN ((brake.p_joins > 0) AND (((brake.p_joins)::numeric + r.joins) > (i.joins_cap)::numeric)) THEN format('%s joins within a day, more than %s'::text, ((brake.p_joins)::numeric + r.joins), i.joins_cap)
-             WHEN ((brake.p_joins > 0) AND (((brake.p_joins)::numeric + r.joins) > GREATEST((i.joins_count)::numeric, (i.joins_share * (n.claims)::numeric)))) THEN format('%s joins within a day with %s members'::text, ((brake.p_joins)::numeric + r.joins), n.claims)
-             ELSE NULL::text
-         END AS "case"
-    FROM ((koppeling.connector_instance i
-      CROSS JOIN LATERAL ( SELECT count(*) AS claims
-            FROM koppeling.claim c
-           WHERE (c.instance_id = i.id)) n)
-      CROSS JOIN LATERAL ( SELECT COALESCE(sum(u.joins), (0)::numeric) AS joins,
-             COALESCE(sum(u.removals), (0)::numeric) AS removals
-            FROM koppeling.unapproved_change u
-           WHERE ((u.target_group_id = i.target_group_id) AND (u.at > (koppeling.now() - '1 day'::interval)))) r)
-   WHERE (i.id = brake.p_instance);
+ SELECT s.id,
+     s.target_group_id,
+     s.reason,
+     s.contact_id,
+     s.address_key,
+     s.person_id,
+     s.file_key,
+     s.follows,
+     s.source,
+     s.occurred_at,
+     s.recorded_at,
+     s.detail
+    FROM koppeling.suppression s
+   WHERE ((s.target_group_id = binding_entries.p_group) AND (s.recorded_at <= binding_entries.p_at) AND (s.id IN ( SELECT o.id
+            FROM koppeling.suppression o
+           WHERE (o.person_id = binding_entries.p_person)
+         UNION ALL
+          SELECT o.id
+            FROM (koppeling.email_address e
+              JOIN koppeling.suppression o ON ((o.address_key = e.address_key)))
+           WHERE (e.person_id = binding_entries.p_person)
+         UNION ALL
+          SELECT o.id
+            FROM ((koppeling.claim c
+              JOIN koppeling.audience_member m ON ((m.id = c.member_id)))
+              JOIN koppeling.suppression o ON (((o.target_group_id = binding_entries.p_group) AND (o.contact_id = m.contact_id))))
+           WHERE (c.person_id = binding_entries.p_person))) AND (NOT (EXISTS ( SELECT
+            FROM koppeling.suppression_lift l
+           WHERE ((l.suppression_id = s.id) AND (l.lifted_at <= binding_entries.p_at))))));
 END;
+
+CREATE VIEW koppeling.open_suppression AS
+ SELECT s.id,
+    s.target_group_id,
+    s.reason,
+    s.contact_id,
+    s.address_key,
+    s.person_id,
+    s.file_key,
+    s.follows,
+    s.source,
+    s.occurred_at,
+    s.recorded_at,
+    s.detail
+   FROM koppeling.suppression s
+  WHERE (NOT (EXISTS ( SELECT
+           FROM koppeling.suppression_lift l
+          WHERE (l.suppression_id = s.id))));
+
+CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact text, p_member bigint) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT COALESCE(array_agg(DISTINCT s.reason), '{}'::text[]) AS "coalesce"
+    FROM ( SELECT open_suppression.reason
+            FROM koppeling.open_suppression
+           WHERE ((open_suppression.target_group_id = binding_reasons.p_group) AND (open_suppression.address_key = binding_reasons.p_key))
+         UNION ALL
+          SELECT open_suppression.reason
+            FROM koppeling.open_suppression
+           WHERE ((open_suppression.target_group_id = binding_reasons.p_group) AND (open_suppression.contact_id = binding_reasons.p_contact))
+         UNION ALL
+          SELECT s_1.reason
+            FROM koppeling.open_suppression s_1
+           WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
+                    FROM koppeling.email_address e
+                   WHERE (e.address_key = binding_reasons.p_key)
+                 UNION ALL
+                  SELECT c.person_id
+                    FROM koppeling.claim c
+                   WHERE (c.member_id = binding_reasons.p_member)))))) s;
+END;
+
+CREATE FUNCTION koppeling.brake(p_instance bigint, p_joins bigint, p_removals bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    i          koppeling.connector_instance;
+    v_joins    bigint;
+    v_removals bigint;
+    v_claims   bigint;
+begin
+    if p_joins + p_removals = 0 then
+        return null;
+    end if;
+    select * into i from koppeling.connector_instance where id = p_instance;
+    if not i.activated then
+        return 'first activation';
+    end if;
+    select p_joins + coalesce(sum(u.joins), 0), p_removals + coalesce(sum(u.removals), 0) into v_joins, v_removals
+    from koppeling.unapproved_change u
+    where u.target_group_id = i.target_group_id and u.at > koppeling.now() - interval '1 day';
+    if p_removals > 0 and v_removals > i.removals_cap then
+        return format('%s removals within a day, more than %s', v_removals, i.removals_cap);
+    elsif p_joins > 0 and v_joins > i.joins_cap then
+        return format('%s joins within a day, more than %s', v_joins, i.joins_cap);
+    elsif (p_removals > 0 and v_removals > i.removals_count) or (p_joins > 0 and v_joins > i.joins_count) then
+        -- Not before it matters: counting a large list takes longer than all the rest.
+        select count(*) into v_claims from koppeling.claim c where c.instance_id = p_instance;
+        if p_removals > 0 and v_removals > greatest(i.removals_count, i.removals_share * v_claims) then
+            return format('%s removals within a day of %s members', v_removals, v_claims);
+        elsif p_joins > 0 and v_joins > greatest(i.joins_count, i.joins_share * v_claims) then
+            return format('%s joins within a day with %s members', v_joins, v_claims);
+        end if;
+    end if;
+    return null;
+end $$;
 
 CREATE FUNCTION koppeling.cancel_job(id bigint, reason text DEFAULT 'cancelled by a person'::text) RETURNS boolean
     LANGUAGE plpgsql
@@ -995,9 +1206,140 @@ CREATE FUNCTION koppeling.cancelled_jobs(p_worker bigint) RETURNS TABLE(job_id b
    WHERE ((j.worker_id = cancelled_jobs.p_worker) AND (j.state = 'running'::text));
 END;
 
+CREATE FUNCTION koppeling.capitalised(name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (name ~~ 'ij%'::text) THEN ('IJ'::text || substr(name, 3)) ELSE ((upper(("left"(name, 1) COLLATE "und-x-icu")) COLLATE "default") || substr(name, 2)) END;
+
 CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OUT name text) RETURNS record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ROW(CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(split_part(label, '/'::text, 1)) ELSE NULL::text END, CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(substr(label, (strpos(label, '/'::text) + 1))) ELSE NULL::text END);
+
+CREATE FUNCTION koppeling.cell_labels(cell text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT t.t FROM unnest(string_to_array(translate(cell_labels.cell, ';|'::text, ''::text), ''::text)) t(t) WHERE (koppeling.clean_text(t.t) IS NOT NULL));
+
+CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, companies text) RETURNS koppeling.position_input[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT ROW(u.f, u.d, u.c)::koppeling.position_input AS "row" FROM UNNEST(string_to_array(cell_positions.job_functions, ''::text), string_to_array(cell_positions.departments, ''::text), string_to_array(cell_positions.companies, ''::text)) u(f, d, c));
+
+CREATE FUNCTION koppeling.check_deployment(p_marks text[], p_environment text) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_difference text;
+begin
+    insert into koppeling.deployment (environment, key_mark, system_identifier, database_oid, confirmed_by)
+    select p_environment, p_marks[1], c.system_identifier, o.oid, 'first use'
+    from pg_control_system() c
+    join pg_database o on o.datname = current_database()
+    where not exists (select from koppeling.deployment)
+    on conflict do nothing;
+    v_difference := nullif(koppeling.deployment_difference(p_marks, p_environment), '');
+    if v_difference is null then
+        -- Also when the settings are as they were again: somebody has to look all the same.
+        return (select d.changed from koppeling.deployment d);
+    end if;
+    update koppeling.deployment d set changed = v_difference, changed_at = koppeling.now()
+    where d.changed is distinct from v_difference;
+    if found then
+        update koppeling.connector_instance i set enabled = false where i.enabled;
+        insert into koppeling.audit_entry (kind, new, actor, cause)
+        values ('deployment.changed', to_jsonb(v_difference), 'system', 'all instances were turned off');
+    end if;
+    return v_difference;
+end $$;
+
+CREATE FUNCTION koppeling.check_erasures(p_key bytea, p_limit bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_pads record := koppeling.hash_pads(p_key);
+    v_persons bigint[];
+    v_again record;
+    v_given record;
+begin
+    with taken as (
+        delete from koppeling.erasure_check where person_id = any (array(
+            select person_id from koppeling.erasure_check order by person_id limit p_limit for update skip locked))
+        returning person_id
+    )
+    select coalesce(array_agg(person_id order by person_id), '{}') into v_persons from taken;
+
+    for v_again in
+        select p.id, h.erasure_id
+        from koppeling.person p
+        join koppeling.erased_hash h on h.subject = 'identity' and h.hash = koppeling.keyed_hash(
+            v_pads.inner_pad, v_pads.outer_pad, koppeling.identity_subject(p.source, p.external_id))
+        where p.id = any (v_persons) and p.state <> 'erased'
+        order by p.id
+    loop
+        perform koppeling.wipe_person(v_again.id, null, v_again.erasure_id, 'erasure check');
+        -- Nobody knew the number: not even an empty record is left.
+        delete from koppeling.membership m where m.person_id = v_again.id;
+        delete from koppeling.audit_entry a where a.person_id = v_again.id;
+        delete from koppeling.person p where p.id = v_again.id;
+        update koppeling.erasure e
+        set puts_skipped = e.puts_skipped + 1, last_skipped_at = koppeling.now()
+        where e.id = v_again.erasure_id;
+    end loop;
+
+    for v_given in
+        select g.id as group_id, e.person_id, e.address
+        from koppeling.email_address e
+        join koppeling.erased_hash h on h.subject = 'address' and h.hash = koppeling.keyed_hash(
+            v_pads.inner_pad, v_pads.outer_pad, koppeling.address_subject(e.address_key))
+        cross join koppeling.target_group g
+        where e.person_id = any (v_persons) and g.linked
+        order by g.id, e.person_id, e.kind
+    loop
+        perform koppeling.open_suppression(v_given.group_id, 'forgotten', v_given.address, null,
+            array[v_given.person_id], 'user', koppeling.now(), '{"because": "erased"}');
+    end loop;
+
+    -- What waited for this may follow now.
+    perform koppeling.request_evaluation(array(
+        select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
+    return cardinality(v_persons);
+end $$;
+
+CREATE FUNCTION koppeling.check_given_addresses() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from koppeling.erasure) then
+        perform koppeling.request_erasure_check(array(select n.person_id from given n));
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_group(p_group bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_rules bigint := case when koppeling.check_rules(p_group) then p_group end;
+    v_persons bigint[];
+begin
+    select coalesce(array_agg(d.person_id), '{}') into v_persons
+    from koppeling.membership_differences(p_group, v_rules, null, null) d
+    where not exists (select from koppeling.evaluation_request q where q.person_id = d.person_id)
+        and not exists (
+            select from koppeling.holder_check h
+            join koppeling.suppression s on s.id = h.suppression_id
+            join koppeling.email_address e on e.address_key = s.address_key
+            where e.person_id = d.person_id);
+    if cardinality(v_persons) > 0 then
+        perform koppeling.refresh_memberships(p_group, v_persons, 'check', 'check');
+    end if;
+    insert into koppeling.group_check as c (target_group_id, checked_at, defects, all_defects)
+    select g.id, koppeling.now(), cardinality(v_persons), cardinality(v_persons)
+    from koppeling.target_group g where g.id = p_group
+    on conflict (target_group_id) do update
+    set checked_at = excluded.checked_at, defects = excluded.defects, all_defects = c.all_defects + excluded.defects;
+    return cardinality(v_persons);
+end $$;
 
 CREATE FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -1020,6 +1362,16 @@ begin
             '%skind: "%s" is unknown', v_bad.prefix, left(v_bad.kind, 100)),
             hint = 'The kinds that may be enqueued are the public ones of koppeling.job_kind.';
     end if;
+end $$;
+
+CREATE FUNCTION koppeling.check_new_persons() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from koppeling.erasure) then
+        perform koppeling.request_erasure_check(array(select n.id from given n));
+    end if;
+    return null;
 end $$;
 
 CREATE FUNCTION koppeling.check_queue(numbers_back bigint DEFAULT 100000) RETURNS TABLE(invariant text, violations bigint, example text)
@@ -1195,7 +1547,7 @@ declare
         select from koppeling.rule r
         join koppeling.criterion c on c.rule_id = r.id
         where r.target_group_id = p_group
-            and not (c.kind = 'personCategory' and exists (select from koppeling.category k where k.id = c.value_id)));
+            and koppeling.value_label(c.kind, c.value_id) is null);
 begin
     update koppeling.target_group set valid = v_valid where id = p_group and valid <> v_valid;
     return v_valid;
@@ -1225,170 +1577,62 @@ exception when invalid_parameter_value then
         'time_zone: "%s" is not the name of a time zone such as Europe/Amsterdam or UTC', left(p_zone, 50));
 end $_$;
 
-CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE(given_name, initials, ''::text);
-
-CREATE FUNCTION koppeling.last_name(prefixes text, family_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN starts_with(koppeling.fold(family_name), (koppeling.fold(prefixes) || ' '::text)) THEN family_name ELSE concat_ws(' '::text, prefixes, family_name) END;
-
-CREATE TABLE koppeling.membership (
-    target_group_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    matched_rule_id bigint,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    rule_match boolean DEFAULT false NOT NULL,
-    ever_member boolean DEFAULT false NOT NULL,
-    override text DEFAULT 'none'::text NOT NULL,
-    overridden_by text,
-    status text NOT NULL,
-    via text,
-    reasons text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT active_says_how CHECK (((status = 'active'::text) = (via IS NOT NULL))),
-    CONSTRAINT active_was_member CHECK (((status <> 'active'::text) OR ever_member)),
-    CONSTRAINT inactive_says_why CHECK (((status = 'inactive'::text) = (cardinality(reasons) > 0))),
-    CONSTRAINT membership_override_check CHECK ((override = ANY (ARRAY['none'::text, 'include'::text, 'exclude'::text]))),
-    CONSTRAINT membership_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text]))),
-    CONSTRAINT membership_via_check CHECK ((via = ANY (ARRAY['manual'::text, 'rule'::text])))
-);
-
-CREATE TABLE koppeling.merge_field (
-    instance_id bigint NOT NULL,
-    tag text NOT NULL,
-    source text NOT NULL,
-    CONSTRAINT merge_field_source_check CHECK ((source = ANY (ARRAY['first_name'::text, 'last_name'::text, 'given_name'::text, 'initials'::text, 'prefixes'::text, 'family_name'::text]))),
-    CONSTRAINT merge_field_tag_check CHECK ((tag ~ '^[A-Z0-9_]{1,10}$'::text))
-);
-
-CREATE TABLE koppeling.person (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL,
-    given_name text,
-    initials text,
-    prefixes text,
-    family_name text,
-    gender text DEFAULT 'unknown'::text NOT NULL,
-    state text DEFAULT 'active'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT person_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
-    CONSTRAINT person_family_name_check CHECK (((length(family_name) >= 1) AND (length(family_name) <= 200))),
-    CONSTRAINT person_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
-    CONSTRAINT person_given_name_check CHECK (((length(given_name) >= 1) AND (length(given_name) <= 200))),
-    CONSTRAINT person_initials_check CHECK (((length(initials) >= 1) AND (length(initials) <= 200))),
-    CONSTRAINT person_prefixes_check CHECK (((length(prefixes) >= 1) AND (length(prefixes) <= 200))),
-    CONSTRAINT person_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100))),
-    CONSTRAINT person_state_check CHECK ((state = ANY (ARRAY['active'::text, 'archived'::text, 'erased'::text])))
-);
-
-CREATE TABLE koppeling.target_group (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    email_kind text,
-    linked boolean DEFAULT false NOT NULL,
-    rules_version integer DEFAULT 1 NOT NULL,
-    valid boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
-    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
-    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
-);
-
-CREATE FUNCTION koppeling.wanted_claims(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, address text, address_key text, fields jsonb, manual boolean)
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    BEGIN ATOMIC
- SELECT m.person_id,
-     e.address,
-     e.address_key,
-     f.fields,
-     (m.via = 'manual'::text)
-    FROM (((((koppeling.connector_instance i
-      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)))
-      JOIN koppeling.membership m ON (((m.target_group_id = g.id) AND (m.status = 'active'::text))))
-      JOIN koppeling.person p ON ((p.id = m.person_id)))
-      JOIN koppeling.email_address e ON (((e.person_id = m.person_id) AND (e.kind = g.email_kind))))
-      CROSS JOIN LATERAL ( SELECT COALESCE(jsonb_object_agg(t.tag,
-                 CASE t.source
-                     WHEN 'first_name'::text THEN koppeling.first_name(p.given_name, p.initials)
-                     WHEN 'last_name'::text THEN koppeling.last_name(p.prefixes, p.family_name)
-                     WHEN 'given_name'::text THEN COALESCE(p.given_name, ''::text)
-                     WHEN 'initials'::text THEN COALESCE(p.initials, ''::text)
-                     WHEN 'prefixes'::text THEN COALESCE(p.prefixes, ''::text)
-                     WHEN 'family_name'::text THEN COALESCE(p.family_name, ''::text)
-                     ELSE NULL::text
-                 END), '{}'::jsonb) AS fields
-            FROM koppeling.merge_field t
-           WHERE (t.instance_id = i.id)) f)
-   WHERE ((i.id = wanted_claims.p_instance) AND ((wanted_claims.p_persons IS NULL) OR (m.person_id IN ( SELECT unnest(wanted_claims.p_persons) AS unnest))));
-END;
-
 CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
-    BEGIN ATOMIC
- WITH had AS (
-          SELECT c.instance_id,
-             c.person_id,
-             c.member_id,
-             c.address,
-             c.address_key,
-             c.fields,
-             c.manual,
-             c.claimed_at
-            FROM koppeling.claim c
-           WHERE ((c.instance_id = claim_difference.p_instance) AND ((claim_difference.p_persons IS NULL) OR (c.person_id IN ( SELECT unnest(claim_difference.p_persons) AS unnest))))
-         ), difference AS (
-          SELECT COALESCE(w.person_id, h.person_id) AS person_id,
-                 CASE
-                     WHEN (h.person_id IS NULL) THEN 'join'::text
-                     WHEN (w.person_id IS NULL) THEN 'leave'::text
-                     WHEN (EXISTS ( SELECT
-                        FROM jsonb_each_text(h.fields) f(key, value)
-                       WHERE ((f.value <> ''::text) AND (COALESCE((w.fields ->> f.key), ''::text) = ''::text)))) THEN 'empty'::text
-                     ELSE 'edit'::text
-                 END AS change,
-             w.address,
-             w.address_key,
-             w.fields,
-             w.manual,
-             h.member_id,
-             ((h.person_id IS NOT NULL) AND (w.address_key <> h.address_key)) AS readdressed
-            FROM (koppeling.wanted_claims(claim_difference.p_instance, claim_difference.p_persons) w(person_id, address, address_key, fields, manual)
-              FULL JOIN had h ON ((h.person_id = w.person_id)))
-           WHERE (((h.address_key IS DISTINCT FROM w.address_key) OR (h.fields IS DISTINCT FROM w.fields)) OR (h.manual IS DISTINCT FROM w.manual))
-         )
-  SELECT d.person_id,
-     d.change,
-         CASE d.change
-             WHEN 'join'::text THEN (d.manual AND i.activated)
-             WHEN 'leave'::text THEN (COALESCE(m.reasons[1], ''::text) = ANY (ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]))
-             ELSE (d.change = 'edit'::text)
-         END AS "case",
-         CASE d.change
-             WHEN 'join'::text THEN COALESCE(m.via, 'rule'::text)
-             WHEN 'leave'::text THEN
-             CASE
-                 WHEN (m.status = 'active'::text) THEN 'noAddress'::text
-                 ELSE COALESCE(m.reasons[1], 'ruleNoLongerMatches'::text)
-             END
-             ELSE 'fields'::text
-         END AS "case",
-     d.address,
-     d.address_key,
-     d.fields,
-     d.manual,
-     d.member_id,
-     d.readdressed
-    FROM ((difference d
-      JOIN koppeling.connector_instance i ON ((i.id = claim_difference.p_instance)))
-      LEFT JOIN koppeling.membership m ON (((m.target_group_id = i.target_group_id) AND (m.person_id = d.person_id))));
-END;
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    with had as (
+        select c.* from koppeling.claim c
+        where c.instance_id = p_instance and (p_persons is null or c.person_id = any (p_persons))
+    ), difference as (
+        select coalesce(w.person_id, h.person_id) as person_id,
+               case
+                   when h.person_id is null then 'join'
+                   when w.person_id is null then 'leave'
+                   when exists (select from jsonb_each_text(h.fields) f
+                                where f.value <> '' and coalesce(w.fields ->> f.key, '') = '') then 'empty'
+                   else 'edit'
+               end as change,
+               w.address, w.address_key, w.fields, w.manual, h.member_id,
+               h.person_id is not null and w.address_key <> h.address_key as readdressed
+        from koppeling.wanted_claims(p_instance, p_persons) w
+        full join had h on h.person_id = w.person_id
+        where (h.address_key, h.fields, h.manual) is distinct from (w.address_key, w.fields, w.manual)
+          -- Nothing follows from an address before it is known that nobody erased had it.
+          and not exists (select from koppeling.erasure_check q where q.person_id = coalesce(w.person_id, h.person_id))
+    )
+    select d.person_id, d.change,
+           a.person_id is not null or case d.change
+               when 'join' then d.manual and i.activated
+               when 'leave' then coalesce(m.reasons[1], '') in ('erased', 'complained', 'unsubscribed', 'cleaned',
+                                                               'forgotten', 'removedInMailchimp', 'manual')
+               else d.change = 'edit'
+           end,
+           case d.change
+               when 'join' then coalesce(m.via, 'rule')
+               when 'leave' then case when m.status = 'active' then 'noAddress'
+                                      else coalesce(m.reasons[1], 'ruleNoLongerMatches') end
+               else 'fields'
+           end,
+           d.address, d.address_key, d.fields, d.manual, d.member_id, d.readdressed
+    from difference d
+    join koppeling.connector_instance i on i.id = p_instance
+    left join koppeling.membership m
+        on m.target_group_id = i.target_group_id and m.person_id = d.person_id
+           and (p_persons is null or m.person_id = any (p_persons))
+    left join (
+        select l.person_id, l.change
+        from koppeling.change_plan p
+        join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id > p.applied_through
+        where p.state = 'approved'
+          and p.target_group_id = (select i.target_group_id from koppeling.connector_instance i where i.id = p_instance)
+          and (p_persons is null or l.person_id = any (p_persons))
+    ) a on a.person_id = d.person_id and a.change = d.change;
+end $$;
 
 CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone)
     LANGUAGE plpgsql
@@ -1521,6 +1765,16 @@ CREATE FUNCTION koppeling.claimants(p_member bigint) RETURNS bigint[]
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN ARRAY(SELECT c.person_id FROM koppeling.claim c WHERE (c.member_id = claimants.p_member));
 
+CREATE FUNCTION koppeling.clean_companies(p_rows koppeling.company_input[]) RETURNS koppeling.company_input[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select coalesce(array_agg(row(
+        r.line, koppeling.clean_text(r.source), koppeling.clean_text(r.external_id), koppeling.clean_text(r.name),
+        array(select distinct coalesce(koppeling.clean_text(c), '') from unnest(r.categories) c),
+        r.fields, null)::koppeling.company_input order by r.line), '{}')
+    from unnest(p_rows) r
+$$;
+
 CREATE FUNCTION koppeling.clean_persons(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -1536,9 +1790,99 @@ CREATE FUNCTION koppeling.clean_persons(p_rows koppeling.person_input[]) RETURNS
         array(
             select distinct coalesce(koppeling.clean_text(c), '')
             from unnest(r.categories) c),
+        array(
+            select row(koppeling.clean_text(i.job_function), koppeling.clean_text(i.department),
+                koppeling.clean_text(i.company))::koppeling.position_input
+            from unnest(r.positions) i
+            where koppeling.clean_text(concat(i.job_function, i.department, i.company)) is not null),
         r.fields, null, null)::koppeling.person_input order by r.line), '{}')
     from unnest(p_rows) r
 $$;
+
+CREATE FUNCTION koppeling.company_faults(p_rows koppeling.company_input[]) RETURNS TABLE(line bigint, field text, message text)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select r.line, f.field, f.message
+    from unnest(p_rows) r
+    cross join lateral (
+        select * from (values
+            ('source', case
+                when r.source is null then 'is missing'
+                when length(r.source) > 100 then 'is longer than 100 characters' end),
+            ('id', case
+                when r.external_id is null then 'is missing'
+                when length(r.external_id) > 200 then 'is longer than 200 characters' end),
+            ('name', case when length(r.name) > 200 then 'is longer than 200 characters' end)
+        ) scalar (field, message)
+        union all
+        select 'categories', case
+            when c = '' then 'must not hold an empty name'
+            when length(c) > 200 then 'is longer than 200 characters' end
+        from unnest(r.categories) c
+    ) f
+    where f.message is not null
+$$;
+
+CREATE TABLE koppeling.company (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    name text NOT NULL,
+    merged_into bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT company_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT company_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT company_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100)))
+);
+
+CREATE TABLE koppeling.company_category (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT company_category_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE koppeling.company_in_category (
+    company_id bigint NOT NULL,
+    company_category_id bigint NOT NULL
+);
+
+CREATE TABLE koppeling."position" (
+    id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    job_function_id bigint,
+    department_id bigint,
+    company_id bigint,
+    CONSTRAINT position_says_something CHECK ((num_nonnulls(job_function_id, department_id, company_id) > 0))
+);
+
+CREATE FUNCTION koppeling.company_json(p_company bigint) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT jsonb_build_object('id', c.id, 'source', c.source, 'external_id', c.external_id, 'name', c.name, 'categories', COALESCE((SELECT jsonb_agg(k.name ORDER BY k.name) AS jsonb_agg FROM (koppeling.company_in_category i JOIN koppeling.company_category k ON ((k.id = i.company_category_id))) WHERE (i.company_id = c.id)), '[]'::jsonb), 'persons', (SELECT count(DISTINCT o.person_id) AS count FROM koppeling."position" o WHERE (o.company_id = c.id))) AS jsonb_build_object FROM koppeling.company c WHERE (c.id = company_json.p_company));
+
+CREATE FUNCTION koppeling.company_shape_faults(p_companies jsonb) RETURNS TABLE(line bigint, field text, message text)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $_$
+    select p.line, f.field, f.message
+    from jsonb_array_elements(p_companies) with ordinality as p (company, line)
+    cross join lateral (
+        select null as field, 'must be an object' as message where jsonb_typeof(p.company) <> 'object'
+        union all
+        select v.field, case
+            when v.field in ('source', 'name') then
+                case when jsonb_typeof(v.value) not in ('string', 'null') then 'must be a text or null' end
+            when v.field = 'id' then
+                case when jsonb_typeof(v.value) not in ('string', 'number') then 'must be a text' end
+            when v.field = 'categories' then case
+                when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
+                when jsonb_typeof(v.value) = 'array'
+                    and jsonb_path_exists(v.value, '$[*] ? (@.type() != "string")') then 'must hold texts only' end
+            else 'is not known; a company has source, id, name and categories'
+        end
+        from jsonb_each(case jsonb_typeof(p.company) when 'object' then p.company else '{}' end) v (field, value)
+    ) f
+    where f.message is not null
+$_$;
 
 CREATE FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], p_claims integer[], p_outcomes text[], p_notes text[], p_delays double precision[]) RETURNS bigint[]
     LANGUAGE plpgsql
@@ -1632,6 +1976,114 @@ begin
     return coalesce(v_ids, '{}');
 end $$;
 
+CREATE FUNCTION koppeling.confirm_deployment(p_marks text[], p_environment text, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.check_deployment(p_marks, p_environment);
+    update koppeling.deployment d
+    set environment = p_environment, key_mark = p_marks[1], system_identifier = c.system_identifier,
+        database_oid = o.oid, confirmed_at = koppeling.now(), confirmed_by = p_actor, changed = null, changed_at = null
+    from pg_control_system() c, pg_database o
+    where o.datname = current_database();
+    -- What was brought over from production tries first.
+    update koppeling.connector_instance i set dry_run = true where p_environment = 'training';
+    insert into koppeling.audit_entry (kind, new, actor, cause)
+    values ('deployment.confirmed', to_jsonb(p_environment), p_actor, 'confirmed');
+    perform koppeling.refresh_claims();
+end $$;
+
+CREATE TABLE koppeling.connector_instance (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    list_id text NOT NULL,
+    list_name text NOT NULL,
+    target_group_id bigint NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    paused_reason text,
+    activated boolean DEFAULT false NOT NULL,
+    keeps_adopted boolean DEFAULT false NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    webhook_secret_hash bytea NOT NULL,
+    webhook_secret bytea NOT NULL,
+    webhook_id text,
+    webhook_signing_secret bytea,
+    webhook_public_url text,
+    webhook_checked_at timestamp with time zone,
+    webhook_heard_at timestamp with time zone,
+    pull_cursor timestamp with time zone,
+    last_pull_at timestamp with time zone,
+    last_sweep_at timestamp with time zone,
+    sweep bigint DEFAULT 0 NOT NULL,
+    web_id_seen bigint DEFAULT 0 NOT NULL,
+    own_source text DEFAULT 'API - Generic'::text NOT NULL,
+    removals_count integer DEFAULT 25 NOT NULL,
+    removals_share numeric DEFAULT 0.10 NOT NULL,
+    removals_cap integer DEFAULT 500 NOT NULL,
+    joins_count integer DEFAULT 100 NOT NULL,
+    joins_share numeric DEFAULT 0.20 NOT NULL,
+    joins_cap integer DEFAULT 1000 NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT connector_instance_joins_cap_check CHECK ((joins_cap >= 0)),
+    CONSTRAINT connector_instance_joins_count_check CHECK ((joins_count >= 0)),
+    CONSTRAINT connector_instance_joins_share_check CHECK (((joins_share >= (0)::numeric) AND (joins_share <= (1)::numeric))),
+    CONSTRAINT connector_instance_list_id_check CHECK ((list_id ~ '^[A-Za-z0-9]+$'::text)),
+    CONSTRAINT connector_instance_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT connector_instance_removals_cap_check CHECK ((removals_cap >= 0)),
+    CONSTRAINT connector_instance_removals_count_check CHECK ((removals_count >= 0)),
+    CONSTRAINT connector_instance_removals_share_check CHECK (((removals_share >= (0)::numeric) AND (removals_share <= (1)::numeric))),
+    CONSTRAINT connector_instance_webhook_secret_hash_check CHECK ((octet_length(webhook_secret_hash) = 32))
+);
+
+CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT c.member_id
+    FROM (koppeling.claim c
+      JOIN koppeling.connector_instance i ON ((i.id = c.instance_id)))
+   WHERE (c.person_id = contacts_of.p_person)
+ UNION
+  SELECT m.id
+    FROM (koppeling.connector_instance i
+      JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND ((m.address_key = ANY (contacts_of.p_keys)) OR (m.file_key = ANY (contacts_of.p_keys)) OR (m.moving_to = ANY (contacts_of.p_keys))))))
+ UNION
+  SELECT m.id
+    FROM (((koppeling.suppression s
+      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.contact_id IS NOT NULL))))
+      JOIN koppeling.connector_instance i ON ((i.target_group_id = f.target_group_id)))
+      JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = f.contact_id))))
+   WHERE (s.person_id = contacts_of.p_person);
+END;
+
+CREATE TABLE koppeling.criterion (
+    id bigint NOT NULL,
+    rule_id bigint NOT NULL,
+    kind text NOT NULL,
+    value_id bigint NOT NULL,
+    negated boolean DEFAULT false NOT NULL,
+    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
+);
+
+CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
+    LANGUAGE plpgsql STABLE
+    AS $$
+begin
+    return (
+        select row(
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}'),
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}'),
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}'),
+            coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'), '{}'),
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'), '{}')
+        )::koppeling.criteria_values
+        from unnest(p_criteria) c
+        left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
+        where c.negated = p_negated);
+end $$;
+
 CREATE FUNCTION koppeling.cron_field(p_field text, p_name text, p_low integer, p_high integer, p_names text[]) RETURNS integer[]
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1679,6 +2131,32 @@ CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
 
+CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT concat_ws(', '::text,
+         CASE
+             WHEN (d.environment <> deployment_difference.p_environment) THEN format('it was %s, it is %s'::text, d.environment, deployment_difference.p_environment)
+             ELSE NULL::text
+         END,
+         CASE
+             WHEN (d.key_mark <> ALL (deployment_difference.p_marks)) THEN 'another KOPPELING_SECRET_KEY'::text
+             ELSE NULL::text
+         END,
+         CASE
+             WHEN (d.system_identifier <> c.system_identifier) THEN 'another database server'::text
+             ELSE NULL::text
+         END,
+         CASE
+             WHEN (d.database_oid <> o.oid) THEN 'another database'::text
+             ELSE NULL::text
+         END) AS concat_ws
+    FROM ((koppeling.deployment d
+      CROSS JOIN pg_control_system() c(pg_control_version, catalog_version_no, system_identifier, pg_control_last_modified))
+      JOIN pg_database o ON ((o.datname = current_database())));
+END;
+
 CREATE FUNCTION koppeling.derive_memberships(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_override text DEFAULT NULL::text) RETURNS bigint[]
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
@@ -1688,39 +2166,14 @@ declare
     v_changed bigint[];
 begin
     perform koppeling.lock_group(p_group);
+    -- For whoever is told next what these memberships mean.
+    perform set_config('koppeling.cause', p_cause, true);
+    if p_persons is null then
+        perform koppeling.begin_pass();
+    end if;
     v_rules := case when koppeling.check_rules(p_group) then p_group end;
-    with matched as (
-        select * from koppeling.rule_matches(v_rules, p_persons)
-    ), held as (
-        select m.* from koppeling.membership m
-        where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
-    ), chosen as (
-        select unnest(p_persons) as person_id where p_override is not null
-    ), facts as (
-        select
-            person_id, h.status as old_status, h.via as old_via, h.reasons as old_reasons,
-            h.rule_match as old_match, h.matched_rule_id as old_rule, h.override as old_override,
-            coalesce(case when v_rules is null then h.rule_match else m.rule_id is not null end, false) as rule_match,
-            case when v_rules is null then h.matched_rule_id else m.rule_id end as rule_id,
-            coalesce(p_override, h.override, 'none') as override,
-            coalesce(h.ever_member, false) as ever_member
-        from held h full join matched m using (person_id) full join chosen using (person_id)
-    ), derived as (
-        select f.*, p.state, o.reasons as open_reasons, d.status, d.via, d.reasons
-        from facts f
-        join koppeling.person p on p.id = f.person_id
-        left join koppeling.open_reasons(p_group, p_persons) o on o.person_id = f.person_id
-        cross join lateral koppeling.derive_status(
-            f.rule_match, f.override, p.state, coalesce(o.reasons, '{}'), f.ever_member) d
-    ), differing as (
-        select
-            d.*,
-            (d.status, d.via, coalesce(d.reasons, '{}')) is distinct from
-                (d.old_status, d.old_via, coalesce(d.old_reasons, '{}')) as changed
-        from derived d
-        where (d.status, d.via, coalesce(d.reasons, '{}'), d.override, d.rule_match, d.rule_id) is distinct from
-            (d.old_status, d.old_via, coalesce(d.old_reasons, '{}'), coalesce(d.old_override, 'none'),
-                coalesce(d.old_match, false), d.old_rule)
+    with differing as (
+        select * from koppeling.membership_differences(p_group, v_rules, p_persons, p_override)
     ), gone as (
         delete from koppeling.membership m using differing d
         where m.target_group_id = p_group and m.person_id = d.person_id and d.status is null
@@ -1793,6 +2246,45 @@ CREATE FUNCTION koppeling.derive_status(rule_match boolean, override text, perso
             case when 'removedInMailchimp' = any (open_reasons) then 'removedInMailchimp' end,
             case when override = 'exclude' then 'manual' end], null) as blockers) b
 $$;
+
+CREATE FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_plan  koppeling.change_plan := koppeling.require_held_plan(p_plan, p_version);
+    v_facts text;
+    v_rules jsonb;
+    v_left  bigint;
+begin
+    select string_agg(format('%s by %s', c.persons, c.cause), ', ' order by c.persons desc, c.cause) into v_facts
+    from (
+        select l.cause, count(*) as persons from koppeling.change_plan_line l
+        where l.plan_id = p_plan and l.cause <> 'rules'
+        group by l.cause
+        order by 2 desc
+        limit 5
+    ) c;
+    if v_facts is not null or v_plan.rules_entry is null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('plan %s is not of the rules'' making: %s', p_plan, v_facts),
+            hint = 'Correct the facts, by a put, an import or the mapping, and the plan follows; or approve it.';
+    end if;
+    select coalesce(a.old, '[]') into strict v_rules from koppeling.audit_entry a where a.id = v_plan.rules_entry;
+    perform koppeling.save_rules(v_plan.target_group_id,
+        (select g.rules_version from koppeling.target_group g where g.id = v_plan.target_group_id), v_rules, true,
+        p_actor);
+    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
+    values (v_plan.target_group_id, 'plan.discarded',
+            jsonb_build_object('plan', p_plan, 'version', p_version), p_actor, 'plan ' || p_plan);
+    select count(*) into v_left from koppeling.change_plan_line l where l.plan_id = p_plan;
+    if v_left = 0 then
+        update koppeling.change_plan
+        set state = 'discarded', decided_at = koppeling.now(), decided_by = p_actor, changed_at = koppeling.now()
+        where id = p_plan;
+    end if;
+    return v_left;
+end $$;
 
 CREATE FUNCTION koppeling.drop_history_partition(p_partition text) RETURNS boolean
     LANGUAGE plpgsql
@@ -2070,6 +2562,89 @@ CREATE FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at tim
     LANGUAGE sql
     RETURN koppeling.enqueue_internal((s).kind, (s).args, (s).queue, (s).key, (s).key_mode, (s).order_key, (s).limit_key, run_at, (s).priority, (s).max_attempts);
 
+CREATE FUNCTION koppeling.erase_person(source text, external_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+begin
+    perform koppeling.enqueue_internal('person.erase', jsonb_build_object('person', v_person, 'actor', p_actor),
+        key => 'erase-' || v_person, priority => -20);
+    return v_person;
+end $$;
+
+CREATE FUNCTION koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql STRICT
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_erasure bigint;
+    v_removed jsonb;
+begin
+    insert into koppeling.erasure (person_id, actor) values (p_person, p_actor)
+    on conflict (person_id) do nothing
+    returning id into v_erasure;
+    if v_erasure is not null then
+        v_removed := koppeling.wipe_person(p_person, p_key, v_erasure, p_actor);
+        update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
+        -- Other records of the same person, that were merged into this one.
+        perform koppeling.erase_person_now(o.id, p_key, p_actor)
+        from koppeling.person o where o.merged_into = p_person;
+    end if;
+    return (select e.id from koppeling.erasure e where e.person_id = p_person);
+end $$;
+
+CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
+
+CREATE TABLE koppeling.erasure (
+    id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    erased_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    actor text NOT NULL,
+    removed jsonb DEFAULT '{}'::jsonb NOT NULL,
+    puts_skipped bigint DEFAULT 0 NOT NULL,
+    last_skipped_at timestamp with time zone
+);
+
+CREATE TABLE koppeling.erasure_contact (
+    erasure_id bigint NOT NULL,
+    member_id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    instance text NOT NULL,
+    outcome text DEFAULT 'waiting'::text NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT erasure_contact_outcome_check CHECK ((outcome = ANY (ARRAY['waiting'::text, 'deleted'::text, 'absent'::text, 'kept'::text, 'listGone'::text])))
+);
+
+CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+
+CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_most bigint := (select coalesce(max(p.id), 1) from koppeling.person p);
+    v_drawn bigint[] := array(
+        select distinct 1 + floor(random() * v_most)::bigint from generate_series(1, least(5000, v_most * 3)));
+    v_seen jsonb := koppeling.preview_rules(p_group, p_rules,
+        array(select p.id from koppeling.person p where p.id = any (v_drawn)));
+    v_scale float8 := v_most::float8 / cardinality(v_drawn);
+begin
+    return v_seen || jsonb_build_object(
+        'rules', (
+            select coalesce(jsonb_agg(r || jsonb_build_object(
+                'matches', round((r -> 'matches')::int * v_scale),
+                'total', round((r -> 'total')::int * v_scale))), '[]')
+            from jsonb_array_elements(v_seen -> 'rules') r),
+        'matches', round((v_seen -> 'matches')::int * v_scale), 'joins', round((v_seen -> 'joins')::int * v_scale),
+        'leaves', round((v_seen -> 'leaves')::int * v_scale),
+        'unsubscribed', round((v_seen -> 'unsubscribed')::int * v_scale));
+end $$;
+
 CREATE FUNCTION koppeling.evaluate_requests(p_limit bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
@@ -2077,10 +2652,13 @@ CREATE FUNCTION koppeling.evaluate_requests(p_limit bigint) RETURNS bigint
 declare
     v_persons bigint[];
     v_causes text[];
+    v_caused bigint[];
     v_groups bigint[];
     v_group bigint;
     v_cause text;
+    v_passing boolean := koppeling.is_passing();
 begin
+    perform koppeling.spread_value_changes();
     with checked as (
         delete from koppeling.holder_check where suppression_id = any (array(
             select suppression_id from koppeling.holder_check order by suppression_id for update skip locked))
@@ -2099,22 +2677,37 @@ begin
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
             select person_id from koppeling.evaluation_request
+            where not (after_pass and v_passing)
             order by requested_at, person_id limit p_limit for update skip locked))
         returning person_id, cause
     )
     select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
     if cardinality(v_persons) = 0 then
+        -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
+        -- worker that died, which is about to give it back and tells nobody.
+        if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
+            or exists (select from koppeling.value_change)
+        then
+            perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
+                run_at => koppeling.now() + interval '1 second');
+        end if;
         return 0;
+    end if;
+    -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
+    -- by which rules, cannot be seen here before it is over.
+    if koppeling.is_passing() then
+        insert into koppeling.evaluation_request (person_id, cause, after_pass)
+        select p, c, true from unnest(v_persons, v_causes) t (p, c);
     end if;
 
     v_groups := array(
         select m.target_group_id from koppeling.membership m where m.person_id = any (v_persons)
         union
         select r.target_group_id
-        from koppeling.person_category pc
-        join koppeling.criterion c on c.kind = 'personCategory' and c.value_id = pc.category_id and not c.negated
+        from koppeling.person_value v
+        join koppeling.criterion c on c.kind = v.kind and c.value_id = v.value_id and not c.negated
         join koppeling.rule r on r.id = c.rule_id
-        where pc.person_id = any (v_persons)
+        where v.person_id = any (v_persons)
         union
         select r.target_group_id from koppeling.rule r
         where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
@@ -2126,13 +2719,13 @@ begin
     perform koppeling.bind_holders(v_persons);
     foreach v_group in array v_groups loop
         for v_cause in select distinct c from unnest(v_causes) c order by c loop
-            perform koppeling.derive_memberships(v_group, array(
-                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause),
-                v_cause, 'evaluation');
+            v_caused := array(
+                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause);
+            perform koppeling.derive_memberships(v_group, v_caused, v_cause, 'evaluation');
+            perform koppeling.membership_changed(v_group, array(
+                select m.person_id from koppeling.membership m
+                where m.target_group_id = v_group and m.person_id = any (v_caused)));
         end loop;
-        perform koppeling.membership_changed(v_group, array(
-            select m.person_id from koppeling.membership m
-            where m.target_group_id = v_group and m.person_id = any (v_persons)));
     end loop;
     return cardinality(v_persons);
 end $$;
@@ -2190,39 +2783,215 @@ CREATE FUNCTION koppeling.expired_history_partitions() RETURNS TABLE(partition t
    ORDER BY p.ends_at, p.partition;
 END;
 
-CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
+CREATE FUNCTION koppeling.explain_delivery(p_group bigint, p_person bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_at timestamptz := coalesce(p_at, 'infinity');
+    v_instance koppeling.connector_instance;
+    v_group koppeling.target_group;
+    v_address koppeling.email_address;
+    v_member koppeling.audience_member;
+    v_is_claimed boolean;
+begin
+    select * into v_group from koppeling.target_group where id = p_group;
+    select * into v_instance from koppeling.connector_instance where target_group_id = p_group;
+    if not found then
+        return null;
+    end if;
+    select * into v_address from koppeling.email_address where person_id = p_person and kind = v_group.email_kind;
+    select m.* into v_member
+    from koppeling.claim c
+    join koppeling.audience_member m on m.id = c.member_id
+    where c.instance_id = v_instance.id and c.person_id = p_person;
+    v_is_claimed := found;
+    if not v_is_claimed then
+        select * into v_member from koppeling.audience_member
+        where instance_id = v_instance.id and address_key = v_address.address_key;
+    end if;
+    return jsonb_build_object(
+        'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
+        'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
+        'plan', (
+            select jsonb_build_object(
+                'plan', p.id, 'change', l.change, 'reason', l.reason, 'heldBecause', p.held_because)
+            from koppeling.change_plan p
+            join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id = p_person
+            where p.target_group_id = p_group and p.state = 'held'),
+        'contact', case when v_member.id is not null then jsonb_build_object(
+            'address', v_member.address, 'contactId', v_member.contact_id,
+            'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
+            'lastChanged', koppeling.iso8601(v_member.last_changed), 'seenAt', koppeling.iso8601(v_member.observed_at),
+            'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
+        'actions', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'job', j.id, 'action', j.args ->> 'action',
+                'state', case when j.state in ('ready', 'scheduled', 'blocked') then 'staged'
+                              when j.state = 'cancelled' then 'superseded' else j.state end,
+                'at', koppeling.iso8601(coalesce(j.finished_at, j.started_at, j.enqueued_at)),
+                'reason', j.reason) order by j.id desc)
+            from koppeling.newest_jobs(10, queue => koppeling.instance_queue(v_instance.id),
+                key => koppeling.member_key(v_member.id)) j
+            where v_member.id is not null and j.enqueued_at <= v_at), '[]'),
+        'hooks', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'type', w.body ->> 'type', 'receivedAt', koppeling.iso8601(w.received_at),
+                'processedAt', koppeling.iso8601(w.processed_at)) order by w.id desc)
+            from (
+                select r.* from (
+                    select * from koppeling.webhook_inbox i
+                    where i.instance_id = v_instance.id and i.received_at <= v_at
+                    order by i.id desc limit 10000) r
+                where koppeling.address_key(r.body #>> '{data,email}') in (v_member.address_key, v_address.address_key)
+                order by r.id desc limit 5
+            ) w), '[]'));
+end $$;
 
-CREATE TABLE koppeling.audit_entry (
-    id bigint NOT NULL,
-    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    target_group_id bigint,
-    person_id bigint,
-    kind text NOT NULL,
-    old jsonb,
-    new jsonb,
-    facts jsonb,
-    actor text NOT NULL,
-    cause text NOT NULL
-);
+CREATE FUNCTION koppeling.explain_membership(p_group bigint, p_person bigint, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_at timestamptz := coalesce(p_at, 'infinity');
+    v_facts jsonb;
+begin
+    if p_at is null then
+        select jsonb_build_object(
+            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'ruleMatch', m.rule_match,
+            'rule', m.matched_rule_id, 'override', m.override, 'everMember', m.ever_member)
+        into v_facts
+        from koppeling.membership m
+        where m.target_group_id = p_group and m.person_id = p_person;
+    else
+        -- A hand's decision that changed no status has an entry of its own.
+        select coalesce(a.new, '{}') || a.facts || jsonb_build_object('override', coalesce((
+                select o.new from koppeling.audit_entry o
+                where o.person_id = p_person and o.target_group_id = p_group and o.kind = 'override' and o.at <= p_at
+                order by o.id desc limit 1), '"none"'))
+        into v_facts
+        from koppeling.audit_entry a
+        where a.person_id = p_person and a.target_group_id = p_group and a.kind = 'status' and a.at <= p_at
+        order by a.id desc
+        limit 1;
+    end if;
+    return jsonb_build_object(
+        'at', case when p_at is not null then koppeling.iso8601(p_at) end,
+        'status', v_facts -> 'status', 'via', v_facts -> 'via',
+        'reasons', coalesce(nullif(v_facts -> 'reasons', 'null'), '[]'),
+        'ruleMatch', coalesce((v_facts -> 'ruleMatch')::boolean, false),
+        'matchedRule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
+        'ruleText', koppeling.rule_text((v_facts ->> 'rule')::bigint),
+        'override', coalesce(v_facts ->> 'override', 'none'),
+        'everMember', coalesce((v_facts -> 'everMember')::boolean or v_facts ->> 'status' = 'active', false),
+        'isPending', p_at is null and exists (
+            select from koppeling.evaluation_request q where q.person_id = p_person
+            union all
+            select from koppeling.erasure_check q where q.person_id = p_person),
+        'suppressions', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at),
+                'standsAt', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
+                                 else 'address' end)
+                order by s.id)
+            from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
+        'changes', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', a.old::text, 'new', a.new::text,
+                'actor', a.actor, 'cause', a.cause) order by a.id desc)
+            from (
+                select * from koppeling.audit_entry a
+                where a.person_id = p_person and (a.target_group_id = p_group or a.target_group_id is null)
+                    and a.at <= v_at
+                order by a.id desc limit 20
+            ) a), '[]'));
+end $$;
 
-CREATE TABLE koppeling.evaluation_request (
-    person_id bigint NOT NULL,
-    cause text NOT NULL,
-    requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
-);
-
-CREATE TABLE koppeling.rule (
-    id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    "position" integer NOT NULL,
-    CONSTRAINT rule_position_check CHECK (("position" > 0))
-);
-
-CREATE FUNCTION koppeling.explain_membership(p_group bigint, p_person bigint) RETURNS jsonb
-    LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('status', m.status, 'via', m.via, 'reasons', COALESCE(m.reasons, '{}'::text[]), 'ruleMatch', COALESCE(m.rule_match, false), 'matchedRule', (SELECT r."position" FROM koppeling.rule r WHERE (r.id = m.matched_rule_id)), 'override', COALESCE(m.override, 'none'::text), 'everMember', COALESCE(m.ever_member, false), 'isPending', (EXISTS (SELECT FROM koppeling.evaluation_request q WHERE (q.person_id = explain_membership.p_person))), 'suppressions', COALESCE((SELECT jsonb_agg(jsonb_build_object('reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at)) ORDER BY s.id) AS jsonb_agg FROM koppeling.open_suppression s WHERE ((s.target_group_id = explain_membership.p_group) AND ((s.person_id = explain_membership.p_person) OR (s.address_key IN (SELECT e.address_key FROM koppeling.email_address e WHERE (e.person_id = explain_membership.p_person)))))), '[]'::jsonb), 'changes', COALESCE((SELECT jsonb_agg(jsonb_build_object('at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', (a.old)::text, 'new', (a.new)::text, 'actor', a.actor, 'cause', a.cause) ORDER BY a.id DESC) AS jsonb_agg FROM (SELECT a_1.id, a_1.at, a_1.target_group_id, a_1.person_id, a_1.kind, a_1.old, a_1.new, a_1.facts, a_1.actor, a_1.cause FROM koppeling.audit_entry a_1 WHERE ((a_1.person_id = explain_membership.p_person) AND ((a_1.target_group_id = explain_membership.p_group) OR (a_1.target_group_id IS NULL))) ORDER BY a_1.id DESC LIMIT 20) a), '[]'::jsonb)) AS jsonb_build_object FROM ((SELECT) here LEFT JOIN koppeling.membership m ON (((m.target_group_id = explain_membership.p_group) AND (m.person_id = explain_membership.p_person)))));
+CREATE FUNCTION koppeling.export_person(source text, external_id text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_identity text := koppeling.identity_subject(source, external_id);
+    v_keys text[] := array(select e.address_key from koppeling.email_address e where e.person_id = v_person);
+    v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
+begin
+    return jsonb_build_object(
+        'exportedAt', koppeling.iso8601(koppeling.now()),
+        'person', koppeling.person_json(v_person) || (
+            select jsonb_build_object('createdAt', koppeling.iso8601(p.created_at),
+                'changedAt', koppeling.iso8601(p.changed_at))
+            from koppeling.person p where p.id = v_person),
+        'memberships', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
+                'overriddenBy', m.overridden_by, 'ruleMatch', m.rule_match, 'everMember', m.ever_member,
+                'changedAt', koppeling.iso8601(m.changed_at)) order by g.name)
+            from koppeling.membership m
+            join koppeling.target_group g on g.id = m.target_group_id
+            where m.person_id = v_person), '[]'),
+        'consent', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'group', g.name, 'reason', s.reason, 'source', s.source,
+                'at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
+                           else 'address' end,
+                'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
+                'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
+            from koppeling.suppression s
+            join koppeling.target_group g on g.id = s.target_group_id
+            left join koppeling.suppression_lift l on l.suppression_id = s.id
+            where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
+        'contacts', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
+                'status', m.status, 'ownership', m.ownership, 'fields', m.applied_fields, 'note', m.note,
+                'optedInAt', koppeling.iso8601(m.opted_in_at), 'lastChanged', koppeling.iso8601(m.last_changed),
+                'actions', coalesce((
+                    select jsonb_agg(jsonb_build_object(
+                        'action', j.args ->> 'action', 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at),
+                        'finishedAt', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
+                    from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
+                        key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)
+            from koppeling.audience_member m
+            join koppeling.connector_instance i on i.id = m.instance_id
+            where m.id = any (v_members)), '[]'),
+        'plans', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'plan', l.plan_id, 'state', p.state, 'change', l.change, 'reason', l.reason, 'cause', l.cause)
+                order by l.plan_id)
+            from koppeling.change_plan_line l
+            join koppeling.change_plan p on p.id = l.plan_id
+            where l.person_id = v_person), '[]'),
+        'tasks', coalesce((
+            select jsonb_agg(to_jsonb(t) - 'person_id' order by t.id) from koppeling.task t
+            where t.person_id = v_person), '[]'),
+        'audit', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'at', koppeling.iso8601(a.at), 'group', g.name, 'kind', a.kind, 'old', a.old, 'new', a.new,
+                'facts', a.facts, 'actor', a.actor, 'cause', a.cause) order by a.id)
+            from koppeling.audit_entry a
+            left join koppeling.target_group g on g.id = a.target_group_id
+            where a.person_id = v_person), '[]'),
+        'jobs', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'job', j.id, 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at), 'person', a.person)
+                order by j.id)
+            from koppeling.jobs j
+            cross join lateral jsonb_array_elements(
+                case jsonb_typeof(j.args) when 'array' then j.args else jsonb_build_array(j.args) end) a (person)
+            where j.kind = 'persons.put'
+                and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
+        'hooks', coalesce((
+            select jsonb_agg(jsonb_build_object(
+                'instance', i.name, 'receivedAt', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
+            from koppeling.webhook_inbox w
+            join koppeling.connector_instance i on i.id = w.instance_id
+            where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
+end $$;
 
 CREATE FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) RETURNS TABLE(final text, reason text)
     LANGUAGE sql STABLE
@@ -2264,6 +3033,72 @@ CREATE FUNCTION koppeling.find_category(label text) RETURNS bigint
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT k.id FROM ((koppeling.category_parts(find_category.label) p(category_group, name) JOIN koppeling.category_group g ON ((koppeling.fold(g.name) = koppeling.fold(p.category_group)))) JOIN koppeling.category k ON (((k.category_group_id = g.id) AND (koppeling.fold(k.name) = koppeling.fold(p.name))))));
 
+CREATE FUNCTION koppeling.find_company(label text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $_$
+declare
+    v_key text := coalesce(substring(label from '\s\[([^\[]*)\]\s*$'), label);
+    v_found bigint[];
+begin
+    v_found := array(
+        select coalesce(c.merged_into, c.id) from koppeling.company c
+        where koppeling.fold(c.source) = koppeling.fold(koppeling.clean_text(split_part(v_key, '/', 1)))
+            and koppeling.fold(c.external_id)
+                = koppeling.fold(koppeling.clean_text(substr(v_key, strpos(v_key, '/') + 1))));
+    if v_found = '{}' then
+        v_found := array(
+            select c.id from koppeling.company c
+            where koppeling.fold(c.name) = koppeling.fold(koppeling.clean_text(label)) and c.merged_into is null
+            order by c.id limit 2);
+    end if;
+    if cardinality(v_found) > 1 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('several companies are named "%s"', label),
+            hint = 'Write the one that is meant as "source/id".';
+    end if;
+    return v_found[1];
+end $_$;
+
+CREATE FUNCTION koppeling.find_company(source text, external_id text) RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (SELECT COALESCE(c.merged_into, c.id) AS "coalesce" FROM koppeling.company c WHERE ((koppeling.fold(c.source) = koppeling.fold(koppeling.clean_text(find_company.source))) AND (koppeling.fold(c.external_id) = koppeling.fold(koppeling.clean_text(find_company.external_id)))));
+
+CREATE FUNCTION koppeling.hash_pads(p_key bytea, OUT inner_pad bytea, OUT outer_pad bytea) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+declare
+    v_key bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
+begin
+    v_key := v_key || decode(repeat('00', 64 - length(v_key)), 'hex');
+    inner_pad := v_key;
+    outer_pad := v_key;
+    for n in 0..63 loop
+        inner_pad := set_byte(inner_pad, n, get_byte(v_key, n) # 54);
+        outer_pad := set_byte(outer_pad, n, get_byte(v_key, n) # 92);
+    end loop;
+end $$;
+
+CREATE FUNCTION koppeling.identity_subject(source text, external_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN concat_ws(''::text, 'identity', koppeling.fold(koppeling.clean_text(source)), koppeling.fold(koppeling.clean_text(external_id)));
+
+CREATE FUNCTION koppeling.keyed_hash(p_inner_pad bytea, p_outer_pad bytea, p_text text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN sha256((p_outer_pad || sha256((p_inner_pad || convert_to(p_text, 'UTF8'::name)))));
+
+CREATE TABLE koppeling.erased_hash (
+    hash bytea NOT NULL,
+    subject text NOT NULL,
+    erasure_id bigint NOT NULL,
+    CONSTRAINT erased_hash_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT erased_hash_subject_check CHECK ((subject = ANY (ARRAY['identity'::text, 'address'::text])))
+);
+
+CREATE FUNCTION koppeling.find_erasure(p_key bytea, source text, external_id text) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT h.erasure_id FROM (koppeling.hash_pads(find_erasure.p_key) k(inner_pad, outer_pad) JOIN koppeling.erased_hash h ON (((h.subject = 'identity'::text) AND (h.hash = koppeling.keyed_hash(k.inner_pad, k.outer_pad, koppeling.identity_subject(find_erasure.source, find_erasure.external_id)))))));
+
 CREATE FUNCTION koppeling.find_member(p_instance bigint, p_contact text, p_key text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2282,6 +3117,14 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
+        update koppeling.audience_member m
+        set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
+            web_id_before = coalesce(least(m.web_id_before, v_by_address.web_id_before), m.web_id_before),
+            subscribing_at = greatest(m.subscribing_at, v_by_address.subscribing_at),
+            intent = coalesce(m.intent, v_by_address.intent), intent_at = coalesce(m.intent_at, v_by_address.intent_at),
+            sent_fields = coalesce(m.sent_fields, v_by_address.sent_fields)
+        where m.id = v_by_contact and (v_by_address.intent = 'creating' or v_by_address.newness_unseen);
         perform koppeling.cancel_waiting(
             koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
         delete from koppeling.audience_member where id = v_by_address.id;
@@ -2289,16 +3132,106 @@ begin
     return v_by_contact;
 end $$;
 
+CREATE TABLE koppeling.person (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    given_name text,
+    initials text,
+    prefixes text,
+    family_name text,
+    gender text DEFAULT 'unknown'::text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    merged_into bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT merged_is_no_more_active CHECK (((merged_into IS NULL) OR (state <> 'active'::text))),
+    CONSTRAINT person_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT person_family_name_check CHECK (((length(family_name) >= 1) AND (length(family_name) <= 200))),
+    CONSTRAINT person_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
+    CONSTRAINT person_given_name_check CHECK (((length(given_name) >= 1) AND (length(given_name) <= 200))),
+    CONSTRAINT person_initials_check CHECK (((length(initials) >= 1) AND (length(initials) <= 200))),
+    CONSTRAINT person_prefixes_check CHECK (((length(prefixes) >= 1) AND (length(prefixes) <= 200))),
+    CONSTRAINT person_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100))),
+    CONSTRAINT person_state_check CHECK ((state = ANY (ARRAY['active'::text, 'archived'::text, 'erased'::text])))
+);
+
 CREATE FUNCTION koppeling.find_person(source text, external_id text) RETURNS bigint
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (SELECT p.id FROM koppeling.person p WHERE ((koppeling.fold(p.source) = koppeling.fold(koppeling.clean_text(find_person.source))) AND (koppeling.fold(p.external_id) = koppeling.fold(koppeling.clean_text(find_person.external_id)))));
+    RETURN (SELECT COALESCE(p.merged_into, p.id) AS "coalesce" FROM koppeling.person p WHERE ((koppeling.fold(p.source) = koppeling.fold(koppeling.clean_text(find_person.source))) AND (koppeling.fold(p.external_id) = koppeling.fold(koppeling.clean_text(find_person.external_id)))));
 
-CREATE FUNCTION koppeling.finish_person_import(p_cause text) RETURNS void
+CREATE FUNCTION koppeling.find_traces(p_texts text[]) RETURNS TABLE(relation text, hits bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $_$
+declare
+    v_table text;
+    v_patterns text[] := array(
+        select '%' || regexp_replace(lower(t), '([\\%_])', '\\\1', 'g') || '%' from unnest(p_texts) t);
+begin
+    for v_table in
+        select c.relname::text from pg_class c
+        where c.relnamespace = 'koppeling'::regnamespace and c.relkind = 'r' order by 1
+    loop
+        execute format('select count(*) from koppeling.%I t where lower(t::text) like any ($1)', v_table)
+        into hits using v_patterns;
+        if hits > 0 then
+            relation := v_table;
+            return next;
+        end if;
+    end loop;
+end $_$;
+
+CREATE FUNCTION koppeling.find_value(kind text, label text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+    v_name text := koppeling.fold(koppeling.clean_text(label));
+begin
+    return case kind
+        when 'personCategory' then koppeling.find_category(label)
+        when 'company' then koppeling.find_company(label)
+        when 'function' then (select v.id from koppeling.job_function v where koppeling.fold(v.name) = v_name)
+        when 'department' then (select v.id from koppeling.department v where koppeling.fold(v.name) = v_name)
+        when 'companyCategory' then
+            (select v.id from koppeling.company_category v where koppeling.fold(v.name) = v_name)
+    end;
+end $$;
+
+CREATE FUNCTION koppeling.finish_import(p_kind text, p_cause text) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
-    perform koppeling.request_evaluation(array(select c.person_id from person_import_change c), p_cause);
+    if p_kind = 'companies' then
+        perform koppeling.note_value_changes('company', array(select c.id from import_change c), p_cause);
+    else
+        perform koppeling.request_evaluation(array(select c.id from import_change c), p_cause);
+    end if;
 end $$;
+
+CREATE FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_done bigint;
+    v_unknown bigint;
+begin
+    select u into v_unknown from unnest(p_tasks) u
+    where not exists (select from koppeling.task t where t.id = u) limit 1;
+    if found then
+        raise exception using errcode = 'no_data_found', message = format('there is no task %s', v_unknown),
+            hint = 'List the tasks to see their numbers.';
+    end if;
+    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
+    where t.id = any (p_tasks) and t.done_at is null;
+    get diagnostics v_done = row_count;
+    return v_done;
+end $$;
+
+CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE(given_name, initials, ''::text);
 
 CREATE FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) RETURNS void
     LANGUAGE plpgsql
@@ -2326,9 +3259,10 @@ begin
         insert into koppeling.job as waiting
         select b.* from unnest(v_jobs) b
         on conflict (queue, key) where state <> 'running' and key is not null do update
-        set (kind, args, run_at, priority, max_attempts, key_mode, order_key, limit_key, state, blocked_by) = (
-            select f.kind, f.args, f.run_at, f.priority, f.max_attempts, f.key_mode, f.order_key, f.limit_key, f.state,
-                f.blocked_by
+        set (kind, args, run_at, priority, attempt, max_attempts, deaths, error, key_mode, order_key, limit_key, state,
+            blocked_by) = (
+            select f.kind, f.args, f.run_at, f.priority, f.attempt, f.max_attempts, f.deaths, f.error, f.key_mode,
+                f.order_key, f.limit_key, f.state, f.blocked_by
             from koppeling.folded(waiting, excluded) f);
         if v_replaced.queues is not null then
             perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
@@ -2367,7 +3301,10 @@ begin
         waiting.args := back.args;
         waiting.run_at := back.run_at;
         waiting.priority := least(waiting.priority, back.priority);
-        waiting.max_attempts := greatest(back.max_attempts, waiting.attempt);
+        waiting.attempt := back.attempt;
+        waiting.max_attempts := back.max_attempts;
+        waiting.deaths := back.deaths;
+        waiting.error := back.error;
         waiting.key_mode := back.key_mode;
         waiting.order_key := back.order_key;
         waiting.limit_key := back.limit_key;
@@ -2375,6 +3312,31 @@ begin
         waiting.blocked_by := null;
     end if;
     return waiting;
+end $$;
+
+CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+    v_group  bigint;
+    v_said   timestamptz := coalesce(p_said_at, koppeling.now());
+begin
+    select i.target_group_id into strict v_group
+    from koppeling.connector_instance i
+    join koppeling.audience_member m on m.instance_id = i.id
+    where m.id = p_member;
+    perform koppeling.lock_group(v_group);
+    select * into strict v_member from koppeling.audience_member where id = p_member for update;
+    insert into koppeling.restored_no (instance_id, contact_id, address, reason, said_at, found_in)
+    select v_member.instance_id, v_member.contact_id, v_member.address, p_reason, v_said, p_found_in
+    where v_member.contact_id is not null
+    on conflict do nothing;
+    update koppeling.audience_member set intent = null, intent_at = null, sent_fields = null where id = p_member;
+    perform koppeling.open_suppression(v_group, p_reason, v_member.address, v_member.contact_id,
+        koppeling.claimants(p_member), 'mailchimp', v_said, jsonb_build_object('found', p_found_in));
+    perform koppeling.stage_members(v_member.instance_id, array[p_member]);
 end $$;
 
 CREATE FUNCTION koppeling.gender_value(value text) RETURNS text
@@ -2399,7 +3361,72 @@ begin
         select o from unnest(p_open) o where o not in (select h from unnest(p_held) h));
 end $$;
 
-CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT persons bigint, OUT faults bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
+CREATE FUNCTION koppeling.import_company_chunk(p_after bigint, p_size bigint, p_source text, p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_rows koppeling.company_input[];
+    v_done record;
+begin
+    select
+        max(c.line), count(*),
+        array_agg(row(
+            c.line, coalesce(c.source, p_source), c.external_id, c.name,
+            koppeling.cell_labels(c.categories),
+            p_fields, null)::koppeling.company_input) filter (where c.fault is null)
+    into last_line, seen, v_rows
+    from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
+
+    v_rows := koppeling.clean_companies(v_rows);
+    with found as (
+        select * from koppeling.company_faults(v_rows)
+    ), noted as (
+        insert into import_fault (line, field, message) select * from found
+    )
+    select count(distinct f.line) into faults
+    from found f
+    where not exists (select from import_fault known where known.line = f.line);
+
+    put := 0;
+    if p_put then
+        v_rows := array(
+            select r from unnest(v_rows) r
+            where not exists (select from import_fault f where f.line = r.line));
+        select * into v_done from koppeling.put_company_rows(v_rows);
+        put := cardinality(v_rows);
+        created := v_done.created;
+        changed := cardinality(v_done.touched);
+        categories_made := v_done.categories_made;
+        insert into import_change (id) select unnest(v_done.touched);
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.import_merged(p_kind text, p_source text) RETURNS TABLE(line bigint, id bigint)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    select i.line, m.into_id
+    from (
+        select p.source, p.external_id, coalesce(p.merged_into, p.id) as into_id
+        from koppeling.person p
+        where p_kind = 'persons' and (p.merged_into is not null
+            or p.id in (select o.merged_into from koppeling.person o where o.merged_into is not null))
+        union all
+        select c.source, c.external_id, coalesce(c.merged_into, c.id)
+        from koppeling.company c
+        where p_kind = 'companies' and (c.merged_into is not null
+            or c.id in (select o.merged_into from koppeling.company o where o.merged_into is not null))
+    ) m
+    join import_row i
+        on koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))) = koppeling.fold(m.source)
+        and koppeling.fold(koppeling.clean_text(i.external_id)) = koppeling.fold(m.external_id)
+    where i.fault is null;
+end $$;
+
+CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -2408,42 +3435,74 @@ declare
     v_done record;
 begin
     select
-        max(c.line),
+        max(c.line), count(*),
         array_agg(row(
             c.line, coalesce(c.source, p_source), c.external_id, c.given_name, c.initials, c.prefixes, c.family_name,
             c.gender, p_kinds, string_to_array(c.addresses, e'\x1f', ''),
-            array(
-                select t from regexp_split_to_table(c.categories, '[;|]') t
-                where koppeling.clean_text(t) is not null),
+            koppeling.cell_labels(c.categories),
+            koppeling.cell_positions(c.job_function, c.department, c.company),
             p_fields, null, null)::koppeling.person_input) filter (where c.fault is null)
-    into last_line, v_rows
-    from (select * from person_import i where i.line > p_after order by i.line limit p_size) c;
-    persons := coalesce(cardinality(v_rows), 0);
+    into last_line, seen, v_rows
+    from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
     v_rows := koppeling.clean_persons(v_rows);
     with found as (
         select * from koppeling.person_faults(v_rows)
     ), noted as (
-        insert into person_import_fault (line, field, message) select * from found
+        insert into import_fault (line, field, message) select * from found
     )
     select count(distinct f.line) into faults
     from found f
-    where not exists (select from person_import_fault known where known.line = f.line);
+    where not exists (select from import_fault known where known.line = f.line);
 
+    put := 0;
     if p_put then
-        select * into v_done from koppeling.put_person_rows(array(
+        v_rows := array(
             select r from unnest(v_rows) r
-            where not exists (select from person_import_fault f where f.line = r.line)));
+            where not exists (select from import_fault f where f.line = r.line));
+        select * into v_done from koppeling.put_person_rows(v_rows);
+        put := cardinality(v_rows);
         created := v_done.created;
         changed := v_done.changed - v_done.created;
         categories_made := v_done.categories_made;
-        insert into person_import_change (person_id) select unnest(v_done.evaluate);
+        insert into import_change (id) select unnest(v_done.evaluate);
     end if;
 end $$;
 
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
+
+CREATE TABLE koppeling.worker (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    heartbeat_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    ended_at timestamp with time zone,
+    ending text,
+    CONSTRAINT ended_somehow CHECK (((ended_at IS NULL) = (ending IS NULL))),
+    CONSTRAINT worker_ending_check CHECK ((ending = ANY (ARRAY['stopped'::text, 'died'::text]))),
+    CONSTRAINT worker_name_check CHECK ((name <> ''::text))
+)
+WITH (fillfactor='50');
+
+CREATE FUNCTION koppeling.is_alive(p_worker bigint, at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (EXISTS (SELECT FROM koppeling.worker w WHERE ((w.id = is_alive.p_worker) AND (w.ended_at IS NULL) AND (w.heartbeat_at > (is_alive.at - '00:00:15'::interval)))));
+
+CREATE FUNCTION koppeling.is_passing() RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if pg_try_advisory_lock(hashtextextended('koppeling.pass', 0)) then
+        perform pg_advisory_unlock(hashtextextended('koppeling.pass', 0));
+        return false;
+    end if;
+    return true;
+end $$;
 
 CREATE FUNCTION koppeling.job_entry_fault(entry jsonb) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -2476,43 +3535,169 @@ begin
     return v_joined;
 end $$;
 
-CREATE FUNCTION koppeling.judge_person_import(p_source text) RETURNS void
+CREATE FUNCTION koppeling.judge_import(p_kind text, p_source text) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
-    analyze person_import;
-    insert into person_import_fault (line, field, message)
-    select i.line, null, i.fault from person_import i where i.fault is not null
-    union all
-    select d.line, 'id', format('is the same person as line %s', d.first)
+    analyze import_row;
+    insert into import_fault (line, field, message)
+    select i.line, null, i.fault from import_row i where i.fault is not null;
+    if p_kind in ('positions', 'categories') then
+        perform koppeling.judge_list_import(p_source);
+        return;
+    end if;
+    insert into import_fault (line, field, message)
+    select d.line, 'id', format('is the same %s as line %s',
+        case p_kind when 'companies' then 'company' else 'person' end, d.first)
     from (
         select i.line, min(i.line) over (
             partition by koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))),
                 koppeling.fold(koppeling.clean_text(i.external_id))) as first
-        from person_import i
+        from import_row i
         where i.fault is null and i.external_id is not null
     ) d
     where d.line > d.first;
+    insert into import_fault (line, field, message)
+    select d.line, 'id', format('was merged with line %s; keep one of the two', d.first)
+    from (
+        select n.line, min(n.line) over (partition by n.id) as first
+        from koppeling.import_merged(p_kind, p_source) n
+    ) d
+    where d.line > d.first and not exists (select from import_fault f where f.line = d.line);
 end $$;
 
-CREATE FUNCTION koppeling.keep_used_category() RETURNS trigger
+CREATE FUNCTION koppeling.judge_list_import(p_source text) RETURNS void
     LANGUAGE plpgsql
     AS $$
 declare
-    v_groups text;
+    v_bad record;
 begin
-    select string_agg(distinct format('"%s" rule %s', g.name, r.position), ', ') into v_groups
+    select i.line, i.fault into v_bad from import_row i where i.fault is not null order by i.line limit 1;
+    if found then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('line %s: %s', v_bad.line, v_bad.fault),
+            hint = 'Mend the line: nobody can tell whose list it belongs to, so that no list is complete.';
+    end if;
+    insert into import_list (line, person, first)
+    select n.line, n.person, min(n.line) over (partition by n.person)
+    from (
+        select i.line, coalesce(
+            coalesce(p.merged_into, p.id)::text,
+            koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))) || e'\x1f'
+                || koppeling.fold(koppeling.clean_text(i.external_id)), i.line::text) as person
+        from import_row i
+        left join koppeling.person p
+            on koppeling.fold(p.source) = koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source)))
+            and koppeling.fold(p.external_id) = koppeling.fold(koppeling.clean_text(i.external_id))
+    ) n;
+    insert into import_fault (line, field, message)
+    select i.line, 'id', 'names nobody; put the person first'
+    from import_row i
+    where i.fault is null and koppeling.clean_text(i.external_id) is not null
+        and koppeling.clean_text(coalesce(i.source, p_source)) is not null
+        and koppeling.find_person(coalesce(i.source, p_source), i.external_id) is null;
+    insert into import_fault (line, field, message)
+    select i.line, f.field, f.message
+    from import_row i
+    cross join lateral koppeling.person_faults(koppeling.clean_persons(array[row(
+        i.line, coalesce(i.source, p_source), i.external_id, null, null, null, null, null, '{}', '{}',
+        koppeling.cell_labels(i.categories), koppeling.cell_positions(i.job_function, i.department, i.company),
+        '{}', null, null)::koppeling.person_input])) f
+    where i.fault is null;
+    create index on import_list (first);
+    analyze import_list;
+    insert into import_fault (line, field, message)
+    select o.line, null, format('belongs to the same person as line %s, which has faults', min(l.line))
+    from (select distinct f.line from import_fault f) f
+    join import_list l on l.line = f.line
+    join import_list o on o.first = l.first
+    where not exists (select from import_fault x where x.line = o.line)
+    group by o.line;
+
+    create temporary table import_whole on commit drop as
+    select l.first as line, (array_agg(coalesce(i.source, p_source) order by i.line))[1] as source,
+        (array_agg(i.external_id order by i.line))[1] as external_id,
+        string_agg(i.categories, e'\x1f' order by i.line) as categories,
+        string_agg(coalesce(i.job_function, ''), e'\x1f' order by i.line) as job_function,
+        string_agg(coalesce(i.department, ''), e'\x1f' order by i.line) as department,
+        string_agg(coalesce(i.company, ''), e'\x1f' order by i.line) as company
+    from import_list l
+    join import_row i on i.line = l.line
+    where not exists (select from import_fault f where f.line = l.line)
+    group by l.first;
+    truncate import_row;
+    insert into import_row (line, source, external_id, categories, job_function, department, company)
+    select line, source, external_id, categories, job_function, department, company from import_whole;
+    analyze import_row;
+end $$;
+
+CREATE FUNCTION koppeling.keep_template() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance text := (
+        select i.name from koppeling.connector_instance i where i.id = old.instance_id and i.enabled);
+begin
+    if v_instance is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('instance "%s" is on, and needs its template %s', v_instance, old.action),
+            hint = 'Turn it off first, or make the template manual.';
+    end if;
+    return old;
+end $$;
+
+CREATE FUNCTION koppeling.keep_used_value() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_rules text;
+begin
+    select string_agg(distinct format('"%s" rule %s', g.name, r.position), ', ') into v_rules
     from koppeling.criterion c
     join koppeling.rule r on r.id = c.rule_id
     join koppeling.target_group g on g.id = r.target_group_id
-    where c.kind = 'personCategory' and c.value_id = old.id;
-    if v_groups is not null then
+    where c.kind = tg_argv[0] and c.value_id = old.id;
+    if v_rules is not null then
         raise exception using errcode = 'restrict_violation',
-            message = format('category "%s" is used by %s', old.name, v_groups),
+            message = format('%s "%s" is used by %s', koppeling.kind_word(tg_argv[0]), old.name, v_rules),
             hint = 'Take it out of those rules first.';
     end if;
     return old;
 end $$;
+
+CREATE FUNCTION koppeling.kind_word(kind text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE kind WHEN 'personCategory'::text THEN 'category'::text WHEN 'companyCategory'::text THEN 'company category'::text ELSE kind END;
+
+CREATE FUNCTION koppeling.last_name(prefixes text, family_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN starts_with(koppeling.fold(family_name), (koppeling.fold(prefixes) || ' '::text)) THEN family_name ELSE concat_ws(' '::text, prefixes, family_name) END;
+
+CREATE FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) RETURNS text
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.connector_instance i SET web_id_seen = GREATEST(i.web_id_seen, a.web_id), own_source =
+         CASE
+             WHEN ((a.members >= (10)::numeric) AND (((a.most * 10))::numeric >= (a.members * (9)::numeric))) THEN a.source
+             ELSE i.own_source
+         END
+    FROM ( SELECT max(s.web_id) AS web_id,
+             sum(s.members) AS members,
+             max(s.members) AS most,
+             (array_agg(s.source ORDER BY s.members DESC))[1] AS source
+            FROM ( SELECT o.source,
+                     count(*) AS members,
+                     max(o.web_id) AS web_id
+                    FROM jsonb_to_recordset((learn_from_creates.p_answer -> 'new_members'::text)) o(web_id bigint, source text)
+                   WHERE ((o.web_id IS NOT NULL) AND (o.source IS NOT NULL))
+                   GROUP BY o.source) s) a
+   WHERE ((i.id = learn_from_creates.p_instance) AND (a.members > (0)::numeric) AND ((a.web_id > i.web_id_seen) OR (a.source IS DISTINCT FROM i.own_source)));
+ SELECT i.own_source
+    FROM koppeling.connector_instance i
+   WHERE (i.id = learn_from_creates.p_instance);
+END;
 
 CREATE FUNCTION koppeling.lift_suppression(p_suppression bigint, p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
@@ -2600,6 +3785,59 @@ CREATE FUNCTION koppeling.lock_group(p_group bigint) RETURNS void
  SELECT pg_advisory_xact_lock(hashtextextended(('koppeling.target_group.'::text || p_group), (0)::bigint)) AS pg_advisory_xact_lock;
 END;
 
+CREATE FUNCTION koppeling.lock_mapping(p_instance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    perform koppeling.begin_pass();
+end $$;
+
+CREATE FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_doubtful bigint[];
+begin
+    if not exists (select from koppeling.audience_member m where m.instance_id = p_instance and m.newness_unseen) then
+        return '{}';
+    end if;
+    with shown as materialized (
+        select m.id, o.source,
+               o.web_id > m.web_id_before and coalesce(o.timestamp_signup, '') = '' and coalesce(o.tags_count, 0) = 0
+                   as is_new
+        from jsonb_to_recordset(p_page -> 'members') o (contact_id text, web_id bigint, source text,
+                                                        timestamp_signup text, tags_count int)
+        join koppeling.audience_member m on m.instance_id = p_instance and m.contact_id = o.contact_id
+        where m.newness_unseen
+    ), learnt as (
+        update koppeling.connector_instance i
+        set own_source = coalesce((
+            -- One source for nearly all of many: that is how calls of this account are named.
+            select s.source
+            from (select source, count(*) as members, sum(count(*)) over () as total from shown group by source) s
+            where s.total >= 10 and s.members * 10 >= s.total * 9), i.own_source)
+        where i.id = p_instance
+        returning i.own_source
+    ), seen as (
+        update koppeling.audience_member m
+        set newness_unseen = false,
+            intent = case when not s.is_new and m.intent is null then 'creating' else m.intent end,
+            -- The time of the call: by it an opting in of our own is told from one of his.
+            intent_at = case when not s.is_new and m.intent is null then coalesce(m.subscribing_at, koppeling.now())
+                             else m.intent_at end
+        from (select s.id, coalesce(s.is_new and s.source = l.own_source, false) as is_new
+              from shown s, learnt l) s
+        where m.id = s.id
+        returning m.id, s.is_new
+    )
+    select coalesce(array_agg(s.id) filter (where not s.is_new), '{}') into v_doubtful from seen s;
+    return v_doubtful;
+end $$;
+
 CREATE FUNCTION koppeling.look_for_work(p_worker bigint, p_mark_queues text[] DEFAULT '{}'::text[], p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[]) RETURNS TABLE(consumer_id bigint, is_due boolean, is_suspicious boolean, next_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2675,6 +3913,27 @@ begin
             nullif(v_next, 'infinity')
         from unnest(v_consumer.ids) c;
     end loop;
+end $$;
+
+CREATE FUNCTION koppeling.look_soon(p_instance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_soon timestamptz := koppeling.now() + interval '20 seconds';
+begin
+    if not exists (
+        select from koppeling.job j
+        where j.queue = koppeling.instance_queue(p_instance) and j.key = 'pull' and j.state <> 'running'
+          and (coalesce((j.args ->> 'full')::boolean, false)
+               or j.run_at <= v_soon and not coalesce((j.args ->> 'after_creates')::boolean, false)
+               or j.enqueued_at < koppeling.now() - interval '10 minutes' and j.run_at <= v_soon))
+    then
+        perform koppeling.enqueue('instance.pull',
+            jsonb_build_object('instance', p_instance, 'full', false, 'after_creates', true),
+            queue => koppeling.instance_queue(p_instance), key => 'pull', key_mode => 'replace', order_key => 'pull',
+            run_at => v_soon, priority => -20);
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.make_categories(p_labels text[], OUT made bigint, OUT ids jsonb) RETURNS record
@@ -2763,6 +4022,191 @@ begin
     return v_made;
 end $$;
 
+CREATE FUNCTION koppeling.make_position_values(p_rows koppeling.person_input[]) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    insert into koppeling.job_function (name)
+    select distinct on (koppeling.fold(i.job_function)) i.job_function
+    from unnest(p_rows) r
+    cross join unnest(r.positions) i
+    where i.job_function is not null and not exists (
+        select from koppeling.job_function f where koppeling.fold(f.name) = koppeling.fold(i.job_function))
+    order by koppeling.fold(i.job_function), i.job_function
+    on conflict do nothing;
+
+    insert into koppeling.department (name)
+    select distinct on (koppeling.fold(i.department)) i.department
+    from unnest(p_rows) r
+    cross join unnest(r.positions) i
+    where i.department is not null and not exists (
+        select from koppeling.department d where koppeling.fold(d.name) = koppeling.fold(i.department))
+    order by koppeling.fold(i.department), i.department
+    on conflict do nothing;
+
+    insert into koppeling.company (source, external_id, name)
+    select distinct on (koppeling.fold(r.source), koppeling.fold(i.company)) r.source, i.company, i.company
+    from unnest(p_rows) r
+    cross join unnest(r.positions) i
+    where i.company is not null and not exists (
+        select from koppeling.company c
+        where koppeling.fold(c.source) = koppeling.fold(r.source)
+            and koppeling.fold(c.external_id) = koppeling.fold(i.company))
+    order by koppeling.fold(r.source), koppeling.fold(i.company), i.company
+    on conflict do nothing;
+end $$;
+
+CREATE FUNCTION koppeling.tell_field_faults(p_instance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_faults jsonb := (
+        select jsonb_object_agg(f.tag, f.fault) from koppeling.merge_fields f
+        where f.instance_id = p_instance and f.fault is not null);
+begin
+    if v_faults is null then
+        update koppeling.task set done_at = koppeling.now()
+        where kind = 'mergeFieldMissing' and instance_id = p_instance and done_at is null;
+        return;
+    end if;
+    perform koppeling.open_task('mergeFieldMissing', p_instance, null, v_faults);
+    update koppeling.task set detail = v_faults
+    where kind = 'mergeFieldMissing' and instance_id = p_instance and done_at is null and detail <> v_faults;
+end $$;
+
+CREATE TABLE koppeling.gender_text (
+    instance_id bigint NOT NULL,
+    gender text NOT NULL,
+    text text DEFAULT ''::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    CONSTRAINT gender_text_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
+    CONSTRAINT gender_text_text_check CHECK ((octet_length(text) <= 255)),
+    CONSTRAINT gender_text_title_check CHECK ((octet_length(title) <= 100))
+);
+
+CREATE TABLE koppeling.list_field (
+    instance_id bigint NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    type text NOT NULL,
+    required boolean NOT NULL,
+    choices text[] DEFAULT '{}'::text[] NOT NULL
+);
+
+CREATE TABLE koppeling.merge_field (
+    instance_id bigint NOT NULL,
+    tag text NOT NULL,
+    source text NOT NULL,
+    triggers boolean DEFAULT true NOT NULL,
+    CONSTRAINT merge_field_source_check CHECK ((source = ANY (ARRAY['first_name'::text, 'last_name'::text, 'given_name'::text, 'initials'::text, 'prefixes'::text, 'family_name'::text, 'gender'::text, 'salutation'::text, 'function'::text, 'department'::text, 'company'::text]))),
+    CONSTRAINT merge_field_tag_check CHECK ((tag ~ '^[A-Z0-9_]{1,10}$'::text))
+);
+
+CREATE FUNCTION koppeling.map_by_default(p_instance bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO koppeling.gender_text (instance_id, gender, text, title) VALUES (map_by_default.p_instance,'male'::text,'man'::text,'heer'::text), (map_by_default.p_instance,'female'::text,'vrouw'::text,'mevrouw'::text), (map_by_default.p_instance,'other'::text,'anders'::text,''::text);
+ INSERT INTO koppeling.merge_field (instance_id, tag, source)  SELECT map_by_default.p_instance AS p_instance,
+             d.tag,
+             d.source
+            FROM (( VALUES ('FNAME'::text,'first_name'::text), ('LNAME'::text,'last_name'::text)) d(tag, source)
+              JOIN koppeling.list_field f ON (((f.instance_id = map_by_default.p_instance) AND (f.tag = d.tag) AND (f.type = 'text'::text))));
+ SELECT koppeling.tell_field_faults(p_instance) AS tell_field_faults;
+END;
+
+CREATE FUNCTION koppeling.map_merge_field(p_instance text, p_tag text, p_source text, p_triggers boolean DEFAULT true, p_actor text DEFAULT SESSION_USER) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance bigint := koppeling.require_instance(p_instance);
+    v_old jsonb;
+    v_fault text;
+begin
+    if coalesce(p_source, '') not in ('first_name', 'last_name', 'given_name', 'initials', 'prefixes', 'family_name',
+                                      'gender', 'salutation', 'function', 'department', 'company')
+    then
+        raise exception using errcode = 'invalid_parameter_value', message = format('"%s" fills no field', p_source),
+            hint = 'It is first_name, last_name, given_name, initials, prefixes, family_name, gender, salutation, '
+                'function, department or company.';
+    end if;
+    perform koppeling.lock_mapping(v_instance);
+    v_fault := koppeling.mapping_fault(v_instance, p_tag, p_source);
+    if v_fault is not null then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('merge field %s: %s', p_tag, v_fault);
+    end if;
+    select to_jsonb(t) into v_old from koppeling.merge_field t where t.instance_id = v_instance and t.tag = p_tag;
+    insert into koppeling.merge_field (instance_id, tag, source, triggers)
+    values (v_instance, p_tag, p_source, p_triggers)
+    on conflict (instance_id, tag) do update set source = excluded.source, triggers = excluded.triggers;
+    perform koppeling.mapping_changed(v_instance, p_actor, v_old,
+        jsonb_build_object('tag', p_tag, 'source', p_source, 'triggers', p_triggers));
+end $$;
+
+CREATE FUNCTION koppeling.mapping_changed(p_instance bigint, p_actor text, p_old jsonb, p_new jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_group bigint := (select i.target_group_id from koppeling.connector_instance i where i.id = p_instance);
+begin
+    insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
+    values (v_group, 'mergeField', p_old, p_new, p_actor, 'mapping');
+    perform koppeling.tell_field_faults(p_instance);
+    perform set_config('koppeling.cause', 'mapping', true);
+    perform koppeling.membership_changed(v_group, null);
+end $$;
+
+CREATE FUNCTION koppeling.mapping_fault(p_instance bigint, p_tag text, p_source text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_field koppeling.list_field;
+    v_words text[];
+begin
+    select * into v_field from koppeling.list_field f where f.instance_id = p_instance and f.tag = p_tag;
+    if not found then
+        return 'the list has no such field: make it in Mailchimp, or let it be made';
+    elsif v_field.type = 'text' then
+        return null;
+    elsif v_field.type in ('radio', 'dropdown') and p_source = 'gender' then
+        v_words := array(
+            select g.text from koppeling.gender_text g
+            where g.instance_id = p_instance and g.text <> '' and g.text <> all (v_field.choices)
+            order by g.gender);
+        return case when v_words <> '{}' then
+            format('"%s" is none of its choices: change the words for the genders', array_to_string(v_words, '", "'))
+        end;
+    end if;
+    return format('is of type %s, and takes no %s: map it to a field of type text', v_field.type, p_source);
+end $$;
+
+CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure
+   WHERE ((m.id = ANY (mark_erased.p_members)) AND (NOT (EXISTS ( SELECT
+            FROM koppeling.claim c
+           WHERE ((c.member_id = m.id) AND (c.person_id <> mark_erased.p_person))))));
+ INSERT INTO koppeling.erasure_contact (erasure_id, member_id, instance_id, instance, outcome)  SELECT mark_erased.p_erasure AS p_erasure,
+             m.id,
+             i.id,
+             i.name,
+                 CASE
+                     WHEN (m.erasure_id IS NULL) THEN 'kept'::text
+                     ELSE 'waiting'::text
+                 END AS "case"
+            FROM (koppeling.audience_member m
+              JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
+           WHERE (m.id = ANY (mark_erased.p_members));
+END;
+
 CREATE FUNCTION koppeling.member_for(p_instance bigint, p_address text, p_key text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2788,41 +4232,42 @@ CREATE FUNCTION koppeling.member_key(p_member bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('member-'::text || p_member);
 
-CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR (p_key IS DISTINCT FROM (s).file_key) OR (p_fields IS DISTINCT FROM (s).applied_fields))) THEN 'update'::text ELSE NULL::text END;
-
 CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RETURNS SETOF koppeling.member_need
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET enable_nestloop TO 'off'
-    BEGIN ATOMIC
- WITH keys AS MATERIALIZED (
-          SELECT array_agg(koppeling.member_key(id.id)) AS "all"
-            FROM unnest(member_needs.p_members) id(id)
-         ), waiting AS MATERIALIZED (
-          SELECT w_1.key,
-             (w_1.args ->> 'action'::text) AS action
-            FROM koppeling.job w_1
-           WHERE ((w_1.queue = koppeling.instance_queue(member_needs.p_instance)) AND (w_1.state <> 'running'::text) AND (w_1.key = ANY (( SELECT keys."all"
-                    FROM keys)::text[])))
-         ), running AS MATERIALIZED (
-          SELECT r_1.order_key
-            FROM koppeling.job r_1
-           WHERE ((r_1.queue = koppeling.instance_queue(member_needs.p_instance)) AND (r_1.state = 'running'::text) AND (r_1.order_key = ANY (( SELECT keys."all"
-                    FROM keys)::text[])))
-         )
-  SELECT m.id,
-     koppeling.member_key(m.id) AS member_key,
-     w.action,
-     koppeling.needed_action(m.*, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here, s.keeps_adopted, (r.order_key IS NOT NULL)) AS needed_action
-    FROM (((koppeling.audience_member m
-      JOIN koppeling.member_states(member_needs.p_members) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted) ON ((s.id = m.id)))
-      LEFT JOIN waiting w ON ((w.key = koppeling.member_key(m.id))))
-      LEFT JOIN running r ON ((r.order_key = koppeling.member_key(m.id))))
-   WHERE (m.id = ANY (member_needs.p_members));
-END;
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    v_queue text := koppeling.instance_queue(p_instance);
+    v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
+begin
+    return query
+    select s.id, k.key, w.action, n.action,
+           n.action = 'create' and coalesce((m.known).archived_before > koppeling.now() - interval '1 hour', false)
+    from koppeling.member_states(p_members) s
+    cross join lateral (select m as known from koppeling.audience_member m where m.id = s.id offset 0) m
+    cross join lateral (select koppeling.member_key(s.id) as key) k
+    left join lateral (
+        select j.args ->> 'action' as action
+        from koppeling.job j
+        where j.queue = v_queue and j.key = k.key and j.state <> 'running'
+        limit 1
+    ) w on true
+    cross join lateral (
+        select exists (
+            select from koppeling.job j
+            where j.queue = v_queue and j.order_key = k.key and j.state = 'running') as is_running
+    ) r
+    cross join lateral (
+        select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
+            s.keeps_adopted, r.is_running, s.restores_no, v_silent) as action
+        offset 0
+    ) n;
+end $$;
 
 CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
     LANGUAGE plpgsql
@@ -2863,7 +4308,213 @@ begin
         perform koppeling.rewrite_plan(v_plan, v_instance, p_persons);
         perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, true));
     end if;
+    perform koppeling.stage_told(v_instance, p_persons);
 end $$;
+
+CREATE FUNCTION koppeling.membership_differences(p_group bigint, p_rules bigint, p_persons bigint[], p_override text) RETURNS SETOF koppeling.membership_difference
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    with matched as (
+        select * from koppeling.rule_matches(p_rules, p_persons)
+    ), held as (
+        select m.* from koppeling.membership m
+        where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
+    ), chosen as (
+        select unnest(p_persons) as person_id where p_override is not null
+    ), barred as (
+        -- Hardly anybody: the rest of the persons are active, and are not read.
+        select p.id as person_id, p.state from koppeling.person p
+        where p.state <> 'active' and (p_persons is null or p.id = any (p_persons))
+    ), facts as (
+        select
+            person_id, coalesce(b.state, 'active') as state, o.reasons as open_reasons,
+            h.status as old_status, h.via as old_via, h.reasons as old_reasons,
+            h.rule_match as old_match, h.matched_rule_id as old_rule, h.override as old_override,
+            coalesce(case when p_rules is null then h.rule_match else m.rule_id is not null end, false) as rule_match,
+            case when p_rules is null then h.matched_rule_id else m.rule_id end as rule_id,
+            coalesce(p_override, h.override, 'none') as override,
+            coalesce(h.ever_member, false) as ever_member
+        from held h full join matched m using (person_id) full join chosen using (person_id)
+        left join barred b using (person_id)
+        left join koppeling.open_reasons(p_group, p_persons) o using (person_id)
+        -- Most are members by the same rule as before, and nothing stands against it: they stay so.
+        where p_override is not null
+            or (h.via, h.override, h.matched_rule_id) is distinct from
+                ('rule', 'none', case when p_rules is null then h.matched_rule_id else m.rule_id end)
+            or not h.rule_match or num_nonnulls(b.state, o.reasons) > 0
+    )
+    select
+        f.person_id, f.state, f.open_reasons, f.old_status, f.old_via, f.old_reasons, f.rule_match, f.rule_id,
+        f.override, f.ever_member, d.status, d.via, d.reasons,
+        (d.status, d.via, coalesce(d.reasons, '{}')) is distinct from
+            (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'))
+    from facts f
+    cross join lateral koppeling.derive_status(
+        f.rule_match, f.override, f.state, coalesce(f.open_reasons, '{}'), f.ever_member) d
+    where (d.status, d.via, coalesce(d.reasons, '{}'), f.override, f.rule_match, f.rule_id) is distinct from
+        (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'), coalesce(f.old_override, 'none'),
+            coalesce(f.old_match, false), f.old_rule);
+end $$;
+
+CREATE FUNCTION koppeling.merge_companies(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_survivor bigint := koppeling.require_company(survivor_source, survivor_id);
+    v_other bigint := koppeling.require_company(other_source, other_id);
+    v_group bigint;
+    v_rules text;
+    v_old jsonb;
+begin
+    if v_survivor = v_other then
+        return v_survivor;
+    end if;
+    perform from koppeling.company c where c.id in (v_survivor, v_other) order by c.id for no key update;
+    -- Waits for those who are giving a position there, and lets nobody begin.
+    perform from koppeling.company c where c.id = v_other for update;
+    if exists (
+        select from koppeling.company c where c.id in (v_survivor, v_other) and c.merged_into is not null)
+    then
+        raise exception using errcode = 'serialization_failure',
+            message = 'one of the two was merged meanwhile', hint = 'Look at both and try again.';
+    end if;
+    perform koppeling.note_value_changes('company', array[v_survivor, v_other], 'companies merged');
+    for v_group in
+        select distinct r.target_group_id
+        from koppeling.criterion c
+        join koppeling.rule r on r.id = c.rule_id
+        where c.kind = 'company' and c.value_id = v_other
+        order by r.target_group_id
+    loop
+        perform koppeling.lock_group(v_group);
+    end loop;
+    select string_agg(format('"%s" rule %s', g.name, r.position), ', ' order by g.name, r.position) into v_rules
+    from koppeling.criterion c
+    join koppeling.criterion s on s.rule_id = c.rule_id and s.kind = 'company' and s.value_id = v_survivor
+    join koppeling.rule r on r.id = c.rule_id
+    join koppeling.target_group g on g.id = r.target_group_id
+    where c.kind = 'company' and c.value_id = v_other and s.negated <> c.negated;
+    if v_rules is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('one of the companies is asked for and the other excluded by %s', v_rules),
+            hint = 'Take one of them out of those rules first.';
+    end if;
+    for v_group in
+        select distinct r.target_group_id
+        from koppeling.criterion c
+        join koppeling.rule r on r.id = c.rule_id
+        where c.kind = 'company' and c.value_id = v_other
+        order by r.target_group_id
+    loop
+        v_old := koppeling.rules_json(v_group);
+        delete from koppeling.criterion c
+        using koppeling.rule r, koppeling.criterion s
+        where r.id = c.rule_id and r.target_group_id = v_group and c.kind = 'company' and c.value_id = v_other
+            and s.rule_id = c.rule_id and s.kind = 'company' and s.value_id = v_survivor;
+        update koppeling.criterion c set value_id = v_survivor
+        from koppeling.rule r
+        where r.id = c.rule_id and r.target_group_id = v_group and c.kind = 'company' and c.value_id = v_other;
+        update koppeling.target_group g set rules_version = g.rules_version + 1 where g.id = v_group;
+        insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
+        values (v_group, 'rules', v_old, koppeling.rules_json(v_group), p_actor, 'companies merged');
+    end loop;
+
+    insert into koppeling.position (person_id, job_function_id, department_id, company_id)
+    select o.person_id, o.job_function_id, o.department_id, v_survivor
+    from koppeling.position o where o.company_id = v_other
+    order by o.person_id
+    on conflict do nothing;
+    delete from koppeling.position where company_id = v_other;
+    insert into koppeling.company_in_category (company_id, company_category_id)
+    select v_survivor, i.company_category_id from koppeling.company_in_category i where i.company_id = v_other
+    on conflict do nothing;
+    delete from koppeling.company_in_category where company_id = v_other;
+    update koppeling.company set merged_into = v_survivor, changed_at = koppeling.now()
+    where id = v_other or merged_into = v_other;
+    return v_survivor;
+end $$;
+
+CREATE FUNCTION koppeling.merge_persons(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_survivor bigint := koppeling.require_person(survivor_source, survivor_id);
+    v_other bigint := koppeling.require_person(other_source, other_id);
+    v_groups bigint[];
+    v_group bigint;
+    v_members bigint[];
+    v_was jsonb;
+begin
+    if v_survivor = v_other then
+        if koppeling.fold(koppeling.clean_text(survivor_source)) = koppeling.fold(koppeling.clean_text(other_source))
+            and koppeling.fold(koppeling.clean_text(survivor_id)) = koppeling.fold(koppeling.clean_text(other_id))
+        then
+            raise exception using errcode = 'invalid_parameter_value',
+                message = 'a person cannot be merged into herself', hint = 'Name two different ones.';
+        end if;
+        return v_survivor;
+    end if;
+    -- In the order of everybody who takes these: persons, requests, groups.
+    perform from koppeling.person p where p.id in (v_survivor, v_other) order by p.id for no key update;
+    if exists (
+        select from koppeling.person p
+        where p.id in (v_survivor, v_other) and (p.merged_into is not null or p.state = 'erased'))
+    then
+        raise exception using errcode = 'serialization_failure',
+            message = 'one of the two was merged or erased meanwhile', hint = 'Look at both and try again.';
+    end if;
+    perform koppeling.request_evaluation(array[v_survivor, v_other], 'merge');
+    v_groups := array(
+        select m.target_group_id from koppeling.membership m where m.person_id in (v_survivor, v_other)
+        union
+        select s.target_group_id from koppeling.suppression s where s.person_id = v_other
+        union
+        select i.target_group_id from koppeling.claim c join koppeling.connector_instance i on i.id = c.instance_id
+        where c.person_id in (v_survivor, v_other)
+        order by 1);
+    foreach v_group in array v_groups loop
+        perform koppeling.lock_group(v_group);
+    end loop;
+
+    v_was := koppeling.person_json(v_other);
+    perform koppeling.move_person_facts(v_survivor, v_other);
+    perform koppeling.move_consent(v_survivor, v_other, p_actor);
+    update koppeling.person set state = 'archived', merged_into = v_survivor, changed_at = koppeling.now()
+    where id = v_other;
+    update koppeling.person set merged_into = v_survivor where merged_into = v_other;
+    insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause) values
+        (v_other, 'merge', v_was, jsonb_build_object('into', v_survivor), p_actor, 'merge'),
+        (v_survivor, 'merge', null, jsonb_build_object('from', v_other), p_actor, 'merge');
+
+    foreach v_group in array v_groups loop
+        v_members := koppeling.move_claim(v_group, v_survivor, v_other);
+        perform koppeling.derive_memberships(v_group, array[v_survivor, v_other], 'merge', p_actor);
+        perform koppeling.membership_changed(v_group, array[v_survivor, v_other]);
+        if cardinality(v_members) > 0 then
+            perform koppeling.stage_members(i.id, v_members)
+            from koppeling.connector_instance i where i.target_group_id = v_group;
+        end if;
+    end loop;
+
+    update koppeling.task t set person_id = v_survivor
+    where t.person_id = v_other and t.done_at is null and not exists (
+        select from koppeling.task s
+        where s.kind = t.kind and s.instance_id is not distinct from t.instance_id and s.person_id = v_survivor
+            and s.done_at is null);
+    update koppeling.task t set done_at = koppeling.now() where t.person_id = v_other and t.done_at is null;
+    return v_survivor;
+end $$;
+
+CREATE FUNCTION koppeling.merge_text(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (octet_length(value) <= 255) THEN value WHEN (value IS NULL) THEN ''::text ELSE (SELECT "left"(merge_text.value, n.n) AS "left" FROM generate_series(255, 63, '-1'::integer) n(n) WHERE (octet_length("left"(merge_text.value, n.n)) <= 255) LIMIT 1) END;
 
 CREATE FUNCTION koppeling.missing_members(p_instance bigint, p_sweep bigint, p_limit integer) RETURNS TABLE(id bigint, contact_id text)
     LANGUAGE sql STABLE
@@ -2876,6 +4527,133 @@ CREATE FUNCTION koppeling.missing_members(p_instance bigint, p_sweep bigint, p_l
    ORDER BY m.id
   LIMIT missing_members.p_limit;
 END;
+
+CREATE FUNCTION koppeling.move_claim(p_group bigint, p_survivor bigint, p_other bigint) RETURNS bigint[]
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_instance bigint := (select i.id from koppeling.connector_instance i where i.target_group_id = p_group);
+    v_member bigint;
+begin
+    update koppeling.claim c set person_id = p_survivor
+    where c.instance_id = v_instance and c.person_id = p_other and not exists (
+        select from koppeling.claim s where s.instance_id = v_instance and s.person_id = p_survivor)
+    returning c.member_id into v_member;
+    if not found then
+        delete from koppeling.claim c where c.instance_id = v_instance and c.person_id = p_other
+        returning c.member_id into v_member;
+    end if;
+    return array_remove(array[v_member], null);
+end $$;
+
+CREATE FUNCTION koppeling.move_consent(p_survivor bigint, p_other bigint, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    insert into koppeling.suppression (
+        target_group_id, reason, person_id, file_key, follows, source, occurred_at, detail)
+    select distinct on (s.target_group_id, s.reason, s.file_key)
+        s.target_group_id, s.reason, p_survivor, s.file_key, s.id, s.source, s.occurred_at, '{"because": "merge"}'
+    from koppeling.open_suppression s
+    where s.person_id = p_other and not exists (
+        select from koppeling.open_suppression o
+        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = p_survivor
+            and o.file_key is not distinct from s.file_key)
+    order by s.target_group_id, s.reason, s.file_key, s.id;
+
+    with decided as (
+        select
+            o.target_group_id, coalesce(s.override, 'none') as old,
+            koppeling.stricter_override(coalesce(s.override, 'none'), o.override, p.state) as new
+        from koppeling.membership o
+        join koppeling.person p on p.id = p_survivor
+        left join koppeling.membership s on s.target_group_id = o.target_group_id and s.person_id = p_survivor
+        where o.person_id = p_other
+    )
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
+    select d.target_group_id, p_survivor, 'override', to_jsonb(d.old), to_jsonb(d.new), p_actor, 'merge'
+    from decided d
+    where d.old <> d.new;
+
+    insert into koppeling.membership as m (
+        target_group_id, person_id, matched_rule_id, rule_match, ever_member, override, overridden_by, status, via,
+        reasons)
+    select
+        o.target_group_id, p_survivor, o.matched_rule_id, o.rule_match, o.ever_member,
+        koppeling.stricter_override('none', o.override, p.state), o.overridden_by, o.status, o.via, o.reasons
+    from koppeling.membership o
+    join koppeling.person p on p.id = p_survivor
+    where o.person_id = p_other
+    order by o.target_group_id
+    on conflict (target_group_id, person_id) do update set
+        ever_member = m.ever_member or excluded.ever_member,
+        overridden_by = case
+            when koppeling.stricter_override(m.override, excluded.override, 'active') = m.override
+            then m.overridden_by else excluded.overridden_by end,
+        override = koppeling.stricter_override(m.override, excluded.override, 'active');
+    update koppeling.membership set override = 'none', overridden_by = null
+    where person_id = p_other and override <> 'none';
+end $$;
+
+CREATE FUNCTION koppeling.move_person_facts(p_survivor bigint, p_other bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_address record;
+    v_kind text;
+    v_number int;
+begin
+    update koppeling.person s
+    set given_name = coalesce(s.given_name, o.given_name),
+        initials = coalesce(s.initials, o.initials),
+        -- Prefixes belong to their family name.
+        prefixes = case
+            when s.family_name is null or koppeling.fold(s.family_name) = koppeling.fold(o.family_name)
+            then coalesce(s.prefixes, o.prefixes) else s.prefixes end,
+        family_name = coalesce(s.family_name, o.family_name),
+        gender = case s.gender when 'unknown' then o.gender else s.gender end,
+        changed_at = koppeling.now()
+    from koppeling.person o
+    where s.id = p_survivor and o.id = p_other;
+
+    for v_address in
+        select a.id, a.kind, a.address_key from koppeling.email_address a where a.person_id = p_other order by a.kind
+    loop
+        v_kind := v_address.kind;
+        v_number := 1;
+        while exists (
+            select from koppeling.email_address a where a.person_id = p_survivor and a.kind = v_kind)
+        loop
+            v_number := v_number + 1;
+            v_kind := v_address.kind || ' ' || v_number;
+        end loop;
+        -- A second address of a kind is kept under another one: a no that is said there is hers.
+        if v_number = 1 or not exists (
+            select from koppeling.email_address a
+            where a.person_id = p_survivor and a.address_key = v_address.address_key)
+        then
+            update koppeling.email_address set person_id = p_survivor, kind = v_kind where id = v_address.id;
+        end if;
+    end loop;
+    delete from koppeling.email_address where person_id = p_other;
+
+    insert into koppeling.person_category (person_id, category_id)
+    select p_survivor, c.category_id from koppeling.person_category c where c.person_id = p_other
+    order by c.category_id
+    on conflict do nothing;
+    delete from koppeling.person_category where person_id = p_other;
+    insert into koppeling.position (person_id, job_function_id, department_id, company_id)
+    select p_survivor, o.job_function_id, o.department_id, o.company_id
+    from koppeling.position o where o.person_id = p_other
+    on conflict do nothing;
+    delete from koppeling.position where person_id = p_other;
+end $$;
+
+CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_silent text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
 
 CREATE FUNCTION koppeling.new_job(id bigint, kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, enqueued_at timestamp with time zone) RETURNS koppeling.job
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -2908,22 +4686,6 @@ CREATE TABLE koppeling.job_history (
     CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
 )
 PARTITION BY LIST (outcome);
-
-CREATE TABLE koppeling.worker (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    host text NOT NULL,
-    pid integer NOT NULL,
-    version text NOT NULL,
-    started_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    heartbeat_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    ended_at timestamp with time zone,
-    ending text,
-    CONSTRAINT ended_somehow CHECK (((ended_at IS NULL) = (ending IS NULL))),
-    CONSTRAINT worker_ending_check CHECK ((ending = ANY (ARRAY['stopped'::text, 'died'::text]))),
-    CONSTRAINT worker_name_check CHECK ((name <> ''::text))
-)
-WITH (fillfactor='50');
 
 CREATE VIEW koppeling.jobs AS
  SELECT j.id,
@@ -3223,22 +4985,66 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
+CREATE FUNCTION koppeling.note_value_changes(p_kind text, p_values bigint[], p_cause text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if coalesce(cardinality(p_values), 0) = 0 then
+        return;
+    end if;
+    insert into koppeling.value_change (kind, value_id, cause)
+    select p_kind, v, p_cause from unnest(p_values) v group by v order by v
+    on conflict (kind, value_id) do update set cause = excluded.cause;
+    perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
+end $$;
+
+CREATE FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    delete from koppeling.list_field f
+    where f.instance_id = p_instance
+      and f.tag not in (select n.tag from jsonb_to_recordset(p_fields) n (tag text));
+    insert into koppeling.list_field as f (instance_id, tag, name, type, required, choices)
+    select p_instance, n.tag, n.name, n.type, n.required, n.choices
+    from jsonb_to_recordset(p_fields) n (tag text, name text, type text, required boolean, choices text[])
+    on conflict (instance_id, tag) do update
+        set name = excluded.name, type = excluded.type, required = excluded.required, choices = excluded.choices
+        where (f.name, f.type, f.required, f.choices)
+            is distinct from (excluded.name, excluded.type, excluded.required, excluded.choices);
+    perform koppeling.tell_field_faults(p_instance);
+end $$;
+
 CREATE FUNCTION koppeling.observe_member(p_instance bigint, p_answer jsonb, p_direct boolean) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
     v_group    bigint;
+    v_sweep    bigint;
     v_key      text := koppeling.address_key(p_answer ->> 'email_address');
     v_contact  text := nullif(p_answer ->> 'contact_id', '');
     v_status   text := p_answer ->> 'status';
     v_changed  timestamptz := nullif(p_answer ->> 'last_changed', '')::timestamptz;
+    v_opted_in timestamptz := nullif(p_answer ->> 'timestamp_opt', '')::timestamptz;
     v_old      koppeling.audience_member;
     v_id       bigint;
     v_ours     boolean;
     v_reason   text;
+    v_stood    bigint;
 begin
-    select target_group_id into strict v_group from koppeling.connector_instance where id = p_instance;
+    -- A contact without an address, as one reached by text message only, and a status that is not known yet can neither be
+    -- kept nor cost the rest of a page.
+    if coalesce(v_key, '') = '' or v_status is null or v_status not in (
+        'subscribed', 'unsubscribed', 'cleaned', 'pending', 'transactional', 'archived')
+    then
+        return null;
+    end if;
+    select target_group_id, sweep into strict v_group, v_sweep
+    from koppeling.connector_instance where id = p_instance;
+    perform koppeling.lock_group(v_group);
+    select id into v_stood from koppeling.audience_member where instance_id = p_instance and address_key = v_key;
     v_id := koppeling.find_member(p_instance, v_contact, v_key);
     if v_id is null then
         insert into koppeling.audience_member (instance_id, address, address_key, ownership)
@@ -3250,6 +5056,9 @@ begin
         or not p_direct and v_changed = v_old.last_changed
            and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
     then
+        if v_stood <> v_id then
+            perform koppeling.stage_members(p_instance, array[v_id]);
+        end if;
         return null;
     end if;
     v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
@@ -3258,7 +5067,8 @@ begin
     set contact_id = coalesce(v_contact, m.contact_id), remote_id = p_answer ->> 'id',
         address = p_answer ->> 'email_address', address_key = v_key, status = v_status,
         last_changed = coalesce(v_changed, m.last_changed), observed_at = koppeling.now(),
-        archived_by_us = v_ours,
+        -- Whoever is met while a sweep is under way, by whatever reading, is not missing.
+        sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
                  and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
@@ -3269,7 +5079,13 @@ begin
         moving_to = case when v_key = m.moving_to then null else m.moving_to end
     where m.id = v_id;
 
-    if v_status in ('unsubscribed', 'cleaned') and v_old.status is distinct from v_status
+    if v_status not in ('subscribed', 'pending', 'archived') then
+        update koppeling.restored_no r set restored_at = koppeling.now()
+        where r.instance_id = p_instance and r.contact_id = v_contact and r.restored_at is null;
+    end if;
+    -- Also when the contact was known so: he may have opted in and said it again, at another address, since.
+    if v_status in ('unsubscribed', 'cleaned')
+        and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
         and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
         v_reason := case when v_status = 'cleaned' then 'cleaned'
@@ -3293,6 +5109,10 @@ begin
         from koppeling.claim c
         where c.member_id = v_id;
     end if;
+    -- The actions of the row that stood for the address went with it.
+    if v_stood <> v_id then
+        perform koppeling.stage_members(p_instance, array[v_id]);
+    end if;
     return case when v_status is distinct from v_old.status or v_key <> v_old.address_key
                      or exists (select from koppeling.claim c where c.member_id = v_id) then v_id end;
 end $$;
@@ -3303,22 +5123,32 @@ CREATE FUNCTION koppeling.observe_page(p_instance bigint, p_page jsonb, p_read_a
     AS $$
 declare
     v_touched bigint[];
+    v_told    bigint[];
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
+    with met as (
     insert into koppeling.audience_member (instance_id, contact_id, remote_id, address, address_key, file_key, status,
-                                           last_changed, observed_at, ownership, sweep)
+                                           last_changed, opted_in_at, observed_at, ownership, sweep)
     select distinct on (koppeling.address_key(o.email_address))
            p_instance, nullif(o.contact_id, ''), o.id, o.email_address, koppeling.address_key(o.email_address),
-           koppeling.address_key(o.email_address), o.status, nullif(o.last_changed, '')::timestamptz, koppeling.now(),
-           'foreign', p_sweep
+           koppeling.address_key(o.email_address), o.status, nullif(o.last_changed, '')::timestamptz,
+           nullif(o.timestamp_opt, '')::timestamptz, koppeling.now(), 'foreign', p_sweep
     from jsonb_to_recordset(p_page -> 'members') o (id text, contact_id text, email_address text, status text,
-                                                    last_changed text)
-    where o.status in ('subscribed', 'pending', 'transactional', 'archived')
+                                                    last_changed text, timestamp_opt text)
+    where o.status in ('subscribed', 'pending', 'transactional', 'archived') and o.email_address <> ''
       and not exists (select from koppeling.audience_member m
                       where m.instance_id = p_instance and m.contact_id = o.contact_id)
     order by koppeling.address_key(o.email_address)
-    on conflict do nothing;
+    on conflict do nothing
+    returning id, address_key
+    )
+    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to.
+    select coalesce(array_agg(m.id), '{}') into v_told
+    from met m
+    where exists (select from koppeling.open_suppression s
+                  join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+                  where i.id = p_instance and s.address_key = m.address_key and s.source = 'user');
 
     select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
     from (
@@ -3335,9 +5165,12 @@ begin
     if p_sweep > 0 then
         update koppeling.audience_member m set sweep = p_sweep
         from jsonb_array_elements(p_page -> 'members') o (member)
-        where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id' and m.sweep <> p_sweep;
+        where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id' and m.sweep < p_sweep;
     end if;
-    perform koppeling.stage_members(p_instance, v_touched);
+    perform koppeling.stage_members(p_instance, v_touched || v_told || koppeling.look_at_created(p_instance, p_page));
+    update koppeling.connector_instance i set web_id_seen = o.web_id
+    from (select max(o.web_id) as web_id from jsonb_to_recordset(p_page -> 'members') o (web_id bigint)) o
+    where i.id = p_instance and o.web_id > i.web_id_seen;
     return query
         select count(*), max(nullif(o.member ->> 'last_changed', '')::timestamptz)
         from jsonb_array_elements(p_page -> 'members') o (member);
@@ -3523,7 +5356,10 @@ begin
     select p_group, p_reason, v_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
     where v_key is not null and not exists (
         select from koppeling.open_suppression o
-        where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key)
+        where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key
+            -- A user's word stands beside what Mailchimp said, and beside his own before: the contact may have opted in
+            -- since. What he says twice within a minute he says once.
+            and (p_source <> 'user' or o.source = 'user' and o.occurred_at > p_occurred_at - interval '1 minute'))
     returning id into v_id;
     -- What was open already at the contact or the address is what more of the same follows from.
     v_first := coalesce(v_first, v_id, (
@@ -3573,7 +5409,9 @@ CREATE TABLE koppeling.task (
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT task_kind_check CHECK ((kind = ANY (ARRAY['resubscribed'::text, 'addressDiffers'::text, 'addressBlocked'::text, 'listGone'::text, 'credentialRevoked'::text, 'rejections'::text, 'removedInMailchimp'::text])))
+    done_by text,
+    CONSTRAINT task_check CHECK (((done_by IS NULL) OR (done_at IS NOT NULL))),
+    CONSTRAINT task_kind_check CHECK ((kind = ANY (ARRAY['resubscribed'::text, 'addressDiffers'::text, 'addressBlocked'::text, 'listGone'::text, 'credentialRevoked'::text, 'rejections'::text, 'removedInMailchimp'::text, 'oscillation'::text, 'groupInvalid'::text, 'mergeFieldMissing'::text])))
 );
 
 CREATE FUNCTION koppeling.open_task(p_kind text, p_instance bigint, p_person bigint, p_detail jsonb) RETURNS void
@@ -3586,7 +5424,7 @@ CREATE FUNCTION koppeling.open_task(p_kind text, p_instance bigint, p_person big
              open_task.p_person AS p_person,
              open_task.p_detail AS p_detail
             FROM koppeling.connector_instance i
-           WHERE (i.id = open_task.p_instance) ON CONFLICT(kind, (COALESCE(instance_id, (0)::bigint)), (COALESCE(person_id, (0)::bigint)))
+           WHERE (i.id = open_task.p_instance) ON CONFLICT(kind, (COALESCE(instance_id, (0)::bigint)), (COALESCE(target_group_id, (0)::bigint)), (COALESCE(person_id, (0)::bigint)))
    WHERE (done_at IS NULL) DO NOTHING;
 END;
 
@@ -3744,6 +5582,54 @@ begin
     return v_open;
 end $$;
 
+CREATE FUNCTION koppeling.pass_permit(p_permit bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    v_now timestamptz := koppeling.now();
+    v_permit koppeling.permit;
+    v_budget koppeling.permit_budget;
+    v_allowed int;
+    v_used int;
+    v_mine int;
+    v_without int;
+    v_least bigint;
+    v_share int;
+begin
+    select * into v_permit from koppeling.permit p where p.id = p_permit;
+    if not found then
+        return false;
+    end if;
+    select * into v_budget from koppeling.permit_budget b where b.resource = v_permit.resource for no key update;
+    select
+        count(*), count(*) filter (where p.holder = v_permit.holder),
+        least(10, 2 * v_budget.budget, koppeling.allowed_permits(v_budget, v_now)
+            + count(*) filter (where not koppeling.is_alive(p.worker_id, v_now)))
+    into v_used, v_mine, v_allowed
+    from koppeling.permit p where p.resource = v_permit.resource;
+    select count(*) filter (where h.held = 0), min(h.held) into v_without, v_least
+    from koppeling.permit_wait w
+    cross join lateral (
+        select count(*) as held from koppeling.permit p where p.resource = w.resource and p.holder = w.holder
+    ) h
+    where w.resource = v_permit.resource and w.holder <> v_permit.holder
+      and w.seen_at > v_now - interval '1 second';
+    select greatest(1, v_allowed / count(distinct h.holder)) into v_share
+    from (select p.holder from koppeling.permit p where p.resource = v_permit.resource
+          union all
+          select w.holder from koppeling.permit_wait w
+          where w.resource = v_permit.resource and w.seen_at > v_now - interval '1 second') h;
+    if v_used > v_allowed or v_without > v_allowed - v_used or v_mine > v_share and v_least < v_share then
+        delete from koppeling.permit p where p.id = p_permit;
+        return false;
+    end if;
+    update koppeling.permit p set call_started_at = v_now, expires_at = v_now + interval '120 seconds'
+    where p.id = p_permit;
+    return found;
+end $$;
+
 CREATE FUNCTION koppeling.pause(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, key text DEFAULT NULL::text, reason text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3833,9 +5719,28 @@ CREATE FUNCTION koppeling.person_faults(p_rows koppeling.person_input[]) RETURNS
             when length(c) > 200 then 'is longer than 200 characters'
             when c !~ '^[^/]*[^/ ][^/]*/ *[^ ]' then format('"%s" must be written as "Group / Name"', c) end
         from unnest(r.categories) c
+        union all
+        select 'positions.' || v.field, 'is longer than 200 characters'
+        from unnest(r.positions) i
+        cross join lateral (
+            values ('function', i.job_function), ('department', i.department), ('company', i.company)
+        ) v (field, value)
+        where length(v.value) > 200
     ) f
     where f.message is not null
 $$;
+
+CREATE TABLE koppeling.department (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT department_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE koppeling.job_function (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT job_function_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
 
 CREATE TABLE koppeling.person_category (
     person_id bigint NOT NULL,
@@ -3844,7 +5749,7 @@ CREATE TABLE koppeling.person_category (
 
 CREATE FUNCTION koppeling.person_json(p_person bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('id', p.id, 'source', p.source, 'external_id', p.external_id, 'given_name', p.given_name, 'initials', p.initials, 'prefixes', p.prefixes, 'family_name', p.family_name, 'gender', p.gender, 'state', p.state, 'emails', COALESCE((SELECT jsonb_object_agg(e.kind, e.address) AS jsonb_object_agg FROM koppeling.email_address e WHERE (e.person_id = p.id)), '{}'::jsonb), 'categories', COALESCE((SELECT jsonb_agg(((g.name || ' / '::text) || k.name) ORDER BY g.name, k.name) AS jsonb_agg FROM ((koppeling.person_category c JOIN koppeling.category k ON ((k.id = c.category_id))) JOIN koppeling.category_group g ON ((g.id = k.category_group_id))) WHERE (c.person_id = p.id)), '[]'::jsonb)) AS jsonb_build_object FROM koppeling.person p WHERE (p.id = person_json.p_person));
+    RETURN (SELECT jsonb_build_object('id', p.id, 'source', p.source, 'external_id', p.external_id, 'given_name', p.given_name, 'initials', p.initials, 'prefixes', p.prefixes, 'family_name', p.family_name, 'gender', p.gender, 'state', p.state, 'emails', COALESCE((SELECT jsonb_object_agg(e.kind, e.address) AS jsonb_object_agg FROM koppeling.email_address e WHERE (e.person_id = p.id)), '{}'::jsonb), 'categories', COALESCE((SELECT jsonb_agg(((g.name || ' / '::text) || k.name) ORDER BY g.name, k.name) AS jsonb_agg FROM ((koppeling.person_category c JOIN koppeling.category k ON ((k.id = c.category_id))) JOIN koppeling.category_group g ON ((g.id = k.category_group_id))) WHERE (c.person_id = p.id)), '[]'::jsonb), 'positions', COALESCE((SELECT jsonb_agg(jsonb_build_object('function', f.name, 'department', d.name, 'company', c.external_id, 'company_name', c.name) ORDER BY c.name, d.name, f.name) AS jsonb_agg FROM (((koppeling."position" o LEFT JOIN koppeling.job_function f ON ((f.id = o.job_function_id))) LEFT JOIN koppeling.department d ON ((d.id = o.department_id))) LEFT JOIN koppeling.company c ON ((c.id = o.company_id))) WHERE (o.person_id = p.id)), '[]'::jsonb)) AS jsonb_build_object FROM koppeling.person p WHERE (p.id = person_json.p_person));
 
 CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(line bigint, field text, message text)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -3867,8 +5772,11 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
                 when jsonb_typeof(v.value) = 'array'
                     and jsonb_path_exists(v.value, '$[*] ? (@.type() != "string")') then 'must hold texts only' end
+            when v.field = 'positions' then case
+                when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
+                else koppeling.position_shape_fault(v.value) end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
-                'emails and categories'
+                'emails, categories and positions'
         end
         from jsonb_each(case jsonb_typeof(p.person) when 'object' then p.person else '{}' end) v (field, value)
     ) f
@@ -3885,6 +5793,10 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
         array(select jsonb_array_elements_text(
             case jsonb_typeof(p.person -> 'categories') when 'array' then p.person -> 'categories' else '[]' end)),
         array(
+            select row(i ->> 'function', i ->> 'department', i ->> 'company')::koppeling.position_input
+            from jsonb_array_elements(
+                case jsonb_typeof(p.person -> 'positions') when 'array' then p.person -> 'positions' else '[]' end) i),
+        array(
             select f.field from jsonb_object_keys(p.person) f (field)
             where f.field <> 'emails' or jsonb_typeof(p.person -> 'emails') = 'null'),
         null, null)::koppeling.person_input))
@@ -3897,6 +5809,106 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
     ) e
 $$;
 
+CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+#variable_conflict use_column
+declare
+    v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
+    v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
+    v_tags int := cardinality(v_asked.categories);
+    v_circles int := cardinality(v_asked.company_categories);
+    v_placed boolean := v_circles > 0
+        or cardinality(v_asked.functions || v_asked.departments || v_asked.companies) > 0;
+begin
+    -- One position has one of each: to ask for two of them is to ask for nobody.
+    if coalesce(cardinality(p_criteria), 0) = 0 or cardinality(v_asked.functions) > 1
+        or cardinality(v_asked.departments) > 1 or cardinality(v_asked.companies) > 1
+    then
+        return;
+    end if;
+
+    return query
+    with placed as not materialized (
+        select o.person_id
+        from koppeling.position o
+        where v_placed and v_circles = 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
+            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
+            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
+        union all
+        select o.person_id
+        from koppeling.position o
+        join (
+            select i.company_id from koppeling.company_in_category i
+            where i.company_category_id = any (v_asked.company_categories)
+            group by i.company_id having count(*) >= v_circles
+        ) k on k.company_id = o.company_id
+        where v_circles > 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
+            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
+            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
+    ), tagged as not materialized (
+        select t.person_id
+        from koppeling.person_category t
+        where v_tags = 1 and t.category_id = v_asked.categories[1]
+            and (p_persons is null or t.person_id = any (p_persons))
+        union all
+        select t.person_id
+        from koppeling.person_category t
+        where v_tags > 1 and t.category_id = any (v_asked.categories)
+            and (p_persons is null or t.person_id = any (p_persons))
+        group by t.person_id having count(*) >= v_tags
+    )
+    select m.person_id
+    from (
+        select t.person_id from tagged t where not v_placed
+        union all
+        select t.person_id from tagged t where v_placed and t.person_id in (select o.person_id from placed o)
+        union all
+        select distinct o.person_id from placed o where v_tags = 0
+        union all
+        select p.id from koppeling.person p
+        where v_tags = 0 and not v_placed and (p_persons is null or p.id = any (p_persons))
+    ) m
+    where not exists (
+            select from koppeling.person_category n
+            where cardinality(v_not.categories) > 0
+                and n.person_id = m.person_id and n.category_id = any (v_not.categories))
+        and not exists (
+            select from koppeling.position n
+            where cardinality(v_not.functions || v_not.departments || v_not.companies) > 0 and n.person_id = m.person_id
+                and (n.job_function_id = any (v_not.functions) or n.department_id = any (v_not.departments)
+                    or n.company_id = any (v_not.companies)))
+        and not exists (
+            select from koppeling.position n
+            join koppeling.company_in_category k on k.company_id = n.company_id
+            where cardinality(v_not.company_categories) > 0
+                and n.person_id = m.person_id and k.company_category_id = any (v_not.company_categories));
+end $$;
+
+CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if not exists (select from koppeling.job_schedule s where s.name = 'group.check') then
+        perform koppeling.put_schedule(
+            'group.check', '17 3 * * *', 'group.check', key => 'check', order_key => 'check');
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.position_shape_fault(p_positions jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT f.message FROM (jsonb_array_elements(CASE jsonb_typeof(position_shape_fault.p_positions) WHEN 'array'::text THEN position_shape_fault.p_positions ELSE '[]'::jsonb END) i(value) CROSS JOIN LATERAL (SELECT CASE WHEN (jsonb_typeof(i.value) <> 'object'::text) THEN 'must hold objects only'::text WHEN (EXISTS (SELECT FROM jsonb_object_keys(i.value) k(k) WHERE (k.k <> ALL (ARRAY['function'::text, 'department'::text, 'company'::text])))) THEN 'must hold function, department and company only'::text WHEN (EXISTS (SELECT FROM jsonb_each(i.value) v(key, value) WHERE (jsonb_typeof(v.value) <> ALL (ARRAY['string'::text, 'number'::text, 'null'::text])))) THEN 'must hold texts or nulls only'::text WHEN (koppeling.clean_text(concat((i.value ->> 'function'::text), (i.value ->> 'department'::text), (i.value ->> 'company'::text))) IS NULL) THEN 'must have a function, a department or a company in each'::text ELSE NULL::text END AS message) f) WHERE (f.message IS NOT NULL) LIMIT 1);
+
+CREATE FUNCTION koppeling.position_values(job_function bigint, department bigint, company bigint) RETURNS bigint[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY[COALESCE(job_function, (0)::bigint), COALESCE(department, (0)::bigint), COALESCE(company, (0)::bigint)];
+
 CREATE TABLE koppeling.api_token (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -3907,7 +5919,7 @@ CREATE TABLE koppeling.api_token (
     revoked_at timestamp with time zone,
     CONSTRAINT api_token_check CHECK ((revoked_at >= created_at)),
     CONSTRAINT api_token_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text]) AND (cardinality(rights) > 0))),
+    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text]) AND (cardinality(rights) > 0))),
     CONSTRAINT api_token_token_hash_check CHECK ((octet_length(token_hash) = 32))
 );
 
@@ -3922,6 +5934,77 @@ CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS TABLE(id bigint, r
     FROM koppeling.api_token t
    WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL));
 END;
+
+CREATE FUNCTION koppeling.preview_rules(p_group bigint, p_rules jsonb, p_persons bigint[] DEFAULT NULL::bigint[]) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+declare
+    v_read koppeling.rule_criterion[] := koppeling.read_rules(p_rules);
+begin
+    return (
+        with asked as (
+            select r.position, array(
+                select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
+                from unnest(v_read) c where c.position = r.position) as criteria
+            from generate_series(1, jsonb_array_length(p_rules)) r (position)
+        ), matched as materialized (
+            select a.position, m.person_id
+            from asked a
+            cross join lateral koppeling.persons_matching(a.criteria, p_persons) m
+        ), firsts as materialized (
+            select m.person_id, min(m.position) as position from matched m group by m.person_id
+        ), counted as (
+            select a.position, coalesce(m.matches, 0) as matches,
+                sum(coalesce(f.added, 0)) over (order by a.position) as total
+            from asked a
+            left join (select position, count(*) as matches from matched group by position) m using (position)
+            left join (select position, count(*) as added from firsts group by position) f using (position)
+        ), suppressed as (
+            select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons) o
+        ), moved as materialized (
+            -- Only who matches now and did not, or the other way round, can join or leave.
+            select person_id, coalesce(h.status, '') = 'active' as was,
+                coalesce(d.status, '') = 'active' as becomes
+            from firsts f
+            full join (
+                select m.* from koppeling.membership m
+                where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
+            ) h using (person_id)
+            left join suppressed o using (person_id)
+            left join (select p.id as person_id, p.state from koppeling.person p where p.state <> 'active') b
+                using (person_id)
+            cross join lateral koppeling.derive_status(
+                f.person_id is not null, coalesce(h.override, 'none'), coalesce(b.state, 'active'),
+                coalesce(o.reasons, '{}'), coalesce(h.ever_member, false)) d
+            where (f.person_id is not null) <> coalesce(h.rule_match, false)
+        )
+        select jsonb_build_object(
+            'rules', coalesce((
+                select jsonb_agg(jsonb_build_object('rule', position, 'matches', matches, 'total', total)
+                    order by position)
+                from counted), '[]'),
+            'matches', (select count(*) from firsts),
+            'joins', (select count(*) from moved where becomes and not was),
+            'leaves', (select count(*) from moved where was and not becomes),
+            'unsubscribed', (
+                select count(*) from firsts join suppressed s using (person_id)
+                where s.reasons && array['complained', 'unsubscribed', 'forgotten']),
+            'sample', coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'change', t.change, 'source', p.source, 'id', p.external_id,
+                    'name', btrim(koppeling.first_name(p.given_name, p.initials) || ' '
+                        || koppeling.last_name(p.prefixes, p.family_name))) order by t.change, p.id)
+                from (
+                    (select person_id, 'join' as change from moved where becomes and not was
+                     order by person_id limit 5)
+                    union all
+                    (select person_id, 'leave' from moved where was and not becomes order by person_id limit 5)
+                ) t
+                join koppeling.person p on p.id = t.person_id), '[]'),
+            'estimated', p_persons is not null));
+end $$;
 
 CREATE FUNCTION koppeling.prune_history(p_max integer DEFAULT 1000) RETURNS bigint
     LANGUAGE plpgsql
@@ -3953,6 +6036,105 @@ begin
     get diagnostics v_count = row_count;
     return v_total + v_count;
 end $_$;
+
+CREATE FUNCTION koppeling.put_companies(companies jsonb) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if companies is null or jsonb_typeof(companies) <> 'array' then
+        raise exception using errcode = 'invalid_parameter_value', message = 'companies must be a list',
+            hint = 'Give a JSON array of companies, or use put_company for one.';
+    end if;
+    perform koppeling.accept_companies(companies, true);
+    return jsonb_array_length(companies);
+end $$;
+
+CREATE FUNCTION koppeling.put_company(company jsonb) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.accept_companies(jsonb_build_array(company), false);
+    return koppeling.require_company(company ->> 'source', company ->> 'id');
+end $$;
+
+CREATE FUNCTION koppeling.put_company_rows(p_rows koppeling.company_input[], OUT created bigint, OUT touched bigint[], OUT categories_made bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_rows koppeling.company_input[];
+    v_new bigint[];
+begin
+    insert into koppeling.company_category (name)
+    select distinct on (koppeling.fold(c)) c
+    from unnest(p_rows) r
+    cross join unnest(r.categories) c
+    where not exists (
+        select from koppeling.company_category k where koppeling.fold(k.name) = koppeling.fold(c))
+    order by koppeling.fold(c), c
+    on conflict do nothing;
+    get diagnostics categories_made = row_count;
+
+    with made as (
+        insert into koppeling.company (source, external_id, name)
+        select r.source, r.external_id, coalesce(r.name, r.external_id)
+        from unnest(p_rows) r
+        where not exists (
+            select from koppeling.company c
+            where koppeling.fold(c.source) = koppeling.fold(r.source)
+                and koppeling.fold(c.external_id) = koppeling.fold(r.external_id))
+        order by koppeling.fold(r.source), koppeling.fold(r.external_id)
+        on conflict do nothing
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') into v_new from made;
+    created := cardinality(v_new);
+
+    v_rows := array(
+        select row(
+            r.line, r.source, r.external_id, r.name, r.categories, r.fields,
+            coalesce(c.merged_into, c.id))::koppeling.company_input
+        from unnest(p_rows) r
+        join koppeling.company c on koppeling.fold(c.source) = koppeling.fold(r.source)
+            and koppeling.fold(c.external_id) = koppeling.fold(r.external_id));
+
+    -- By rising id, so that two puts of the same companies wait for each other.
+    perform from koppeling.company c
+    where c.id = any (array(select r.company_id from unnest(v_rows) r)) order by c.id for no key update;
+
+    with renamed as (
+        update koppeling.company c
+        set name = coalesce(r.name, c.external_id), changed_at = koppeling.now()
+        from unnest(v_rows) r
+        where c.id = r.company_id and 'name' = any (r.fields) and c.name <> coalesce(r.name, c.external_id)
+        returning c.id
+    ), wanted as (
+        select r.company_id, k.id as company_category_id
+        from unnest(v_rows) r
+        cross join unnest(r.categories) l
+        join koppeling.company_category k on koppeling.fold(k.name) = koppeling.fold(l)
+        where 'categories' = any (r.fields)
+    ), taken as (
+        delete from koppeling.company_in_category i
+        using unnest(v_rows) r
+        where i.company_id = r.company_id and 'categories' = any (r.fields) and not exists (
+            select from wanted w
+            where w.company_id = i.company_id and w.company_category_id = i.company_category_id)
+        returning i.company_id
+    ), given as (
+        insert into koppeling.company_in_category (company_id, company_category_id)
+        select distinct w.company_id, w.company_category_id from wanted w
+        on conflict do nothing
+        returning company_id
+    )
+    select coalesce(array_agg(t.id), '{}') into touched
+    from (
+        select id from renamed union select company_id from taken union select company_id from given
+    ) t
+    where t.id <> all (v_new);
+end $$;
 
 CREATE FUNCTION koppeling.put_jobs(p_jobs koppeling.job[]) RETURNS bigint[]
     LANGUAGE plpgsql
@@ -4041,11 +6223,16 @@ declare
     v_rows koppeling.person_input[];
     v_old koppeling.person_input[];
     v_categories jsonb;
+    v_positions koppeling.position_row[] := '{}';
     v_new bigint[];
     v_touched bigint[];
 begin
     select made, ids into categories_made, v_categories
     from koppeling.make_categories(array(select distinct c from unnest(p_rows) r cross join unnest(r.categories) c));
+
+    if exists (select from unnest(p_rows) r where cardinality(r.positions) > 0) then
+        perform koppeling.make_position_values(p_rows);
+    end if;
 
     with made as (
         insert into koppeling.person (source, external_id, given_name, initials, prefixes, family_name, gender)
@@ -4064,6 +6251,9 @@ begin
     created := cardinality(v_new);
 
     v_rows := koppeling.resolve_persons(p_rows, v_categories);
+    if exists (select from unnest(p_rows) r where cardinality(r.positions) > 0) then
+        v_positions := koppeling.resolve_positions(v_rows);
+    end if;
 
     v_old := array(select r from unnest(v_rows) r where r.person_id <> all (v_new));
 
@@ -4105,12 +6295,39 @@ begin
             join koppeling.person_category pc
                 on pc.person_id = r.person_id and pc.category_id <> all (r.category_ids)
             where 'categories' = any (r.fields)
+            union all
+            select v.person_id, true
+            from unnest(v_positions) v
+            join unnest(v_old) r on r.person_id = v.person_id and 'positions' = any (r.fields)
+            where not exists (
+                select from koppeling.position o
+                where o.person_id = v.person_id
+                    and koppeling.position_values(o.job_function_id, o.department_id, o.company_id)
+                        = koppeling.position_values(v.job_function_id, v.department_id, v.company_id))
+            union all
+            select r.person_id, true
+            from unnest(v_old) r
+            join koppeling.position o on o.person_id = r.person_id
+            where 'positions' = any (r.fields) and not exists (
+                select from unnest(v_positions) v
+                where v.person_id = o.person_id
+                    and koppeling.position_values(o.job_function_id, o.department_id, o.company_id)
+                        = koppeling.position_values(v.job_function_id, v.department_id, v.company_id))
         ) t
         group by t.person_id
     ) d;
     changed := cardinality(v_touched);
     -- By rising id, so that two puts of the same persons wait for each other instead of deadlocking.
-    perform from koppeling.person p where p.id = any (v_touched) order by p.id for no key update;
+    -- Who was erased meanwhile gets nothing back.
+    v_touched := array(
+        select p.id
+        from (select p.id, p.state from koppeling.person p
+              where p.id = any (v_touched) order by p.id for no key update) p
+        where p.state <> 'erased');
+    if exists (select from koppeling.person p where p.id = any (v_touched) and p.merged_into is not null) then
+        raise exception using errcode = 'serialization_failure',
+            message = 'a person was merged into another one meanwhile', hint = 'Put the persons again.';
+    end if;
 
     update koppeling.person p
     set given_name = case when 'given_name' = any (r.fields) then r.given_name else p.given_name end,
@@ -4149,6 +6366,28 @@ begin
     where r.person_id = any (v_touched) and 'categories' = any (r.fields)
     order by r.person_id, c
     on conflict do nothing;
+
+    delete from koppeling.position o
+    using unnest(v_old) r
+    where o.person_id = r.person_id and r.person_id = any (v_touched)
+        and 'positions' = any (r.fields) and not exists (
+            select from unnest(v_positions) v
+            where v.person_id = o.person_id
+                and koppeling.position_values(o.job_function_id, o.department_id, o.company_id)
+                    = koppeling.position_values(v.job_function_id, v.department_id, v.company_id));
+    insert into koppeling.position (person_id, job_function_id, department_id, company_id)
+    select v.person_id, v.job_function_id, v.department_id, v.company_id
+    from unnest(v_positions) v
+    where v.person_id = any (v_touched)
+    order by v.person_id, v.job_function_id, v.department_id, v.company_id
+    on conflict do nothing;
+    if exists (
+        select from unnest(v_positions) v join koppeling.company c on c.id = v.company_id
+        where c.merged_into is not null)
+    then
+        raise exception using errcode = 'serialization_failure',
+            message = 'a company was merged into another one meanwhile', hint = 'Put the persons again.';
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.put_persons(persons jsonb) RETURNS bigint
@@ -4309,6 +6548,70 @@ begin
     return v_person;
 end $$;
 
+CREATE FUNCTION koppeling.read_rules(p_rules jsonb) RETURNS koppeling.rule_criterion[]
+    LANGUAGE plpgsql STABLE
+    AS $_$
+declare
+    v_fault text;
+    v_read koppeling.rule_criterion[];
+    v_unknown record;
+begin
+    v_fault := case
+        when p_rules is null or jsonb_typeof(p_rules) <> 'array' then 'rules must be a list of lists of criteria'
+        when jsonb_array_length(p_rules) > 100 then 'a group has at most 100 rules'
+        when jsonb_path_exists(p_rules, 'strict $[*] ? (@.type() != "array")') then 'a rule must be a list of criteria'
+        when jsonb_path_exists(p_rules, 'strict $[*] ? (@.size() > 100)') then 'a rule has at most 100 criteria'
+        when jsonb_path_exists(p_rules, 'strict $[*][*] ? (@.type() != "object")') then 'a criterion must be an object'
+        when jsonb_path_exists(p_rules, '$[*][*] ? (!exists(@.value) || @.value.type() != "string")')
+            then 'the value of a criterion must be a text'
+        when jsonb_path_exists(p_rules, '$[*][*] ? (exists(@.negated) && @.negated.type() != "boolean")')
+            then 'negated must be true or false'
+        when jsonb_path_exists(p_rules,
+            '$[*][*].keyvalue() ? (@.key != "kind" && @.key != "value" && @.key != "negated")')
+            then 'a criterion has kind, value and negated'
+        when exists (
+            select from jsonb_path_query(p_rules, '$[*][*].kind') k
+            where k #>> '{}' not in ('function', 'department', 'company', 'personCategory', 'companyCategory'))
+            then 'the kind of a criterion is function, department, company, personCategory or companyCategory'
+    end;
+    if v_fault is not null then
+        raise exception using errcode = 'invalid_parameter_value', message = v_fault,
+            hint = 'For example: [[{"kind": "function", "value": "Directeur"}, {"value": "Group / Name"}]].';
+    end if;
+    select array_agg(row(
+        r.position, k.kind, koppeling.find_value(k.kind, c.criterion ->> 'value'),
+        coalesce((c.criterion ->> 'negated')::boolean, false))::koppeling.rule_criterion) into v_read
+    from jsonb_array_elements(p_rules) with ordinality as r (criteria, position)
+    cross join jsonb_array_elements(r.criteria) c (criterion)
+    cross join lateral (select coalesce(c.criterion ->> 'kind', 'personCategory') as kind) k;
+
+    select k.kind, c.criterion ->> 'value' as value into v_unknown
+    from jsonb_array_elements(p_rules) with ordinality as r (criteria, position)
+    cross join jsonb_array_elements(r.criteria) c (criterion)
+    cross join lateral (select coalesce(c.criterion ->> 'kind', 'personCategory') as kind) k
+    where koppeling.find_value(k.kind, c.criterion ->> 'value') is null
+    limit 1;
+    if found then
+        raise exception using errcode = 'no_data_found',
+            message = format('there is no %s "%s"', koppeling.kind_word(v_unknown.kind), v_unknown.value),
+            hint = case v_unknown.kind
+                when 'personCategory' then
+                    'Categories are written "Group / Name" and come with the persons who have them.'
+                when 'company' then 'Companies are written "source/id", or by a name that only one of them has.'
+                else 'It comes with the persons or companies that have it.'
+            end;
+    end if;
+    select n.kind, koppeling.value_label(n.kind, n.value_id) as value into v_unknown
+    from unnest(v_read) n group by n.position, n.kind, n.value_id having count(distinct n.negated) > 1 limit 1;
+    if found then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('a rule asks for %s "%s" and excludes it', koppeling.kind_word(v_unknown.kind),
+                v_unknown.value),
+            hint = 'Nobody can match that; take one of the two out.';
+    end if;
+    return coalesce(v_read, '{}');
+end $_$;
+
 CREATE FUNCTION koppeling.readdress_claim(p_instance bigint, p_person bigint, p_address text, p_key text) RETURNS SETOF bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4354,8 +6657,8 @@ begin
     return next v_own.id;
 end $$;
 
-CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb, p_headers jsonb) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) RETURNS text
+    LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
@@ -4366,11 +6669,11 @@ begin
     if v_hash is null or v_hash <> p_secret_hash then
         return 'unknown';
     end if;
-    if p_body is not null then
-        insert into koppeling.webhook_inbox (instance_id, body) values (p_instance, p_body);
-        perform koppeling.enqueue_internal('instance.webhooks', jsonb_build_object('instance', p_instance),
-            queue => koppeling.instance_queue(p_instance), key => 'webhooks', order_key => 'webhooks', priority => -20);
-    end if;
+    insert into koppeling.webhook_inbox (instance_id, body) values (p_instance, p_body);
+    update koppeling.connector_instance set webhook_heard_at = koppeling.now()
+    where id = p_instance and webhook_heard_at < koppeling.now() - interval '1 hour';
+    perform koppeling.enqueue_internal('instance.webhooks', jsonb_build_object('instance', p_instance),
+        queue => koppeling.instance_queue(p_instance), key => 'webhooks', order_key => 'webhooks', priority => -20);
     return 'stored';
 end $$;
 
@@ -4382,14 +6685,20 @@ declare
     v_old   koppeling.audience_member;
     v_group bigint;
 begin
+    select i.target_group_id into strict v_group
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    perform koppeling.lock_group(v_group);
     select m.* into strict v_old from koppeling.audience_member m where m.id = p_member for update;
-    select target_group_id into v_group from koppeling.connector_instance where id = v_old.instance_id;
     update koppeling.audience_member
     set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
         observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
-    if v_old.contact_id is not null and v_old.status is distinct from 'absent' then
+    update koppeling.restored_no r set restored_at = koppeling.now()
+    where r.instance_id = v_old.instance_id and r.contact_id = v_old.contact_id and r.restored_at is null;
+    if v_old.contact_id is not null and v_old.status is distinct from 'absent' and v_old.erasure_id is null then
         perform koppeling.open_suppression(v_group, 'forgotten', v_old.address, v_old.contact_id,
             array(select c.person_id from koppeling.claim c where c.member_id = p_member), 'mailchimp',
             koppeling.now(), '{}');
@@ -4403,12 +6712,25 @@ CREATE FUNCTION koppeling.record_archived(p_member bigint) RETURNS void
 declare
     v_instance bigint;
 begin
-    update koppeling.audience_member
+    update koppeling.audience_member m
     set status = 'archived', archived_by_us = true, intent = null, intent_at = null, sent_fields = null,
+        archived_before = m.archived_at, archived_at = koppeling.now(),
+        sweep = (select i.sweep from koppeling.connector_instance i where i.id = m.instance_id),
         applied_fields = null, acted_at = koppeling.now(), observed_at = koppeling.now(), note = null
-    where id = p_member
-    returning instance_id into v_instance;
-    perform koppeling.stage_members(v_instance, array[p_member]);
+    where m.id = p_member
+    returning m.instance_id into v_instance;
+    -- Where nobody claims it, and no no is to be restored, an archived contact needs nothing: and the job that archived
+    -- it runs still, which would be taken for something under way.
+    if exists (
+        select from koppeling.audience_member m
+        where m.id = p_member
+          and (exists (select from koppeling.claim c where c.member_id = m.id) or m.erasure_id is not null
+               or exists (select from koppeling.restored_no r
+                          where r.instance_id = m.instance_id and r.contact_id = m.contact_id
+                            and r.restored_at is null)))
+    then
+        perform koppeling.stage_members(v_instance, array[p_member]);
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.record_call(p_member bigint, p_ownership text, p_fields jsonb, p_answer jsonb) RETURNS void
@@ -4418,6 +6740,11 @@ CREATE FUNCTION koppeling.record_call(p_member bigint, p_ownership text, p_field
 declare
     v_member koppeling.audience_member;
 begin
+    -- First of all, as everybody who writes members: two who took their locks in opposite orders would meet.
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
     update koppeling.audience_member m
     set ownership = case when p_ownership is null or m.ownership = 'created' then m.ownership else p_ownership end
     where m.id = p_member;
@@ -4428,7 +6755,10 @@ begin
     set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null,
         applied_fields = case when m.status = 'subscribed' then coalesce(p_fields, m.applied_fields)
                               else m.applied_fields end,
+        -- Whoever follows the contact from the address of the person file keeps doing so.
         file_key = case when m.status = 'subscribed' and m.moving_to is null
+                             and not exists (select from koppeling.claim c
+                                             where c.member_id = m.id and c.address_key = m.file_key)
                         then coalesce((select c.address_key from koppeling.claim c where c.member_id = m.id
                                        order by c.manual desc, c.claimed_at, c.person_id limit 1), m.file_key)
                         else m.file_key end
@@ -4447,7 +6777,10 @@ declare
 begin
     -- Many rows of members at once: one writer of many at a time, or two of them meet in opposite orders.
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
-    v_created := koppeling.take_created(p_members, p_answer);
+    v_created := koppeling.take_created(p_members, p_answer, koppeling.learn_from_creates(p_instance, p_answer));
+    if exists (select from koppeling.audience_member m where m.id = any (v_created) and m.newness_unseen) then
+        perform koppeling.look_soon(p_instance);
+    end if;
     -- Most are as they should be now; whatever was edited meanwhile, or lost its claim, goes on.
     perform koppeling.stage_members(p_instance, array(
         select m.id
@@ -4458,12 +6791,84 @@ begin
     return v_created;
 end $$;
 
+CREATE FUNCTION koppeling.record_deleted(p_member bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    update koppeling.audience_member m
+    set status = 'absent', ownership = 'none', archived_by_us = false, intent = null, intent_at = null,
+        acted_at = koppeling.now(), observed_at = koppeling.now()
+    where m.id = p_member and m.erasure_id is not null
+    returning * into v_member;
+    if not found then
+        return;
+    end if;
+    update koppeling.erasure_contact c set outcome = 'deleted', changed_at = koppeling.now()
+    where c.erasure_id = v_member.erasure_id and c.member_id = p_member;
+    perform koppeling.enqueue_internal('erase', jsonb_build_object('action', 'erase', 'member', p_member),
+        queue => koppeling.instance_queue(v_member.instance_id), key => koppeling.member_key(p_member),
+        key_mode => 'replace', order_key => koppeling.member_key(p_member),
+        run_at => koppeling.now() + interval '20 minutes');
+end $$;
+
+CREATE FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+    v_group bigint;
+    v_keys text[];
+begin
+    select i.target_group_id into v_group
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    perform koppeling.lock_group(v_group);
+    select * into v_member from koppeling.audience_member
+    where id = p_member and erasure_id is not null for update;
+    if not found then
+        return;
+    end if;
+    update koppeling.erasure_contact c set outcome = p_outcome, changed_at = koppeling.now()
+    where c.erasure_id = v_member.erasure_id and c.member_id = p_member and c.outcome = 'waiting';
+    v_keys := array(
+        select k from unnest(array[v_member.address_key, v_member.file_key]) k
+        where k is not null and not exists (select from koppeling.email_address e where e.address_key = k));
+    perform koppeling.wipe_suppressions(array(
+        select s.id from koppeling.suppression s where s.address_key = any (v_keys)
+        union
+        select s.id from koppeling.suppression s
+        where s.target_group_id = v_group and s.contact_id = v_member.contact_id));
+    perform koppeling.wipe_contacts(array[p_member], array[v_member.contact_id], v_keys);
+    perform koppeling.wipe_jobs('{}', v_keys);
+    if exists (select from koppeling.claim c where c.member_id = p_member) then
+        -- Somebody else wants the address by now: the row is his.
+        update koppeling.audience_member m
+        set erasure_id = null, contact_id = null, remote_id = null, status = 'absent', ownership = 'none'
+        where m.id = p_member;
+    else
+        delete from koppeling.audience_member m where m.id = p_member;
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
  UPDATE koppeling.audience_member SET intent = NULL::text, intent_at = NULL::timestamp with time zone, sent_fields = NULL::jsonb, note = record_nothing.p_note
    WHERE (audience_member.id = record_nothing.p_member);
+ SELECT koppeling.open_task('addressBlocked'::text, m.instance_id, c.person_id, jsonb_build_object('member', m.id, 'reason', record_nothing.p_note)) AS open_task
+    FROM (koppeling.audience_member m
+      JOIN koppeling.claim c ON ((c.member_id = m.id)))
+   WHERE ((m.id = record_nothing.p_member) AND (record_nothing.p_note = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (m.status IS DISTINCT FROM record_nothing.p_note));
 END;
 
 CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text) RETURNS SETOF bigint
@@ -4478,6 +6883,19 @@ begin
     v_changed := koppeling.derive_memberships(p_group, p_persons, p_cause, p_actor);
     perform koppeling.membership_changed(p_group, p_persons);
     return query select unnest(v_changed);
+end $$;
+
+CREATE FUNCTION koppeling.refresh_claims() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_group bigint;
+begin
+    for v_group in select i.target_group_id from koppeling.connector_instance i order by i.target_group_id loop
+        perform koppeling.lock_group(v_group);
+        perform koppeling.membership_changed(v_group, null);
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.refresh_memberships(p_group bigint, p_persons bigint[], p_cause text, p_actor text) RETURNS bigint
@@ -4496,6 +6914,10 @@ CREATE FUNCTION koppeling.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
+    -- Only an erasure takes anything out, by name.
+    if current_setting('koppeling.erasing', true) = pg_current_xact_id()::text then
+        return null;
+    end if;
     raise exception 'the ledger %.% is append-only', tg_table_schema, tg_table_name using errcode = 'restrict_violation';
 end $$;
 
@@ -4548,6 +6970,24 @@ CREATE FUNCTION koppeling.release_permit(p_permit bigint) RETURNS void
    WHERE (p.id = release_permit.p_permit);
 END;
 
+CREATE FUNCTION koppeling.remember_erased(p_person bigint, p_key bytea, p_keys text[], p_erasure bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO koppeling.erased_hash (hash, subject, erasure_id)  SELECT koppeling.keyed_hash(k.inner_pad, k.outer_pad, s.text) AS keyed_hash,
+             s.subject,
+             remember_erased.p_erasure AS p_erasure
+            FROM (koppeling.hash_pads(remember_erased.p_key) k(inner_pad, outer_pad)
+              CROSS JOIN LATERAL ( SELECT 'identity'::text AS subject,
+                     koppeling.identity_subject(p.source, p.external_id) AS text
+                    FROM koppeling.person p
+                   WHERE (p.id = remember_erased.p_person)
+                 UNION ALL
+                  SELECT 'address'::text,
+                     koppeling.address_subject(a.a) AS address_subject
+                    FROM unnest(remember_erased.p_keys) a(a)) s) ON CONFLICT(hash) DO NOTHING;
+END;
+
 CREATE FUNCTION koppeling.remove_limit(limit_key text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4572,6 +7012,58 @@ begin
     return found;
 end $$;
 
+CREATE FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_old text := koppeling.clean_text(p_old);
+    v_new text := koppeling.clean_text(p_new);
+    v_group bigint;
+    v_parts record;
+    v_value bigint;
+begin
+    select * into v_parts from koppeling.category_parts(v_new);
+    if p_kind is null or p_kind not in ('function', 'department', 'personCategory', 'companyCategory') then
+        raise exception using errcode = 'invalid_parameter_value', message = format('kind "%s" is not known', p_kind),
+            hint = 'It is function, department, personCategory or companyCategory; a company is put with another name.';
+    end if;
+    if v_new is null or length(v_new) > 200
+        or p_kind = 'personCategory' and num_nulls(v_parts.category_group, v_parts.name) > 0
+    then
+        raise exception using errcode = 'invalid_parameter_value', message = format('"%s" is not a name', p_new),
+            hint = 'A name has 1 to 200 characters; a category of persons is written "Group / Name".';
+    end if;
+    if p_kind = 'function' then
+        update koppeling.job_function set name = v_new where koppeling.fold(name) = koppeling.fold(v_old)
+        returning id into v_value;
+    elsif p_kind = 'department' then
+        update koppeling.department set name = v_new where koppeling.fold(name) = koppeling.fold(v_old)
+        returning id into v_value;
+    elsif p_kind = 'companyCategory' then
+        update koppeling.company_category set name = v_new where koppeling.fold(name) = koppeling.fold(v_old)
+        returning id into v_value;
+    else
+        insert into koppeling.category_group (name) values (v_parts.category_group) on conflict do nothing;
+        select g.id into v_group from koppeling.category_group g
+        where koppeling.fold(g.name) = koppeling.fold(v_parts.category_group);
+        update koppeling.category set name = v_parts.name, category_group_id = v_group
+        where id = koppeling.find_category(v_old)
+        returning id into v_value;
+    end if;
+    if v_value is null then
+        raise exception using errcode = 'no_data_found', message = format('there is no %s "%s"', p_kind, p_old),
+            hint = 'Values come with the persons and companies that have them.';
+    end if;
+    if p_kind in ('function', 'department') then
+        perform koppeling.note_value_changes(p_kind, array[v_value], 'renamed');
+    end if;
+    return v_value;
+exception when unique_violation then
+    raise exception using errcode = 'restrict_violation', message = format('there is a %s "%s" already', p_kind, v_new),
+        hint = 'A rename never merges two values; choose another name.';
+end $$;
+
 CREATE FUNCTION koppeling.replace_contact(p_member bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4593,6 +7085,20 @@ begin
     perform koppeling.stage_members(v_instance, v_touched || p_member);
 end $$;
 
+CREATE FUNCTION koppeling.request_erasure_check(p_persons bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if cardinality(p_persons) = 0 or not exists (select from koppeling.erasure) then
+        return;
+    end if;
+    insert into koppeling.erasure_check (person_id)
+    select p from unnest(p_persons) p group by p order by p
+    on conflict do nothing;
+    perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
+end $$;
+
 CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -4603,7 +7109,8 @@ begin
     -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
     insert into koppeling.evaluation_request (person_id, cause)
     select p, request_evaluation.cause from unnest(persons) p group by p order by p
-    on conflict (person_id) do update set cause = excluded.cause, requested_at = excluded.requested_at;
+    on conflict (person_id) do update
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
@@ -4611,6 +7118,79 @@ CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN koppeling.enqueue('instance.pull'::text, jsonb_build_object('instance', p_instance, 'full', p_full), queue => koppeling.instance_queue(p_instance), key => 'pull'::text, key_mode => CASE WHEN (p_run_at > koppeling.now()) THEN 'keep'::text ELSE 'replace'::text END, order_key => 'pull'::text, run_at => p_run_at, priority => '-20'::integer);
+
+CREATE FUNCTION koppeling.require_company(source text, external_id text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+declare
+    v_company bigint := koppeling.find_company(source, external_id);
+begin
+    if v_company is null then
+        raise exception using errcode = 'no_data_found',
+            message = format('there is no company with source "%s" and id "%s"', source, external_id),
+            hint = 'Put the company first, or check the source and the id.';
+    end if;
+    return v_company;
+end $$;
+
+CREATE TABLE koppeling.change_plan (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    version integer DEFAULT 0 NOT NULL,
+    held_because text NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    decided_at timestamp with time zone,
+    decided_by text,
+    rules_entry bigint,
+    applied_through bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT change_plan_check CHECK (((state = 'held'::text) = (decided_at IS NULL))),
+    CONSTRAINT change_plan_state_check CHECK ((state = ANY (ARRAY['held'::text, 'approved'::text, 'applied'::text, 'discarded'::text, 'dissolved'::text])))
+);
+
+CREATE FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) RETURNS koppeling.change_plan
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_plan koppeling.change_plan;
+begin
+    select * into v_plan from koppeling.change_plan where id = p_plan;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no plan %s', p_plan),
+            hint = 'List the plans to see their numbers.';
+    end if;
+    perform koppeling.lock_group(v_plan.target_group_id);
+    select * into v_plan from koppeling.change_plan where id = p_plan for update;
+    if v_plan.state <> 'held' then
+        raise exception using errcode = 'KS001', message = format('plan %s is %s already', p_plan, v_plan.state),
+            hint = 'List the plans to see which are held.';
+    end if;
+    if v_plan.version is distinct from p_version then
+        raise exception using errcode = 'KS001', message = format(
+            'plan %s has changed: you saw version %s, it is at version %s', p_plan, p_version, v_plan.version),
+            hint = 'Look at it again, and name the version that you see then.';
+    end if;
+    return v_plan;
+end $$;
+
+CREATE FUNCTION koppeling.require_instance(p_name text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance bigint := (
+        select i.id from koppeling.connector_instance i
+        where i.name = p_name or i.id::text = p_name
+        order by i.name = p_name desc limit 1);
+begin
+    if v_instance is null then
+        raise exception using errcode = 'no_data_found', message = format('there is no instance "%s"', p_name),
+            hint = 'List the instances to see their names.';
+    end if;
+    return v_instance;
+end $$;
 
 CREATE FUNCTION koppeling.require_person(source text, external_id text) RETURNS bigint
     LANGUAGE plpgsql STABLE
@@ -4626,19 +7206,83 @@ begin
     return v_person;
 end $$;
 
+CREATE FUNCTION koppeling.require_templates() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_missing text := (
+        select string_agg(a, ', ' order by a) from unnest(array['create', 'delete', 'update']) a
+        where not exists (select from koppeling.action_template t where t.instance_id = new.id and t.action = a));
+begin
+    if v_missing is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('instance "%s" lacks the template %s', new.name, v_missing),
+            hint = 'Make it automatic or manual, then turn the instance on.';
+    end if;
+    return new;
+end $$;
+
 CREATE FUNCTION koppeling.resolve_persons(p_rows koppeling.person_input[], p_categories jsonb) RETURNS koppeling.person_input[]
     LANGUAGE sql
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
     select coalesce(array_agg(row(
         r.line, r.source, r.external_id, r.given_name, r.initials, r.prefixes, r.family_name, r.gender,
-        r.email_kinds, r.addresses, r.categories, r.fields, p.id,
+        r.email_kinds, r.addresses, r.categories, r.positions, r.fields, coalesce(p.merged_into, p.id),
         array(select distinct (p_categories ->> c)::bigint from unnest(r.categories) c))::koppeling.person_input
-        order by p.id), '{}')
+        order by coalesce(p.merged_into, p.id)), '{}')
     from unnest(p_rows) r
     join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
         and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
 $$;
+
+CREATE FUNCTION koppeling.resolve_positions(p_rows koppeling.person_input[]) RETURNS koppeling.position_row[]
+    LANGUAGE sql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+    select coalesce(array_agg(distinct row(
+        r.person_id, f.id, d.id, coalesce(c.merged_into, c.id))::koppeling.position_row), '{}')
+    from unnest(p_rows) r
+    cross join unnest(r.positions) i
+    left join koppeling.job_function f on koppeling.fold(f.name) = koppeling.fold(i.job_function)
+    left join koppeling.department d on koppeling.fold(d.name) = koppeling.fold(i.department)
+    left join koppeling.company c on koppeling.fold(c.source) = koppeling.fold(r.source)
+        and koppeling.fold(c.external_id) = koppeling.fold(i.company)
+$$;
+
+CREATE FUNCTION koppeling.restore_by_hook(p_instance bigint, p_hook bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_hook   koppeling.webhook_inbox;
+    v_member bigint;
+begin
+    select * into strict v_hook from koppeling.webhook_inbox where id = p_hook;
+    if v_hook.body ->> 'type' not in ('unsubscribe', 'cleaned')
+        or v_hook.body ->> 'type' = 'unsubscribe' and v_hook.body #>> '{data,action}' = 'delete'
+        or v_hook.body ->> 'type' = 'cleaned' and v_hook.body #>> '{data,reason}' is distinct from 'abuse'
+        or exists (select from koppeling.webhook_inbox e
+                   where e.instance_id = p_instance and e.id < v_hook.id and e.body = v_hook.body
+                     and e.received_at > v_hook.received_at - interval '1 day')
+    then
+        return;
+    end if;
+    select m.id into v_member
+    from koppeling.audience_member m
+    where m.instance_id = p_instance and m.address_key = koppeling.address_key(v_hook.body #>> '{data,email}')
+      and m.status = 'subscribed' and m.ownership = 'created'
+      -- The opt-in that Mailchimp shows is that of our own call; the clocks may differ a little.
+      and m.opted_in_at between m.subscribing_at - interval '2 minutes' and m.subscribing_at + interval '4 minutes'
+      -- Mailchimp delivers for 75 minutes at most: what comes later has nothing to do with the call.
+      and v_hook.received_at < m.subscribing_at + interval '2 hours';
+    if found then
+        perform koppeling.found_no(v_member,
+            case when v_hook.body #>> '{data,reason}' = 'abuse' then 'complained' else 'unsubscribed' end,
+            v_hook.received_at, 'hook');
+    end if;
+end $$;
 
 CREATE FUNCTION koppeling.resubscribed(p_instance bigint, p_group bigint, p_member bigint, p_before text) RETURNS void
     LANGUAGE plpgsql
@@ -4821,22 +7465,10 @@ CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_perso
     AS $$
 declare
     v_changed bigint;
+    v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
 begin
     with wanted as (
-        select d.person_id, d.change, d.reason,
-               coalesce((
-                   select a.cause
-                   from (
-                       -- Kept apart from the order, or the newest entries of everybody are walked through for each.
-                       select a.id, a.cause
-                       from koppeling.audit_entry a
-                       where a.person_id = d.person_id
-                         and a.target_group_id = (select p.target_group_id from koppeling.change_plan p
-                                                  where p.id = p_plan)
-                       offset 0
-                   ) a
-                   order by a.id desc
-                   limit 1), 'facts') as cause
+        select d.person_id, d.change, d.reason
         from koppeling.claim_difference(p_instance, p_persons) d
         where not d.exempt
     ), gone as (
@@ -4846,7 +7478,7 @@ begin
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, cause from wanted
+        select p_plan, person_id, change, reason, v_cause from wanted
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
@@ -4854,6 +7486,13 @@ begin
     )
     select (select count(*) from gone) + (select count(*) from written) into v_changed;
 
+    if v_cause = 'rules' then
+        update koppeling.change_plan p
+        set rules_entry = (select max(a.id) from koppeling.audit_entry a
+                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
+        where p.id = p_plan and p.rules_entry is null
+          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
+    end if;
     if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
         update koppeling.change_plan
         set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
@@ -4877,29 +7516,49 @@ end $$;
 CREATE FUNCTION koppeling.rule_matches(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, rule_id bigint)
     LANGUAGE sql STABLE
     AS $$
-    select distinct on (m.person_id) m.person_id, m.rule_id
-    from (
-        select r.id as rule_id, r.position, pc.person_id
-        from koppeling.rule r
-        join koppeling.criterion c on c.rule_id = r.id and not c.negated and c.kind = 'personCategory'
-        join koppeling.person_category pc on pc.category_id = c.value_id
-        where r.target_group_id = p_group and (p_persons is null or pc.person_id = any (p_persons))
-        group by r.id, r.position, pc.person_id
-        having count(*) = (select count(*) from koppeling.criterion a where a.rule_id = r.id and not a.negated)
-        union all
-        select r.id, r.position, p.id
-        from koppeling.rule r
-        cross join koppeling.person p
-        where r.target_group_id = p_group and (p_persons is null or p.id = any (p_persons))
-            and exists (select from koppeling.criterion c where c.rule_id = r.id)
-            and not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
-    ) m
-    where not exists (
-        select from koppeling.criterion n
-        join koppeling.person_category pc on pc.category_id = n.value_id
-        where n.rule_id = m.rule_id and n.negated and n.kind = 'personCategory' and pc.person_id = m.person_id)
-    order by m.person_id, m.position
+    select distinct on (m.person_id) m.person_id, r.id
+    from koppeling.rule r
+    cross join lateral koppeling.persons_matching(
+        array(select c from koppeling.criterion c where c.rule_id = r.id), p_persons) m
+    where r.target_group_id = p_group
+    order by m.person_id, r.position
 $$;
+
+CREATE FUNCTION koppeling.rule_text(p_rule bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    return (
+        select string_agg(case when c.negated then 'not ' else '' end || koppeling.value_label(c.kind, c.value_id),
+            ', ' order by c.negated, c.id)
+        from koppeling.criterion c
+        where c.rule_id = p_rule);
+end $$;
+
+CREATE FUNCTION koppeling.run_actions(p_actions bigint[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_parked bigint[] := array(
+        select j.id from koppeling.job j
+        where j.id = any (p_actions) and j.kind = 'action' and j.run_at = 'infinity');
+    v_rejected bigint[] := array(
+        select h.id from koppeling.job_history h
+        where h.id = any (p_actions) and h.kind = 'action' and h.outcome = 'rejected'
+        order by h.id
+        for update skip locked);
+begin
+    -- Whoever looked at it has seen what the task was about.
+    update koppeling.task t set done_at = koppeling.now()
+    from koppeling.job j
+    join koppeling.claim c on c.member_id = (j.args ->> 'member')::bigint
+    where j.id = any (v_parked) and t.kind = 'oscillation' and t.done_at is null
+      and t.instance_id = c.instance_id and t.person_id = c.person_id;
+    perform koppeling.retry_job(r) from unnest(v_rejected) r;
+    return koppeling.release_parked(v_parked) + cardinality(v_rejected);
+end $$;
 
 CREATE FUNCTION koppeling.run_at_fault(jobs jsonb) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -4977,18 +7636,19 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.run_parked(p_actions bigint[], p_instance text) RETURNS bigint
+CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
+declare
+    v_queue text := koppeling.instance_queue(koppeling.require_instance(p_instance));
 begin
-    return koppeling.release_parked(array(
-        select j.id
-        from koppeling.job j
-        where j.kind = 'action' and j.run_at = 'infinity'
-          and (j.id = any (p_actions)
-               or j.queue in (select koppeling.instance_queue(i.id) from koppeling.connector_instance i
-                              where i.name = p_instance or i.id::text = p_instance))));
+    return koppeling.run_actions(array(
+        select h.id from koppeling.job_history h
+        where h.queue = v_queue and h.outcome = 'rejected' and h.kind = 'action' and h.reason = p_reason
+          and (p_action is null or h.args ->> 'action' = p_action)
+        order by h.finished_at, h.id
+        limit 10000));
 end $$;
 
 CREATE FUNCTION koppeling.run_schedule(name text) RETURNS bigint
@@ -5011,16 +7671,34 @@ begin
     return v_id;
 end $$;
 
+CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_queue text := koppeling.instance_queue(koppeling.require_instance(p_instance));
+begin
+    return koppeling.run_actions(array(
+        select j.id from koppeling.job j
+        where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
+          and (p_action is null or j.args ->> 'action' = p_action)));
+end $$;
+
+CREATE FUNCTION koppeling.salutation(title text, given_name text, initials text, prefixes text, family_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (family_name IS NULL) THEN koppeling.first_name(given_name, initials) WHEN (title <> ''::text) THEN ((title || ' '::text) || koppeling.capitalised(koppeling.last_name(prefixes, family_name))) WHEN (COALESCE(given_name, initials) IS NULL) THEN koppeling.capitalised(koppeling.last_name(prefixes, family_name)) ELSE ((koppeling.first_name(given_name, initials) || ' '::text) || koppeling.last_name(prefixes, family_name)) END;
+
 CREATE FUNCTION koppeling.save_rules(p_group bigint, p_version integer, p_rules jsonb, p_confirmed boolean, p_actor text, OUT version integer, OUT changed bigint) RETURNS record
     LANGUAGE plpgsql
     AS $$
 declare
     v_old jsonb;
-    v_unknown text;
+    v_new koppeling.rule_criterion[];
     v_rule record;
     v_matches bigint;
 begin
     perform koppeling.lock_group(p_group);
+    perform koppeling.begin_pass();
     update koppeling.target_group g set rules_version = g.rules_version + 1
     where g.id = p_group and g.rules_version = p_version
     returning g.rules_version into version;
@@ -5030,16 +7708,7 @@ begin
             hint = 'Read them again and repeat the change.';
     end if;
     v_old := koppeling.rules_json(p_group);
-
-    select c.criterion ->> 'value' into v_unknown
-    from jsonb_array_elements(p_rules) r (criteria)
-    cross join jsonb_array_elements(r.criteria) c (criterion)
-    where koppeling.find_category(c.criterion ->> 'value') is null
-    limit 1;
-    if found then
-        raise exception using errcode = 'no_data_found', message = format('there is no category "%s"', v_unknown),
-            hint = 'Categories are written "Group / Name" and come with the persons who have them.';
-    end if;
+    v_new := koppeling.read_rules(p_rules);
 
     -- A rule that keeps its place keeps its id, so that the memberships it explains need not be written again.
     insert into koppeling.rule (target_group_id, position)
@@ -5048,12 +7717,9 @@ begin
     delete from koppeling.rule r where r.target_group_id = p_group and r.position > jsonb_array_length(p_rules);
     delete from koppeling.criterion c using koppeling.rule r where c.rule_id = r.id and r.target_group_id = p_group;
     insert into koppeling.criterion (rule_id, kind, value_id, negated)
-    select distinct
-        r.id, 'personCategory', koppeling.find_category(c.criterion ->> 'value'),
-        coalesce((c.criterion ->> 'negated')::boolean, false)
-    from jsonb_array_elements(p_rules) with ordinality as d (criteria, position)
-    join koppeling.rule r on r.target_group_id = p_group and r.position = d.position
-    cross join jsonb_array_elements(d.criteria) c (criterion);
+    select distinct r.id, n.kind, n.value_id, n.negated
+    from unnest(v_new) n
+    join koppeling.rule r on r.target_group_id = p_group and r.position = n.position;
 
     for v_rule in
         select r.id, r.position from koppeling.rule r
@@ -5062,15 +7728,49 @@ begin
             and not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
         order by r.position
     loop
-        select count(*) into v_matches from koppeling.rule_matches(p_group, null) m where m.rule_id = v_rule.id;
+        select count(*) into v_matches
+        from koppeling.persons_matching(
+            array(select c from koppeling.criterion c where c.rule_id = v_rule.id), null);
         raise exception using errcode = 'KC001',
-            message = format('rule %s only excludes and so matches nearly everybody: %s persons', v_rule.position, v_matches),
+            message = format('rule %s only excludes and so matches nearly everybody: %s persons', v_rule.position,
+                v_matches),
             hint = 'Add something that a person must have, or confirm that this is meant.';
     end loop;
 
     insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
     values (p_group, 'rules', v_old, koppeling.rules_json(p_group), p_actor, 'rules');
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
+end $$;
+
+CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance bigint := koppeling.require_instance(p_instance);
+    v_gender text := koppeling.gender_value(p_gender);
+    v_old jsonb;
+    v_fault record;
+begin
+    if v_gender is null or octet_length(p_text) > 255 or octet_length(p_title) > 100 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('"%s" is no gender, or its text or title is too long', p_gender),
+            hint = 'It is male, female, other or unknown; a text has at most 255 bytes, a title 100.';
+    end if;
+    perform koppeling.lock_mapping(v_instance);
+    select to_jsonb(g) into v_old from koppeling.gender_text g where g.instance_id = v_instance and g.gender = v_gender;
+    insert into koppeling.gender_text as g (instance_id, gender, text, title)
+    values (v_instance, v_gender, coalesce(p_text, ''), coalesce(p_title, ''))
+    on conflict (instance_id, gender) do update
+        set text = excluded.text, title = case when p_title is null then g.title else excluded.title end;
+    select f.tag, f.fault into v_fault from koppeling.merge_fields f
+    where f.instance_id = v_instance and f.source = 'gender' and f.fault is not null and f.type is not null;
+    if found then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('merge field %s: %s', v_fault.tag, v_fault.fault);
+    end if;
+    perform koppeling.mapping_changed(v_instance, p_actor, v_old,
+        jsonb_build_object('gender', v_gender, 'text', p_text, 'title', p_title));
 end $$;
 
 CREATE FUNCTION koppeling.set_limit(limit_key text, concurrency integer DEFAULT NULL::integer, rate integer DEFAULT NULL::integer, period interval DEFAULT NULL::interval) RETURNS void
@@ -5158,6 +7858,126 @@ end $$;
 
 COMMENT ON FUNCTION koppeling.set_retention(outcome text, keep interval) IS 'Sets for how long finished jobs with an outcome are kept.';
 
+CREATE FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text DEFAULT SESSION_USER) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_old koppeling.plan_thresholds;
+    v_bad text;
+begin
+    select t.* into v_old from koppeling.plan_thresholds t
+    where koppeling.fold(t.target_group) = koppeling.fold(p_group);
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('no linked target group "%s"', p_group),
+            hint = 'List the groups to see their names; only those of an instance have thresholds.';
+    end if;
+    select t.key into v_bad
+    from jsonb_each(p_thresholds) t
+    where case
+        when t.key in ('removals_share', 'joins_share')
+        then jsonb_typeof(t.value) <> 'number' or not (t.value)::numeric between 0 and 1
+        when t.key in ('removals_count', 'removals_cap', 'joins_count', 'joins_cap')
+        then jsonb_typeof(t.value) <> 'number' or not (t.value)::numeric between 0 and 1000000000
+             or (t.value)::numeric % 1 <> 0
+        else true end
+    limit 1;
+    if found then
+        raise exception using errcode = 'invalid_parameter_value', column = v_bad,
+            message = format('threshold "%s" is not known, or has no such value', v_bad),
+            hint = 'Counts and caps are whole numbers from 0; shares are from 0 to 1.';
+    end if;
+    perform koppeling.lock_group(v_old.target_group_id);
+    update koppeling.connector_instance i
+    set removals_count = coalesce((p_thresholds ->> 'removals_count')::int, i.removals_count),
+        removals_share = coalesce((p_thresholds ->> 'removals_share')::numeric, i.removals_share),
+        removals_cap = coalesce((p_thresholds ->> 'removals_cap')::int, i.removals_cap),
+        joins_count = coalesce((p_thresholds ->> 'joins_count')::int, i.joins_count),
+        joins_share = coalesce((p_thresholds ->> 'joins_share')::numeric, i.joins_share),
+        joins_cap = coalesce((p_thresholds ->> 'joins_cap')::int, i.joins_cap)
+    where i.target_group_id = v_old.target_group_id;
+    insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
+    values (v_old.target_group_id, 'thresholds', to_jsonb(v_old), p_thresholds, p_actor, 'by hand');
+end $$;
+
+CREATE FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    insert into koppeling.audit_entry (kind, old, new, actor, cause)
+    values ('training.addresses', (select jsonb_agg(t.pattern) from koppeling.training_address t),
+        to_jsonb(p_patterns), p_actor, 'set');
+    delete from koppeling.training_address;
+    insert into koppeling.training_address (pattern)
+    select distinct koppeling.fold(replace(p, '*', '%')) from unnest(p_patterns) p;
+    perform koppeling.refresh_claims();
+end $$;
+
+CREATE FUNCTION koppeling.settle_claims(p_instance bigint, p_members bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    v_strays bigint[];
+    v_came bigint[];
+begin
+    -- Once its call may be under way a move is not called back: who stays behind is settled when it is recorded.
+    update koppeling.audience_member m set moving_to = null
+    where m.id = any (p_members) and m.moving_to is not null and m.intent is distinct from 'moving'
+      and exists (select from koppeling.claim c where c.member_id = m.id and c.address_key <> m.moving_to);
+    -- One by one: a plan that was made while there were few would go through all claims for each.
+    v_strays := array(
+        select c.person_id
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        cross join lateral (select * from koppeling.claim c where c.member_id = m.id offset 0) c
+        where c.address_key <> m.address_key and m.moving_to is null and c.address_key is distinct from m.file_key);
+    if v_strays = '{}' then
+        return v_strays;
+    end if;
+    with settled as (
+        update koppeling.claim c set member_id = koppeling.member_for(p_instance, c.address, c.address_key)
+        where c.instance_id = p_instance and c.person_id = any (v_strays)
+        returning c.member_id
+    )
+    select coalesce(array_agg(distinct member_id), '{}') into v_came from settled;
+    return v_came;
+end $$;
+
+CREATE FUNCTION koppeling.spread_value_changes() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if not exists (select from koppeling.value_change) then
+        return;
+    end if;
+    with taken as (
+        delete from koppeling.value_change v
+        using (select kind, value_id from koppeling.value_change order by kind, value_id for update skip locked) t
+        where v.kind = t.kind and v.value_id = t.value_id
+        returning v.*
+    ), reached as (
+        select o.person_id, t.cause from taken t join koppeling.position o on o.company_id = t.value_id
+        where t.kind = 'company'
+        union all
+        select o.person_id, t.cause from taken t join koppeling.position o on o.job_function_id = t.value_id
+        where t.kind = 'function'
+        union all
+        select o.person_id, t.cause from taken t join koppeling.position o on o.department_id = t.value_id
+        where t.kind = 'department'
+    )
+    insert into koppeling.evaluation_request (person_id, cause)
+    select r.person_id, min(r.cause) from reached r group by r.person_id order by r.person_id
+    on conflict (person_id) do update
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
+end $$;
+
 CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5165,9 +7985,11 @@ CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[]) R
     AS $$
 declare
     v_queue text := koppeling.instance_queue(p_instance);
+    -- By itself: what is needed is read from a snapshot that has to hold what this moves.
+    v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
-    v_needs := array(select n from koppeling.member_needs(p_instance, p_members) n);
+    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n);
     perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
     from unnest(v_needs) n
     where n.needed is null and n.waiting is not null;
@@ -5178,11 +8000,12 @@ begin
         from (
             select row_number() over (order by n.member_id) / 1000 as part,
                    jsonb_build_object(
-                       'kind', 'action', 'queue', v_queue, 'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
+                       'kind', case n.needed when 'erase' then 'erase' else 'action' end, 'queue', v_queue,
+                       'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
                        'args', jsonb_build_object('action', n.needed, 'member', n.member_id),
-                       'run_at', case when t.automatic is false then 'infinity'::timestamptz
+                       'run_at', case when t.automatic is false or n.oscillates then 'infinity'::timestamptz
                                       else koppeling.now() end,
-                       'priority', case when n.needed = 'unsubscribe' then -10
+                       'priority', case when n.needed in ('unsubscribe', 'erase') then -10
                                         when cardinality(p_members) > 100 then 10 else 0 end) as job
             from unnest(v_needs) n
             left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
@@ -5190,6 +8013,31 @@ begin
         ) n
         group by n.part
     ) chunk;
+    perform koppeling.open_task('oscillation', p_instance, c.person_id, jsonb_build_object('member', n.member_id))
+    from unnest(v_needs) n
+    join koppeling.claim c on c.member_id = n.member_id
+    where n.oscillates and n.needed is not null and n.waiting is distinct from n.needed;
+end $$;
+
+CREATE FUNCTION koppeling.stage_told(p_instance bigint, p_persons bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_members bigint[];
+begin
+    v_members := array(
+        select distinct m.id
+        from koppeling.connector_instance i
+        join koppeling.open_suppression s
+            on s.target_group_id = i.target_group_id and s.source = 'user' and s.address_key is not null
+        join koppeling.email_address e on e.address_key = s.address_key
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        where i.id = p_instance and m.status in ('subscribed', 'pending') and e.person_id = any (p_persons));
+    if cardinality(v_members) > 0 then
+        perform koppeling.stage_members(p_instance, v_members);
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.stop_worker(p_worker bigint) RETURNS bigint
@@ -5203,11 +8051,41 @@ begin
     return koppeling.abandon_jobs(p_worker, null, 'released', 'its worker stopped');
 end $$;
 
+CREATE FUNCTION koppeling.stricter_override(a text, b text, person_state text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ('exclude'::text = ANY (ARRAY[a, b])) THEN 'exclude'::text WHEN (('include'::text = ANY (ARRAY[a, b])) AND (person_state = 'active'::text)) THEN 'include'::text ELSE 'none'::text END;
+
 CREATE FUNCTION koppeling.strictness(p_status text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE p_status WHEN 'unsubscribed'::text THEN 4 WHEN 'cleaned'::text THEN 3 WHEN 'archived'::text THEN 2 WHEN 'pending'::text THEN 1 ELSE 0 END;
 
-CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb) RETURNS bigint[]
+CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH own AS (
+          SELECT s.id,
+             s.follows
+            FROM koppeling.suppression s
+           WHERE (s.person_id = suppressions_of.p_person)
+         UNION
+          SELECT s.id,
+             s.follows
+            FROM koppeling.suppression s
+           WHERE (s.address_key = ANY (suppressions_of.p_keys))
+         )
+  SELECT o.id
+    FROM own o
+ UNION
+  SELECT f.id
+    FROM (own o
+      JOIN koppeling.suppression f ON (((f.id = o.follows) AND (f.contact_id IS NOT NULL))))
+   WHERE (NOT (EXISTS ( SELECT
+            FROM koppeling.suppression x
+           WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
+END;
+
+CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb, p_source text) RETURNS bigint[]
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -5219,18 +8097,48 @@ CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb) RETUR
              o.email_address,
              o.status,
              o.last_changed,
+             o.web_id,
+             o.source,
+             o.timestamp_signup,
+             o.timestamp_opt,
+             o.tags_count,
              koppeling.address_key(o.email_address) AS address_key
-            FROM jsonb_to_recordset((take_created.p_answer -> 'new_members'::text)) o(id text, contact_id text, email_address text, status text, last_changed text)
-           WHERE (o.status = 'subscribed'::text)
+            FROM jsonb_to_recordset((take_created.p_answer -> 'new_members'::text)) o(id text, contact_id text, email_address text, status text, last_changed text, web_id bigint, source text, timestamp_signup text, timestamp_opt text, tags_count integer)
+           WHERE ((o.status = 'subscribed'::text) AND (COALESCE(o.timestamp_signup, ''::text) = ''::text) AND (COALESCE(o.tags_count, 0) = 0) AND (((o.web_id IS NULL) AND (o.source IS NULL)) OR (o.source = take_created.p_source)))
          ), created AS (
-          UPDATE koppeling.audience_member m SET contact_id = NULLIF(a.contact_id, ''::text), remote_id = a.id, status = 'subscribed'::text, ownership = 'created'::text, last_changed = (NULLIF(a.last_changed, ''::text))::timestamp with time zone, observed_at = koppeling.now(), acted_at = koppeling.now(), file_key = a.address_key, applied_fields = m.sent_fields, intent = NULL::text, intent_at = NULL::timestamp with time zone, sent_fields = NULL::jsonb, note = NULL::text
-            FROM answered a
-           WHERE ((m.id = ANY (take_created.p_members)) AND (m.address_key = a.address_key) AND (m.intent = 'creating'::text))
+          UPDATE koppeling.audience_member m SET contact_id = NULLIF(a.contact_id, ''::text), remote_id = a.id, status = 'subscribed'::text, ownership = 'created'::text, last_changed = (NULLIF(a.last_changed, ''::text))::timestamp with time zone, observed_at = koppeling.now(), acted_at = koppeling.now(), file_key = a.address_key, applied_fields = m.sent_fields, opted_in_at = (NULLIF(a.timestamp_opt, ''::text))::timestamp with time zone, sweep = i.sweep, newness_unseen = (a.web_id IS NULL), intent = NULL::text, intent_at = NULL::timestamp with time zone, sent_fields = NULL::jsonb, note = NULL::text
+            FROM answered a,
+             koppeling.connector_instance i
+           WHERE ((i.id = m.instance_id) AND (m.id = ANY (take_created.p_members)) AND (m.address_key = a.address_key) AND (m.intent = 'creating'::text) AND COALESCE((a.web_id > m.web_id_before), (a.source IS NULL)) AND (NOT (EXISTS ( SELECT
+                    FROM koppeling.audience_member o
+                   WHERE ((o.instance_id = m.instance_id) AND (o.contact_id = a.contact_id) AND (o.id <> m.id))))))
            RETURNING m.id
          )
   SELECT COALESCE(array_agg(created.id), '{}'::bigint[]) AS "coalesce"
     FROM created;
 END;
+
+CREATE FUNCTION koppeling.tell_validity() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if new.valid then
+        update koppeling.task set done_at = koppeling.now()
+        where kind = 'groupInvalid' and target_group_id = new.id and done_at is null;
+    else
+        insert into koppeling.task (kind, instance_id, target_group_id, detail)
+        select 'groupInvalid', i.id, new.id, '{}'
+        from (select) one
+        left join koppeling.connector_instance i on i.target_group_id = new.id
+        on conflict do nothing;
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.texts_of(p_person bigint) RETURNS text[]
+    LANGUAGE sql STABLE
+    RETURN (SELECT array_agg(DISTINCT t.text) AS array_agg FROM (SELECT e.address AS text FROM koppeling.email_address e WHERE (e.person_id = texts_of.p_person) UNION ALL SELECT m.address FROM (koppeling.claim c JOIN koppeling.audience_member m ON ((m.id = c.member_id))) WHERE (c.person_id = texts_of.p_person)) t);
 
 CREATE FUNCTION koppeling.throttle(p_resource text) RETURNS integer
     LANGUAGE sql
@@ -5248,6 +8156,10 @@ END;
 CREATE FUNCTION koppeling.tokens_at(l koppeling.job_limit, at timestamp with time zone) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NULL) THEN 'Infinity'::double precision ELSE LEAST(((l).rate)::double precision, ((l).tokens + (((((l).rate)::numeric * GREATEST((0)::numeric, EXTRACT(epoch FROM (at - (l).filled_at)))) / EXTRACT(epoch FROM (l).period)))::double precision)) END;
+
+CREATE FUNCTION koppeling.traces(p_texts text[]) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits));
 
 CREATE FUNCTION koppeling.unblock(p_ids bigint[]) RETURNS bigint
     LANGUAGE plpgsql
@@ -5273,6 +8185,28 @@ begin
         perform koppeling.wake(v_queues, v_kinds);
     end if;
     return v_count;
+end $$;
+
+CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance bigint := koppeling.require_instance(p_instance);
+    v_old jsonb;
+begin
+    perform koppeling.lock_mapping(v_instance);
+    delete from koppeling.merge_field t where t.instance_id = v_instance and t.tag = p_tag
+    returning to_jsonb(t) into v_old;
+    if v_old is null then
+        raise exception using errcode = 'no_data_found', message = format('nothing fills merge field %s', p_tag),
+            hint = 'List the merge fields to see which are filled.';
+    end if;
+    update koppeling.claim c set fields = c.fields - p_tag where c.instance_id = v_instance and c.fields ? p_tag;
+    update koppeling.audience_member m
+    set applied_fields = m.applied_fields - p_tag, sent_fields = m.sent_fields - p_tag
+    where m.instance_id = v_instance and (m.applied_fields ? p_tag or m.sent_fields ? p_tag);
+    perform koppeling.mapping_changed(v_instance, p_actor, v_old, null);
 end $$;
 
 CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_group text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -5310,6 +8244,27 @@ begin
     return v_count;
 end $$;
 
+CREATE FUNCTION koppeling.value_label(kind text, value_id bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    AS $$
+begin
+    return case kind
+        when 'personCategory' then (
+            select g.name || ' / ' || v.name
+            from koppeling.category v
+            join koppeling.category_group g on g.id = v.category_group_id
+            where v.id = value_id)
+        when 'company' then (
+            select format('%s [%s/%s]', n.name, n.source, n.external_id)
+            from koppeling.company v
+            join koppeling.company n on n.id = coalesce(v.merged_into, v.id)
+            where v.id = value_id)
+        when 'function' then (select v.name from koppeling.job_function v where v.id = value_id)
+        when 'department' then (select v.name from koppeling.department v where v.id = value_id)
+        when 'companyCategory' then (select v.name from koppeling.company_category v where v.id = value_id)
+    end;
+end $$;
+
 CREATE FUNCTION koppeling.wake(p_queues text[], p_kinds text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5325,6 +8280,282 @@ CREATE FUNCTION koppeling.wake_schedulers() RETURNS void
     LANGUAGE sql
     RETURN pg_notify('koppeling_job'::text, 'schedule'::text);
 
+CREATE FUNCTION koppeling.wanted_claims(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, address text, address_key text, fields jsonb, manual boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    v_wants_position boolean := exists (
+        select from koppeling.merge_field t
+        where t.instance_id = p_instance and t.source in ('function', 'department', 'company'));
+    v_takes_all boolean := not exists (select from koppeling.training_address);
+    v_genders jsonb := (
+        select jsonb_object_agg(g.gender, jsonb_build_object('text', g.text, 'title', g.title))
+        from koppeling.gender_text g
+        where g.instance_id = p_instance);
+begin
+    return query
+    select m.person_id, e.address, e.address_key, f.fields, m.via = 'manual'
+    from koppeling.connector_instance i
+    join koppeling.target_group g on g.id = i.target_group_id
+    join koppeling.membership m on m.target_group_id = g.id and m.status = 'active'
+    join koppeling.person p on p.id = m.person_id
+    join koppeling.email_address e on e.person_id = m.person_id and e.kind = g.email_kind
+    -- The position that was given first; nobody's is looked for where no field wants it.
+    left join lateral (
+        select n.name as function, d.name as department, k.name as company
+        from koppeling.position o
+        left join koppeling.job_function n on n.id = o.job_function_id
+        left join koppeling.department d on d.id = o.department_id
+        left join koppeling.company k on k.id = o.company_id
+        where o.person_id = p.id
+        order by o.id
+        limit 1
+    ) o on v_wants_position
+    cross join lateral (
+        select coalesce(jsonb_object_agg(t.tag, koppeling.merge_text(case t.source
+                   when 'first_name' then koppeling.first_name(p.given_name, p.initials)
+                   when 'last_name' then koppeling.last_name(p.prefixes, p.family_name)
+                   when 'given_name' then p.given_name
+                   when 'initials' then p.initials
+                   when 'prefixes' then p.prefixes
+                   when 'family_name' then p.family_name
+                   when 'gender' then v_genders -> p.gender ->> 'text'
+                   when 'salutation' then koppeling.salutation(v_genders -> p.gender ->> 'title', p.given_name,
+                                                               p.initials, p.prefixes, p.family_name)
+                   when 'function' then o.function
+                   when 'department' then o.department
+                   when 'company' then o.company
+               end)), '{}') as fields
+        from koppeling.merge_field t
+        where t.instance_id = i.id
+    ) f
+    where i.id = p_instance and (p_persons is null or m.person_id = any (p_persons))
+      and (v_takes_all or koppeling.address_allowed(e.address_key));
+end $$;
+
+CREATE FUNCTION koppeling.why(source text, external_id text, p_group text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_group bigint := (
+        select g.id from koppeling.target_group g where koppeling.fold(g.name) = koppeling.fold(p_group));
+begin
+    if v_group is null then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    return koppeling.explain_membership(v_group, v_person, p_at)
+        || jsonb_build_object('person', koppeling.person_json(v_person),
+            'delivery', koppeling.explain_delivery(v_group, v_person, p_at));
+end $$;
+
+CREATE FUNCTION koppeling.wipe_contacts(p_members bigint[], p_contacts text[], p_keys text[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_count bigint;
+    v_total bigint;
+begin
+    delete from koppeling.webhook_inbox w
+    where koppeling.address_key(w.body #>> '{data,email}') = any (p_keys)
+        or koppeling.address_key(w.body #>> '{data,old_email}') = any (p_keys)
+        or koppeling.address_key(w.body #>> '{data,new_email}') = any (p_keys);
+    get diagnostics v_total = row_count;
+    delete from koppeling.restored_no r
+    where r.contact_id = any (p_contacts) or koppeling.address_key(r.address) = any (p_keys);
+    get diagnostics v_count = row_count;
+    v_total := v_total + v_count;
+    delete from koppeling.task t where (t.detail ->> 'member')::bigint = any (p_members);
+    get diagnostics v_count = row_count;
+    return v_total + v_count;
+end $$;
+
+CREATE FUNCTION koppeling.wipe_jobs(p_identities text[], p_keys text[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_count bigint;
+    v_total bigint := 0;
+begin
+    update koppeling.job j set args = n.args, error = n.error
+    from (
+        select o.id, case o.kind when 'persons.put' then koppeling.without_persons(o.args, p_identities, p_keys)
+                                 else o.args end as args,
+               koppeling.without_addresses(o.error, p_keys) as error
+        from koppeling.job o
+        where o.kind = 'persons.put' or o.error is not null
+    ) n
+    where j.id = n.id and (j.error is distinct from n.error or j.kind = 'persons.put'
+        and jsonb_array_length(n.args)
+            < case jsonb_typeof(j.args) when 'array' then jsonb_array_length(j.args) else 1 end);
+    get diagnostics v_total = row_count;
+    update koppeling.job_history h
+    set args = case h.kind when 'persons.put' then koppeling.without_persons(h.args, p_identities, p_keys)
+                           else h.args end,
+        reason = koppeling.without_addresses(h.reason, p_keys),
+        result = koppeling.without_addresses(h.result::text, p_keys)::jsonb
+    where h.kind = 'persons.put'
+            and jsonb_array_length(koppeling.without_persons(h.args, p_identities, p_keys))
+                < case jsonb_typeof(h.args) when 'array' then jsonb_array_length(h.args) else 1 end
+        or h.reason is not null and koppeling.without_addresses(h.reason, p_keys) <> h.reason
+        or h.result is not null and koppeling.without_addresses(h.result::text, p_keys) <> h.result::text;
+    get diagnostics v_count = row_count;
+    v_total := v_total + v_count;
+    update koppeling.job_attempt a set error = koppeling.without_addresses(a.error, p_keys)
+    where a.error is not null and koppeling.without_addresses(a.error, p_keys) <> a.error;
+    get diagnostics v_count = row_count;
+    return v_total + v_count;
+end $$;
+
+CREATE FUNCTION koppeling.wipe_person(p_person bigint, p_key bytea, p_erasure bigint, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_group bigint;
+    v_instance bigint;
+    v_groups bigint[];
+    v_identity text;
+    v_keys text[];
+    v_shared text[];
+    v_members bigint[];
+    v_contacts text[];
+    v_removed jsonb := '{}';
+    v_count bigint;
+    v_other bigint;
+begin
+    v_groups := array(
+        select m.target_group_id from koppeling.membership m where m.person_id = p_person
+        union
+        select s.target_group_id from koppeling.suppression s where s.person_id = p_person
+        union
+        select i.target_group_id from koppeling.connector_instance i
+        order by 1);
+    foreach v_group in array v_groups loop
+        perform koppeling.lock_group(v_group);
+    end loop;
+    select koppeling.identity_subject(p.source, p.external_id) into v_identity
+    from koppeling.person p where p.id = p_person for update;
+
+    v_keys := array(select e.address_key from koppeling.email_address e where e.person_id = p_person);
+    v_members := array(select koppeling.contacts_of(p_person, v_keys) where p_key is not null);
+    -- A contact that moved inside Mailchimp stands at another address: that is hers too.
+    v_keys := v_keys || array(
+        select m.address_key from koppeling.audience_member m
+        join koppeling.claim c on c.member_id = m.id and c.person_id = p_person);
+    v_shared := array(
+        select distinct e.address_key from koppeling.email_address e
+        where e.address_key = any (v_keys) and e.person_id <> p_person);
+    v_keys := array(select distinct k from unnest(v_keys) k where k <> all (v_shared) order by k);
+
+    if p_key is not null then
+        perform koppeling.remember_erased(p_person, p_key, v_keys, p_erasure);
+        perform koppeling.mark_erased(v_members, p_person, p_erasure);
+    end if;
+
+    delete from koppeling.email_address where person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('addresses', v_count);
+    delete from koppeling.person_category where person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('categories', v_count);
+    delete from koppeling.position where person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('positions', v_count);
+    update koppeling.person p
+    set state = 'erased', source = '(erased)', external_id = p.id::text, given_name = null, initials = null,
+        prefixes = null, family_name = null, gender = 'unknown', changed_at = koppeling.now()
+    where p.id = p_person;
+
+    v_contacts := array(
+        select m.contact_id from koppeling.audience_member m
+        where m.id = any (v_members) and m.erasure_id is not null and m.contact_id is not null);
+    v_count := koppeling.wipe_suppressions(array(
+        select koppeling.suppressions_of(p_person, case when p_key is null then '{}' else v_keys end)
+        union
+        select s.id from koppeling.suppression s
+        where s.target_group_id = any (v_groups) and s.contact_id = any (v_contacts)));
+    v_removed := v_removed || jsonb_build_object('suppressions', v_count);
+
+    -- Out of every group by the way that everybody goes: the claims end, and each contact is looked at.
+    foreach v_group in array v_groups loop
+        perform koppeling.derive_memberships(v_group, array[p_person], 'erase', p_actor);
+        perform koppeling.membership_changed(v_group, array[p_person]);
+    end loop;
+    -- The claims of an instance whose group said nothing end as well.
+    delete from koppeling.claim c where c.person_id = p_person;
+    -- Names are needed no longer; the address is, until the contact is gone.
+    update koppeling.audience_member m
+    set applied_fields = null, sent_fields = null, note = null, moving_to = null
+    where m.id = any (v_members) and m.erasure_id is not null;
+    for v_instance in
+        select distinct m.instance_id from koppeling.audience_member m where m.id = any (v_members) order by 1
+    loop
+        perform koppeling.stage_members(v_instance, array(
+            select m.id from koppeling.audience_member m where m.id = any (v_members) and m.instance_id = v_instance));
+    end loop;
+
+    v_count := koppeling.wipe_contacts(array(
+        select m.id from koppeling.audience_member m where m.id = any (v_members) and m.erasure_id is not null),
+        v_contacts, v_keys);
+    delete from koppeling.task t where t.person_id = p_person;
+    get diagnostics v_other = row_count;
+    v_removed := v_removed || jsonb_build_object('contactRecords', v_count + v_other);
+    delete from koppeling.change_plan_line l where l.person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('planLines', v_count);
+    v_removed := v_removed || jsonb_build_object('jobs', koppeling.wipe_jobs(array[v_identity], v_keys));
+    delete from koppeling.audit_entry a where a.person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    update koppeling.membership m set overridden_by = null where m.person_id = p_person;
+    delete from koppeling.erasure_check q where q.person_id = p_person;
+    insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
+    values (p_person, 'person', '"erased"', p_actor, 'erase');
+    return v_removed;
+end $$;
+
+CREATE FUNCTION koppeling.wipe_suppressions(p_ids bigint[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_count bigint;
+begin
+    perform set_config('koppeling.erasing', pg_current_xact_id()::text, true);
+    delete from koppeling.holder_check where suppression_id = any (p_ids);
+    delete from koppeling.suppression_lift where suppression_id = any (p_ids);
+    update koppeling.suppression set follows = null where follows = any (p_ids) and id <> all (p_ids);
+    delete from koppeling.suppression where id = any (p_ids);
+    get diagnostics v_count = row_count;
+    perform set_config('koppeling.erasing', '', true);
+    return v_count;
+end $$;
+
+CREATE FUNCTION koppeling.without_addresses(p_text text, p_keys text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+declare
+    v_key text;
+begin
+    foreach v_key in array p_keys loop
+        p_text := regexp_replace(p_text, regexp_replace(v_key, '([^[:alnum:]@_ -])', '\\\1', 'g'), '(erased)', 'gi');
+    end loop;
+    return p_text;
+end $$;
+
+CREATE FUNCTION koppeling.without_persons(p_args jsonb, p_identities text[], p_keys text[]) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT COALESCE(jsonb_agg(a.person ORDER BY a.n), '[]'::jsonb) AS "coalesce" FROM jsonb_array_elements(CASE jsonb_typeof(without_persons.p_args) WHEN 'array'::text THEN without_persons.p_args ELSE jsonb_build_array(without_persons.p_args) END) WITH ORDINALITY a(person, n) WHERE ((koppeling.identity_subject((a.person ->> 'source'::text), (a.person ->> 'id'::text)) <> ALL (without_persons.p_identities)) AND (NOT (EXISTS (SELECT FROM jsonb_each_text(CASE jsonb_typeof((a.person -> 'emails'::text)) WHEN 'object'::text THEN (a.person -> 'emails'::text) ELSE '{}'::jsonb END) e(key, value) WHERE (koppeling.address_key(e.value) = ANY (without_persons.p_keys)))))));
+
 CREATE FUNCTION koppeling.zone_offset(p_zone text, p_at timestamp with time zone) RETURNS interval
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((p_at AT TIME ZONE p_zone) - (p_at AT TIME ZONE 'UTC'::text));
@@ -5336,6 +8567,115 @@ CREATE FUNCTION koppeling.zone_change(p_zone text, p_from timestamp with time zo
 CREATE AGGREGATE koppeling.args_concat(jsonb) (
     SFUNC = jsonb_concat,
     STYPE = jsonb
+);
+
+CREATE TABLE koppeling.mailchimp_account (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    credential bytea NOT NULL,
+    credential_kind text DEFAULT 'key'::text NOT NULL,
+    data_centre text NOT NULL,
+    account_id text NOT NULL,
+    login_id text NOT NULL,
+    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
+    authenticated boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    renewed_at timestamp with time zone,
+    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
+    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
+    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
+);
+
+CREATE UNLOGGED TABLE koppeling.permit_wait (
+    resource text NOT NULL,
+    holder text NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    since timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
+
+CREATE VIEW koppeling.permits AS
+ SELECT p.resource,
+    p.holder,
+    w.name AS worker,
+    p.call_started_at,
+    p.expires_at
+   FROM (koppeling.permit p
+     LEFT JOIN koppeling.worker w ON (((w.id = p.worker_id) AND (w.ended_at IS NULL) AND (w.heartbeat_at > (koppeling.now() - '00:00:15'::interval)))))
+  WHERE ((p.expires_at > koppeling.now()) OR (w.id IS NOT NULL));
+
+COMMENT ON VIEW koppeling.permits IS 'What is under way under a permit, and on whose behalf.';
+
+CREATE VIEW koppeling.account_permits AS
+ SELECT a.id AS account_id,
+    COALESCE(b.budget, 6) AS budget,
+    COALESCE(koppeling.allowed_permits(b.*, koppeling.now()), 6) AS allowed_now,
+    ( SELECT count(*) AS count
+           FROM koppeling.permits p
+          WHERE (p.resource = a.permit_resource)) AS calls_in_flight,
+    ( SELECT count(*) AS count
+           FROM koppeling.permit_wait w
+          WHERE ((w.resource = a.permit_resource) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval)))) AS waiting,
+        CASE
+            WHEN (koppeling.allowed_permits(b.*, koppeling.now()) < b.budget) THEN (b.lowered_at + make_interval(mins => (b.budget - b.allowed)))
+            ELSE NULL::timestamp with time zone
+        END AS throttled_until
+   FROM (koppeling.mailchimp_account a
+     LEFT JOIN koppeling.permit_budget b ON ((b.resource = a.permit_resource)));
+
+COMMENT ON VIEW koppeling.account_permits IS 'How many calls of each account may be under way at once, over all workers and instances.';
+
+CREATE VIEW koppeling.account_status AS
+ SELECT a.id,
+    a.name AS account,
+    a.data_centre,
+    a.login_id,
+    a.credential_kind AS credential,
+    a.authenticated,
+    ( SELECT count(*) AS count
+           FROM koppeling.connector_instance i
+          WHERE (i.account_id = a.id)) AS instances,
+    p.budget,
+    p.allowed_now,
+    p.calls_in_flight,
+    p.waiting,
+    p.throttled_until,
+    a.created_at,
+    a.renewed_at
+   FROM (koppeling.mailchimp_account a
+     JOIN koppeling.account_permits p ON ((p.account_id = a.id)));
+
+COMMENT ON VIEW koppeling.account_status IS 'Each connected account, without its credential.';
+
+CREATE TABLE koppeling.account_ticket (
+    id bigint NOT NULL,
+    ticket_hash bytea NOT NULL,
+    account_name text,
+    renews bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    expires_at timestamp with time zone DEFAULT (koppeling.now() + '00:10:00'::interval) NOT NULL,
+    browser_hash bytea,
+    state_hash bytea,
+    state_expires_at timestamp with time zone,
+    outcome text,
+    detail text,
+    account_id bigint,
+    finished_at timestamp with time zone,
+    CONSTRAINT account_ticket_account_name_check CHECK ((account_name <> ''::text)),
+    CONSTRAINT account_ticket_browser_hash_check CHECK ((octet_length(browser_hash) = 32)),
+    CONSTRAINT account_ticket_check CHECK (((finished_at IS NULL) = (outcome IS NULL))),
+    CONSTRAINT account_ticket_check1 CHECK (((state_hash IS NULL) OR ((browser_hash IS NOT NULL) AND (state_expires_at IS NOT NULL) AND (finished_at IS NULL)))),
+    CONSTRAINT account_ticket_state_hash_check CHECK ((octet_length(state_hash) = 32)),
+    CONSTRAINT account_ticket_ticket_hash_check CHECK ((octet_length(ticket_hash) = 32))
+);
+
+ALTER TABLE koppeling.account_ticket ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.account_ticket_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE koppeling.action_template (
@@ -5352,6 +8692,9 @@ CREATE VIEW koppeling.actions AS
         CASE
             WHEN (j.state = ANY (ARRAY['ready'::text, 'scheduled'::text, 'blocked'::text])) THEN 'staged'::text
             WHEN (j.state = 'cancelled'::text) THEN 'superseded'::text
+            WHEN ((j.state = 'rejected'::text) AND ((m.acted_at > j.finished_at) OR (EXISTS ( SELECT
+               FROM koppeling.job w
+              WHERE ((w.queue = j.queue) AND (w.order_key = j.order_key) AND (w.id <> j.id)))))) THEN 'superseded'::text
             ELSE j.state
         END AS state,
     m.id AS member_id,
@@ -5410,6 +8753,19 @@ CREATE VIEW koppeling.audience_members AS
 
 COMMENT ON VIEW koppeling.audience_members IS 'What each linked list is known to hold, and how many persons claim it.';
 
+CREATE TABLE koppeling.audit_entry (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    target_group_id bigint,
+    person_id bigint,
+    kind text NOT NULL,
+    old jsonb,
+    new jsonb,
+    facts jsonb,
+    actor text NOT NULL,
+    cause text NOT NULL
+);
+
 ALTER TABLE koppeling.audit_entry ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.audit_entry_id_seq
     START WITH 1
@@ -5437,20 +8793,6 @@ ALTER TABLE koppeling.category ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
-CREATE TABLE koppeling.change_plan (
-    id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    state text DEFAULT 'held'::text NOT NULL,
-    version integer DEFAULT 0 NOT NULL,
-    held_because text NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    decided_at timestamp with time zone,
-    decided_by text,
-    CONSTRAINT change_plan_check CHECK (((state = 'held'::text) = (decided_at IS NULL))),
-    CONSTRAINT change_plan_state_check CHECK ((state = ANY (ARRAY['held'::text, 'approved'::text, 'discarded'::text, 'dissolved'::text])))
-);
-
 ALTER TABLE koppeling.change_plan ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.change_plan_id_seq
     START WITH 1
@@ -5467,6 +8809,24 @@ CREATE TABLE koppeling.change_plan_line (
     reason text NOT NULL,
     cause text NOT NULL,
     CONSTRAINT change_plan_line_change_check CHECK ((change = ANY (ARRAY['join'::text, 'leave'::text, 'empty'::text])))
+);
+
+ALTER TABLE koppeling.company_category ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.company_category_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE koppeling.company ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.company_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 ALTER TABLE koppeling.connector_instance ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -5497,17 +8857,17 @@ ALTER TABLE koppeling.consumer ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
-CREATE TABLE koppeling.criterion (
-    id bigint NOT NULL,
-    rule_id bigint NOT NULL,
-    kind text NOT NULL,
-    value_id bigint NOT NULL,
-    negated boolean DEFAULT false NOT NULL,
-    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
-);
-
 ALTER TABLE koppeling.criterion ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.criterion_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE koppeling.department ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.department_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -5522,6 +8882,56 @@ ALTER TABLE koppeling.email_address ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE koppeling.erasure_check (
+    person_id bigint NOT NULL
+);
+
+ALTER TABLE koppeling.erasure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.erasure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE koppeling.erasure_key (
+    only_one boolean DEFAULT true NOT NULL,
+    sealed bytea NOT NULL,
+    CONSTRAINT erasure_key_only_one_check CHECK (only_one)
+);
+
+CREATE VIEW koppeling.erasures AS
+ SELECT e.id,
+    e.person_id,
+    e.erased_at,
+    e.actor,
+    e.puts_skipped,
+    e.last_skipped_at,
+    ( SELECT count(*) AS count
+           FROM koppeling.erasure_contact c
+          WHERE (c.erasure_id = e.id)) AS contacts,
+    ( SELECT count(*) AS count
+           FROM koppeling.erasure_contact c
+          WHERE ((c.erasure_id = e.id) AND (c.outcome = 'waiting'::text))) AS contacts_waiting
+   FROM koppeling.erasure e;
+
+COMMENT ON VIEW koppeling.erasures IS 'Who was erased, by number only, and whether contacts in Mailchimp still wait.';
+
+CREATE TABLE koppeling.evaluation_request (
+    person_id bigint NOT NULL,
+    cause text NOT NULL,
+    requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    after_pass boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE koppeling.group_check (
+    target_group_id bigint NOT NULL,
+    checked_at timestamp with time zone NOT NULL,
+    defects bigint NOT NULL,
+    all_defects bigint NOT NULL
 );
 
 CREATE TABLE koppeling.holder_check (
@@ -5539,17 +8949,18 @@ CREATE TABLE koppeling.idempotent_request (
 )
 WITH (fillfactor='70');
 
-CREATE TABLE koppeling.mailchimp_account (
+CREATE TABLE koppeling.target_group (
     id bigint NOT NULL,
     name text NOT NULL,
-    credential bytea NOT NULL,
-    data_centre text NOT NULL,
-    account_id text NOT NULL,
-    login_id text NOT NULL,
-    authenticated boolean DEFAULT true NOT NULL,
+    email_kind text,
+    linked boolean DEFAULT false NOT NULL,
+    rules_version integer DEFAULT 1 NOT NULL,
+    valid boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
-    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
+    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
+    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
+    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
 );
 
 CREATE VIEW koppeling.instance_status AS
@@ -5576,17 +8987,25 @@ CREATE VIEW koppeling.instance_status AS
     ( SELECT count(*) AS count
            FROM koppeling.job_history h
           WHERE ((h.queue = koppeling.instance_queue(i.id)) AND (h.outcome = 'rejected'::text) AND (h.finished_at > (koppeling.now() - '1 day'::interval)))) AS rejected_today,
-    ( SELECT count(*) AS count
-           FROM koppeling.permit p
-          WHERE ((p.resource = ((('mailchimp:'::text || a.data_centre) || ':'::text) || a.login_id)) AND (p.expires_at > koppeling.now()))) AS calls_in_flight,
+    p.calls_in_flight,
     ( SELECT count(*) AS count
            FROM koppeling.task t
-          WHERE ((t.instance_id = i.id) AND (t.done_at IS NULL))) AS open_tasks
-   FROM ((koppeling.connector_instance i
+          WHERE ((t.instance_id = i.id) AND (t.done_at IS NULL))) AS open_tasks,
+    p.budget,
+    p.allowed_now,
+    ( SELECT count(*) AS count
+           FROM koppeling.permits o
+          WHERE ((o.resource = a.permit_resource) AND (o.holder = koppeling.instance_queue(i.id)))) AS own_calls_in_flight,
+    (EXISTS ( SELECT
+           FROM koppeling.permit_wait w
+          WHERE ((w.resource = a.permit_resource) AND (w.holder = koppeling.instance_queue(i.id)) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval))))) AS waits_for_permit,
+    p.throttled_until
+   FROM (((koppeling.connector_instance i
      JOIN koppeling.mailchimp_account a ON ((a.id = i.account_id)))
+     JOIN koppeling.account_permits p ON ((p.account_id = a.id)))
      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)));
 
-COMMENT ON VIEW koppeling.instance_status IS 'Each instance with its two flags and what it is doing.';
+COMMENT ON VIEW koppeling.instance_status IS 'Each instance with its two flags, what it is doing, and the permits of its account''s login.';
 
 CREATE TABLE koppeling.job_attempt (
     job_id bigint NOT NULL,
@@ -5777,6 +9196,15 @@ CREATE TABLE koppeling.job_done_rest (
     CONSTRAINT refusals_have_a_reason CHECK (((outcome = 'done'::text) OR (reason IS NOT NULL)))
 );
 
+ALTER TABLE koppeling.job_function ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.job_function_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE koppeling.job ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME koppeling.job_id_seq
     START WITH 1
@@ -5917,6 +9345,53 @@ ALTER TABLE koppeling.mailchimp_account ALTER COLUMN id ADD GENERATED ALWAYS AS 
     CACHE 1
 );
 
+CREATE TABLE koppeling.membership (
+    target_group_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    matched_rule_id bigint,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    rule_match boolean DEFAULT false NOT NULL,
+    ever_member boolean DEFAULT false NOT NULL,
+    override text DEFAULT 'none'::text NOT NULL,
+    overridden_by text,
+    status text NOT NULL,
+    via text,
+    reasons text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT active_says_how CHECK (((status = 'active'::text) = (via IS NOT NULL))),
+    CONSTRAINT active_was_member CHECK (((status <> 'active'::text) OR ever_member)),
+    CONSTRAINT inactive_says_why CHECK (((status = 'inactive'::text) = (cardinality(reasons) > 0))),
+    CONSTRAINT membership_override_check CHECK ((override = ANY (ARRAY['none'::text, 'include'::text, 'exclude'::text]))),
+    CONSTRAINT membership_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text]))),
+    CONSTRAINT membership_via_check CHECK ((via = ANY (ARRAY['manual'::text, 'rule'::text])))
+);
+
+CREATE VIEW koppeling.merge_fields AS
+ SELECT i.id AS instance_id,
+    i.name AS instance,
+    COALESCE(t.tag, f.tag) AS tag,
+    f.name,
+    f.type,
+    f.required,
+    t.source,
+    t.triggers,
+        CASE
+            WHEN (t.tag IS NOT NULL) THEN koppeling.mapping_fault(i.id, t.tag, t.source)
+            WHEN f.required THEN 'is required in Mailchimp, and nothing fills it: its forms ask for it, our calls leave it empty'::text
+            ELSE NULL::text
+        END AS fault
+   FROM (((koppeling.connector_instance i
+     CROSS JOIN LATERAL ( SELECT list_field.tag
+           FROM koppeling.list_field
+          WHERE (list_field.instance_id = i.id)
+        UNION
+         SELECT merge_field.tag
+           FROM koppeling.merge_field
+          WHERE (merge_field.instance_id = i.id)) a)
+     LEFT JOIN koppeling.list_field f ON (((f.instance_id = i.id) AND (f.tag = a.tag))))
+     LEFT JOIN koppeling.merge_field t ON (((t.instance_id = i.id) AND (t.tag = a.tag))));
+
+COMMENT ON VIEW koppeling.merge_fields IS 'The merge fields of each list, what fills them, and what is wrong with that.';
+
 CREATE VIEW koppeling.pauses AS
  SELECT p.id,
     p.queue,
@@ -5943,13 +9418,6 @@ ALTER TABLE koppeling.permit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE UNLOGGED TABLE koppeling.permit_wait (
-    resource text NOT NULL,
-    holder text NOT NULL,
-    seen_at timestamp with time zone NOT NULL
-)
-WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='500');
-
 ALTER TABLE koppeling.person ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.person_id_seq
     START WITH 1
@@ -5959,17 +9427,98 @@ ALTER TABLE koppeling.person ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE VIEW koppeling.person_value AS
+ SELECT c.person_id,
+    'personCategory'::text AS kind,
+    c.category_id AS value_id
+   FROM koppeling.person_category c
+UNION ALL
+ SELECT p.person_id,
+    'function'::text AS kind,
+    p.job_function_id AS value_id
+   FROM koppeling."position" p
+  WHERE (p.job_function_id IS NOT NULL)
+UNION ALL
+ SELECT p.person_id,
+    'department'::text AS kind,
+    p.department_id AS value_id
+   FROM koppeling."position" p
+  WHERE (p.department_id IS NOT NULL)
+UNION ALL
+ SELECT p.person_id,
+    'company'::text AS kind,
+    p.company_id AS value_id
+   FROM koppeling."position" p
+  WHERE (p.company_id IS NOT NULL)
+UNION ALL
+ SELECT p.person_id,
+    'company'::text AS kind,
+    c.id AS value_id
+   FROM (koppeling."position" p
+     JOIN koppeling.company c ON ((c.merged_into = p.company_id)))
+UNION ALL
+ SELECT p.person_id,
+    'companyCategory'::text AS kind,
+    k.company_category_id AS value_id
+   FROM (koppeling."position" p
+     JOIN koppeling.company_in_category k ON ((k.company_id = p.company_id)));
+
+CREATE VIEW koppeling.plan_causes AS
+ SELECT l.plan_id AS plan,
+    l.cause,
+    l.change,
+    l.reason,
+    count(*) AS persons
+   FROM koppeling.change_plan_line l
+  GROUP BY l.plan_id, l.cause, l.change, l.reason;
+
+COMMENT ON VIEW koppeling.plan_causes IS 'What brought the lines of each plan about, and how many they are.';
+
+CREATE TABLE koppeling.rule (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    "position" integer NOT NULL,
+    CONSTRAINT rule_position_check CHECK (("position" > 0))
+);
+
 CREATE VIEW koppeling.plan_lines AS
  SELECT l.plan_id AS plan,
     l.person_id AS person,
+    p.source,
+    p.external_id AS id,
     concat_ws(' '::text, NULLIF(koppeling.first_name(p.given_name, p.initials), ''::text), koppeling.last_name(p.prefixes, p.family_name)) AS name,
+    e.address,
     l.change,
     l.reason,
-    l.cause
-   FROM (koppeling.change_plan_line l
-     JOIN koppeling.person p ON ((p.id = l.person_id)));
+    l.cause,
+        CASE
+            WHEN (l.change = 'join'::text) THEN ( SELECT r."position"
+               FROM (koppeling.membership m
+                 JOIN koppeling.rule r ON ((r.id = m.matched_rule_id)))
+              WHERE ((m.target_group_id = c.target_group_id) AND (m.person_id = l.person_id)))
+            ELSE NULL::integer
+        END AS rule
+   FROM ((((koppeling.change_plan_line l
+     JOIN koppeling.change_plan c ON ((c.id = l.plan_id)))
+     JOIN koppeling.target_group g ON ((g.id = c.target_group_id)))
+     JOIN koppeling.person p ON ((p.id = l.person_id)))
+     LEFT JOIN koppeling.email_address e ON (((e.person_id = l.person_id) AND (e.kind = g.email_kind))));
 
-COMMENT ON VIEW koppeling.plan_lines IS 'Who would join or leave by a plan, why, and what brought it about.';
+COMMENT ON VIEW koppeling.plan_lines IS 'Who would join or leave by a plan, why, by which rule, and what brought it about.';
+
+CREATE VIEW koppeling.plan_thresholds AS
+ SELECT g.id AS target_group_id,
+    g.name AS target_group,
+    i.removals_count,
+    i.removals_share,
+    i.removals_cap,
+    i.joins_count,
+    i.joins_share,
+    i.joins_cap
+   FROM (koppeling.connector_instance i
+     JOIN koppeling.target_group g ON ((g.id = i.target_group_id)));
+
+COMMENT ON VIEW koppeling.plan_thresholds IS 'Changes are held beyond the larger of count and share, and beyond the cap, within a day.';
 
 CREATE VIEW koppeling.plans AS
  SELECT p.id,
@@ -5991,6 +9540,15 @@ CREATE VIEW koppeling.plans AS
             count(*) FILTER (WHERE (l.change = 'empty'::text)) AS emptied
            FROM koppeling.change_plan_line l
           WHERE (l.plan_id = p.id)) n);
+
+ALTER TABLE koppeling."position" ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.position_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE VIEW koppeling.queue_status AS
  SELECT j.queue,
@@ -6026,6 +9584,54 @@ COMMENT ON COLUMN koppeling.queue_status.oldest_ready_at IS 'Since when the olde
 COMMENT ON COLUMN koppeling.queue_status.retrying IS 'How many of those that wait have failed before.';
 
 COMMENT ON COLUMN koppeling.queue_status.blocked IS 'How many wait behind an order, a limit or a pause.';
+
+CREATE VIEW koppeling.rejected_reasons AS
+SELECT
+    NULL::bigint AS instance_id,
+    NULL::text AS instance,
+    NULL::text AS action,
+    NULL::text AS reason,
+    NULL::bigint AS actions,
+    NULL::timestamp with time zone AS latest;
+
+COMMENT ON VIEW koppeling.rejected_reasons IS 'Why actions were rejected, and how many for each reason: run_rejected_actions runs them again.';
+
+CREATE TABLE koppeling.restored_no (
+    id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    contact_id text NOT NULL,
+    address text NOT NULL,
+    reason text NOT NULL,
+    said_at timestamp with time zone NOT NULL,
+    found_in text NOT NULL,
+    found_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    restored_at timestamp with time zone,
+    CONSTRAINT restored_no_found_in_check CHECK ((found_in = ANY (ARRAY['activity'::text, 'hook'::text])))
+);
+
+ALTER TABLE koppeling.restored_no ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.restored_no_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW koppeling.restored_nos AS
+ SELECT r.id,
+    i.name AS instance,
+    r.address,
+    r.contact_id,
+    r.reason,
+    r.said_at,
+    r.found_in,
+    r.found_at,
+    r.restored_at
+   FROM (koppeling.restored_no r
+     JOIN koppeling.connector_instance i ON ((i.id = r.instance_id)));
+
+COMMENT ON VIEW koppeling.restored_nos IS 'Contacts whom a call made subscribed although they had said no, and when they were unsubscribed again.';
 
 ALTER TABLE koppeling.rule ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.rule_id_seq
@@ -6146,17 +9752,32 @@ ALTER TABLE koppeling.task ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE VIEW koppeling.tasks AS
  SELECT t.id,
     t.kind,
+        CASE
+            WHEN (t.done_at IS NULL) THEN 'open'::text
+            ELSE 'done'::text
+        END AS state,
     i.name AS instance,
     g.name AS target_group,
     t.person_id,
+    NULLIF(concat_ws(' '::text, NULLIF(koppeling.first_name(p.given_name, p.initials), ''::text), koppeling.last_name(p.prefixes, p.family_name)), ''::text) AS person,
     t.detail,
     t.created_at,
-    t.done_at
-   FROM ((koppeling.task t
+    t.done_at,
+    t.done_by
+   FROM (((koppeling.task t
      LEFT JOIN koppeling.connector_instance i ON ((i.id = t.instance_id)))
-     LEFT JOIN koppeling.target_group g ON ((g.id = t.target_group_id)));
+     LEFT JOIN koppeling.target_group g ON ((g.id = t.target_group_id)))
+     LEFT JOIN koppeling.person p ON ((p.id = t.person_id)));
 
 COMMENT ON VIEW koppeling.tasks IS 'What only a person can settle.';
+
+CREATE TABLE koppeling.unapproved_change (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    joins bigint NOT NULL,
+    removals bigint NOT NULL
+);
 
 ALTER TABLE koppeling.unapproved_change ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.unapproved_change_id_seq
@@ -6165,6 +9786,13 @@ ALTER TABLE koppeling.unapproved_change ALTER COLUMN id ADD GENERATED ALWAYS AS 
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE koppeling.value_change (
+    kind text NOT NULL,
+    value_id bigint NOT NULL,
+    cause text NOT NULL,
+    CONSTRAINT value_change_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text])))
 );
 
 CREATE TABLE koppeling.webhook_inbox (
@@ -6261,7 +9889,16 @@ ALTER TABLE ONLY koppeling.rule
 
 CREATE FUNCTION koppeling.rules_json(p_group bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT COALESCE(jsonb_agg(r.criteria ORDER BY r."position"), '[]'::jsonb) AS "coalesce" FROM (SELECT r_1."position", COALESCE(jsonb_agg(jsonb_build_object('kind', c.kind, 'value', ((g.name || ' / '::text) || k.name), 'negated', c.negated) ORDER BY c.negated, g.name, k.name, c.id) FILTER (WHERE (c.id IS NOT NULL)), '[]'::jsonb) AS criteria FROM (((koppeling.rule r_1 LEFT JOIN koppeling.criterion c ON ((c.rule_id = r_1.id))) LEFT JOIN koppeling.category k ON (((c.kind = 'personCategory'::text) AND (k.id = c.value_id)))) LEFT JOIN koppeling.category_group g ON ((g.id = k.category_group_id))) WHERE (r_1.target_group_id = rules_json.p_group) GROUP BY r_1.id) r);
+    RETURN (SELECT COALESCE(jsonb_agg(r.criteria ORDER BY r."position"), '[]'::jsonb) AS "coalesce" FROM (SELECT r_1."position", COALESCE(jsonb_agg(jsonb_build_object('kind', c.kind, 'value', c.value, 'negated', c.negated) ORDER BY c.negated, c.kind, c.value, c.id) FILTER (WHERE (c.id IS NOT NULL)), '[]'::jsonb) AS criteria FROM (koppeling.rule r_1 LEFT JOIN (SELECT c_1.id, c_1.rule_id, c_1.kind, c_1.value_id, c_1.negated, koppeling.value_label(c_1.kind, c_1.value_id) AS value FROM koppeling.criterion c_1) c ON ((c.rule_id = r_1.id))) WHERE (r_1.target_group_id = rules_json.p_group) GROUP BY r_1.id) r);
+
+ALTER TABLE ONLY koppeling.account_ticket
+    ADD CONSTRAINT account_ticket_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY koppeling.account_ticket
+    ADD CONSTRAINT account_ticket_state_hash_key UNIQUE (state_hash);
+
+ALTER TABLE ONLY koppeling.account_ticket
+    ADD CONSTRAINT account_ticket_ticket_hash_key UNIQUE (ticket_hash);
 
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_pkey PRIMARY KEY (instance_id, action);
@@ -6293,6 +9930,15 @@ ALTER TABLE ONLY koppeling.change_plan
 ALTER TABLE ONLY koppeling.claim
     ADD CONSTRAINT claim_pkey PRIMARY KEY (instance_id, person_id);
 
+ALTER TABLE ONLY koppeling.company_category
+    ADD CONSTRAINT company_category_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY koppeling.company_in_category
+    ADD CONSTRAINT company_in_category_pkey PRIMARY KEY (company_id, company_category_id);
+
+ALTER TABLE ONLY koppeling.company
+    ADD CONSTRAINT company_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.connector_instance
     ADD CONSTRAINT connector_instance_name_key UNIQUE (name);
 
@@ -6311,14 +9957,44 @@ ALTER TABLE ONLY koppeling.criterion
 ALTER TABLE ONLY koppeling.criterion
     ADD CONSTRAINT criterion_rule_id_kind_value_id_key UNIQUE (rule_id, kind, value_id);
 
+ALTER TABLE ONLY koppeling.department
+    ADD CONSTRAINT department_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY koppeling.deployment
+    ADD CONSTRAINT deployment_pkey PRIMARY KEY (only_one);
+
 ALTER TABLE ONLY koppeling.email_address
     ADD CONSTRAINT email_address_person_id_kind_key UNIQUE (person_id, kind);
 
 ALTER TABLE ONLY koppeling.email_address
     ADD CONSTRAINT email_address_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY koppeling.erased_hash
+    ADD CONSTRAINT erased_hash_pkey PRIMARY KEY (hash);
+
+ALTER TABLE ONLY koppeling.erasure_check
+    ADD CONSTRAINT erasure_check_pkey PRIMARY KEY (person_id);
+
+ALTER TABLE ONLY koppeling.erasure_contact
+    ADD CONSTRAINT erasure_contact_pkey PRIMARY KEY (erasure_id, member_id);
+
+ALTER TABLE ONLY koppeling.erasure_key
+    ADD CONSTRAINT erasure_key_pkey PRIMARY KEY (only_one);
+
+ALTER TABLE ONLY koppeling.erasure
+    ADD CONSTRAINT erasure_person_id_key UNIQUE (person_id);
+
+ALTER TABLE ONLY koppeling.erasure
+    ADD CONSTRAINT erasure_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
+
+ALTER TABLE ONLY koppeling.gender_text
+    ADD CONSTRAINT gender_text_pkey PRIMARY KEY (instance_id, gender);
+
+ALTER TABLE ONLY koppeling.group_check
+    ADD CONSTRAINT group_check_pkey PRIMARY KEY (target_group_id);
 
 ALTER TABLE ONLY koppeling.holder_check
     ADD CONSTRAINT holder_check_pkey PRIMARY KEY (suppression_id);
@@ -6328,6 +10004,9 @@ ALTER TABLE ONLY koppeling.idempotent_request
 
 ALTER TABLE ONLY koppeling.job_cancellation
     ADD CONSTRAINT job_cancellation_pkey PRIMARY KEY (job_id);
+
+ALTER TABLE ONLY koppeling.job_function
+    ADD CONSTRAINT job_function_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY koppeling.job_kind
     ADD CONSTRAINT job_kind_pkey PRIMARY KEY (kind);
@@ -6346,6 +10025,9 @@ ALTER TABLE ONLY koppeling.job_retention
 
 ALTER TABLE ONLY koppeling.job_schedule
     ADD CONSTRAINT job_schedule_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY koppeling.list_field
+    ADD CONSTRAINT list_field_pkey PRIMARY KEY (instance_id, tag);
 
 ALTER TABLE ONLY koppeling.mailchimp_account
     ADD CONSTRAINT mailchimp_account_data_centre_login_id_key UNIQUE (data_centre, login_id);
@@ -6383,6 +10065,15 @@ ALTER TABLE ONLY koppeling.person_category
 ALTER TABLE ONLY koppeling.person
     ADD CONSTRAINT person_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY koppeling."position"
+    ADD CONSTRAINT position_once UNIQUE NULLS NOT DISTINCT (person_id, job_function_id, department_id, company_id);
+
+ALTER TABLE ONLY koppeling."position"
+    ADD CONSTRAINT position_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY koppeling.restored_no
+    ADD CONSTRAINT restored_no_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_target_group_id_position_key UNIQUE (target_group_id, "position");
 
@@ -6398,8 +10089,14 @@ ALTER TABLE ONLY koppeling.target_group
 ALTER TABLE ONLY koppeling.task
     ADD CONSTRAINT task_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY koppeling.training_address
+    ADD CONSTRAINT training_address_pkey PRIMARY KEY (pattern);
+
 ALTER TABLE ONLY koppeling.unapproved_change
     ADD CONSTRAINT unapproved_change_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY koppeling.value_change
+    ADD CONSTRAINT value_change_pkey PRIMARY KEY (kind, value_id);
 
 ALTER TABLE ONLY koppeling.webhook_inbox
     ADD CONSTRAINT webhook_inbox_pkey PRIMARY KEY (id);
@@ -6410,27 +10107,47 @@ ALTER TABLE ONLY koppeling.worker
 ALTER TABLE ONLY public.koppeling_migration
     ADD CONSTRAINT koppeling_migration_pkey PRIMARY KEY (version);
 
+CREATE INDEX account_ticket_expiry ON koppeling.account_ticket USING btree (expires_at);
+
 CREATE UNIQUE INDEX api_token_name ON koppeling.api_token USING btree (name) WHERE (revoked_at IS NULL);
 
 CREATE UNIQUE INDEX audience_member_address ON koppeling.audience_member USING btree (instance_id, address_key);
 
 CREATE UNIQUE INDEX audience_member_contact ON koppeling.audience_member USING btree (instance_id, contact_id) WHERE (contact_id IS NOT NULL);
 
+CREATE INDEX audience_member_erasing ON koppeling.audience_member USING btree (erasure_id, instance_id) WHERE (erasure_id IS NOT NULL);
+
 CREATE INDEX audience_member_file ON koppeling.audience_member USING btree (instance_id, file_key) WHERE (file_key IS NOT NULL);
 
 CREATE UNIQUE INDEX audience_member_moving ON koppeling.audience_member USING btree (instance_id, moving_to) WHERE (moving_to IS NOT NULL);
+
+CREATE INDEX audience_member_newness ON koppeling.audience_member USING btree (instance_id) WHERE newness_unseen;
 
 CREATE INDEX audit_entry_by_group ON koppeling.audit_entry USING btree (target_group_id, id);
 
 CREATE INDEX audit_entry_by_person ON koppeling.audit_entry USING btree (person_id, target_group_id, id);
 
+CREATE INDEX audit_entry_rules ON koppeling.audit_entry USING btree (target_group_id, id) WHERE (kind = 'rules'::text);
+
 CREATE UNIQUE INDEX category_group_name ON koppeling.category_group USING btree (koppeling.fold(name));
 
 CREATE UNIQUE INDEX category_name ON koppeling.category USING btree (category_group_id, koppeling.fold(name));
 
+CREATE UNIQUE INDEX change_plan_approved ON koppeling.change_plan USING btree (target_group_id) WHERE (state = 'approved'::text);
+
 CREATE UNIQUE INDEX change_plan_open ON koppeling.change_plan USING btree (target_group_id) WHERE (state = 'held'::text);
 
 CREATE INDEX claim_member ON koppeling.claim USING btree (member_id);
+
+CREATE INDEX company_by_name ON koppeling.company USING btree (koppeling.fold(name), id);
+
+CREATE UNIQUE INDEX company_category_name ON koppeling.company_category USING btree (koppeling.fold(name));
+
+CREATE UNIQUE INDEX company_identity ON koppeling.company USING btree (koppeling.fold(source), koppeling.fold(external_id));
+
+CREATE INDEX company_in_category_by_category ON koppeling.company_in_category USING btree (company_category_id, company_id);
+
+CREATE INDEX company_merged ON koppeling.company USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 
 CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (account_id, list_id);
 
@@ -6441,6 +10158,8 @@ CREATE INDEX consumer_by_queue ON koppeling.consumer USING btree (queue);
 CREATE INDEX consumer_by_worker ON koppeling.consumer USING btree (worker_id);
 
 CREATE INDEX criterion_by_value ON koppeling.criterion USING btree (kind, value_id);
+
+CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeling.fold(name));
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
@@ -6457,6 +10176,8 @@ CREATE INDEX job_cancelled_rest_id_idx ON koppeling.job_cancelled_rest USING btr
 CREATE INDEX job_done_id_idx ON ONLY koppeling.job_done USING brin (id int8_minmax_multi_ops);
 
 CREATE INDEX job_done_rest_id_idx ON koppeling.job_done_rest USING brin (id int8_minmax_multi_ops);
+
+CREATE UNIQUE INDEX job_function_name ON koppeling.job_function USING btree (koppeling.fold(name));
 
 CREATE UNIQUE INDEX job_key ON koppeling.job USING btree (queue, key) WHERE ((state <> 'running'::text) AND (key IS NOT NULL));
 
@@ -6502,6 +10223,18 @@ CREATE INDEX person_category_by_category ON koppeling.person_category USING btre
 
 CREATE UNIQUE INDEX person_identity ON koppeling.person USING btree (koppeling.fold(source), koppeling.fold(external_id));
 
+CREATE INDEX person_merged ON koppeling.person USING btree (merged_into) WHERE (merged_into IS NOT NULL);
+
+CREATE INDEX person_not_active ON koppeling.person USING btree (id) WHERE (state <> 'active'::text);
+
+CREATE INDEX position_by_company ON koppeling."position" USING btree (company_id, person_id) WHERE (company_id IS NOT NULL);
+
+CREATE INDEX position_by_department ON koppeling."position" USING btree (department_id, person_id) WHERE (department_id IS NOT NULL);
+
+CREATE INDEX position_by_function ON koppeling."position" USING btree (job_function_id, person_id) WHERE (job_function_id IS NOT NULL);
+
+CREATE UNIQUE INDEX restored_no_open ON koppeling.restored_no USING btree (instance_id, contact_id) WHERE (restored_at IS NULL);
+
 CREATE INDEX suppression_by_address ON koppeling.suppression USING btree (address_key) WHERE (address_key IS NOT NULL);
 
 CREATE INDEX suppression_by_cause ON koppeling.suppression USING btree (follows) WHERE (follows IS NOT NULL);
@@ -6512,7 +10245,7 @@ CREATE INDEX suppression_by_person ON koppeling.suppression USING btree (person_
 
 CREATE UNIQUE INDEX target_group_name ON koppeling.target_group USING btree (koppeling.fold(name));
 
-CREATE UNIQUE INDEX task_open ON koppeling.task USING btree (kind, COALESCE(instance_id, (0)::bigint), COALESCE(person_id, (0)::bigint)) WHERE (done_at IS NULL);
+CREATE UNIQUE INDEX task_open ON koppeling.task USING btree (kind, COALESCE(instance_id, (0)::bigint), COALESCE(target_group_id, (0)::bigint), COALESCE(person_id, (0)::bigint)) WHERE (done_at IS NULL);
 
 CREATE INDEX unapproved_change_recent ON koppeling.unapproved_change USING btree (target_group_id, at);
 
@@ -6530,6 +10263,17 @@ ALTER INDEX koppeling.job_rejected_id_idx ATTACH PARTITION koppeling.job_rejecte
 
 ALTER INDEX koppeling.job_rejected_queue_finished_at_idx ATTACH PARTITION koppeling.job_rejected_rest_queue_finished_at_idx;
 
+CREATE OR REPLACE VIEW koppeling.rejected_reasons AS
+ SELECT i.id AS instance_id,
+    i.name AS instance,
+    (h.args ->> 'action'::text) AS action,
+    h.reason,
+    count(*) AS actions,
+    max(h.finished_at) AS latest
+   FROM (koppeling.connector_instance i
+     JOIN koppeling.job_history h ON (((h.queue = koppeling.instance_queue(i.id)) AND (h.outcome = 'rejected'::text) AND (h.kind = 'action'::text))))
+  GROUP BY i.id, (h.args ->> 'action'::text), h.reason;
+
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression_lift FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
@@ -6538,13 +10282,39 @@ CREATE TRIGGER bind_inserted AFTER INSERT ON koppeling.email_address REFERENCING
 
 CREATE TRIGGER bind_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
 
-CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_category();
+CREATE TRIGGER check_erasures AFTER INSERT ON koppeling.person REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_new_persons();
+
+CREATE TRIGGER check_erasures_inserted AFTER INSERT ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_given_addresses();
+
+CREATE TRIGGER check_erasures_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_given_addresses();
+
+CREATE TRIGGER keep_template BEFORE DELETE ON koppeling.action_template FOR EACH ROW EXECUTE FUNCTION koppeling.keep_template();
+
+CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('personCategory');
+
+CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.company FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('company');
+
+CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.company_category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('companyCategory');
+
+CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.department FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('department');
+
+CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.job_function FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('function');
 
 CREATE TRIGGER limit_changed AFTER DELETE OR UPDATE OF concurrency, rate, period ON koppeling.job_limit FOR EACH ROW EXECUTE FUNCTION koppeling.limit_was_changed();
 
 CREATE TRIGGER limit_changes BEFORE UPDATE OF concurrency, rate, period ON koppeling.job_limit FOR EACH ROW EXECUTE FUNCTION koppeling.limit_changed();
 
 CREATE TRIGGER pause_ended AFTER DELETE ON koppeling.job_pause FOR EACH ROW EXECUTE FUNCTION koppeling.pause_ended();
+
+CREATE TRIGGER require_templates BEFORE UPDATE OF enabled ON koppeling.connector_instance FOR EACH ROW WHEN ((new.enabled AND (NOT old.enabled))) EXECUTE FUNCTION koppeling.require_templates();
+
+CREATE TRIGGER tell_validity AFTER UPDATE OF valid ON koppeling.target_group FOR EACH ROW WHEN ((new.valid <> old.valid)) EXECUTE FUNCTION koppeling.tell_validity();
+
+ALTER TABLE ONLY koppeling.account_ticket
+    ADD CONSTRAINT account_ticket_account_id_fkey FOREIGN KEY (account_id) REFERENCES koppeling.mailchimp_account(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY koppeling.account_ticket
+    ADD CONSTRAINT account_ticket_renews_fkey FOREIGN KEY (renews) REFERENCES koppeling.mailchimp_account(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
@@ -6567,6 +10337,15 @@ ALTER TABLE ONLY koppeling.claim
 ALTER TABLE ONLY koppeling.claim
     ADD CONSTRAINT claim_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id);
 
+ALTER TABLE ONLY koppeling.company_in_category
+    ADD CONSTRAINT company_in_category_company_category_id_fkey FOREIGN KEY (company_category_id) REFERENCES koppeling.company_category(id);
+
+ALTER TABLE ONLY koppeling.company_in_category
+    ADD CONSTRAINT company_in_category_company_id_fkey FOREIGN KEY (company_id) REFERENCES koppeling.company(id);
+
+ALTER TABLE ONLY koppeling.company
+    ADD CONSTRAINT company_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES koppeling.company(id);
+
 ALTER TABLE ONLY koppeling.connector_instance
     ADD CONSTRAINT connector_instance_account_id_fkey FOREIGN KEY (account_id) REFERENCES koppeling.mailchimp_account(id);
 
@@ -6576,11 +10355,26 @@ ALTER TABLE ONLY koppeling.connector_instance
 ALTER TABLE ONLY koppeling.criterion
     ADD CONSTRAINT criterion_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES koppeling.rule(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY koppeling.erased_hash
+    ADD CONSTRAINT erased_hash_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
+
+ALTER TABLE ONLY koppeling.erasure_contact
+    ADD CONSTRAINT erasure_contact_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
+
+ALTER TABLE ONLY koppeling.gender_text
+    ADD CONSTRAINT gender_text_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.group_check
+    ADD CONSTRAINT group_check_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY koppeling.holder_check
     ADD CONSTRAINT holder_check_suppression_id_fkey FOREIGN KEY (suppression_id) REFERENCES koppeling.suppression(id);
 
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_token_id_fkey FOREIGN KEY (token_id) REFERENCES koppeling.api_token(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.list_field
+    ADD CONSTRAINT list_field_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.membership
     ADD CONSTRAINT membership_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id);
@@ -6593,6 +10387,21 @@ ALTER TABLE ONLY koppeling.permit
 
 ALTER TABLE ONLY koppeling.person_category
     ADD CONSTRAINT person_category_category_id_fkey FOREIGN KEY (category_id) REFERENCES koppeling.category(id);
+
+ALTER TABLE ONLY koppeling.person
+    ADD CONSTRAINT person_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES koppeling.person(id);
+
+ALTER TABLE ONLY koppeling."position"
+    ADD CONSTRAINT position_company_id_fkey FOREIGN KEY (company_id) REFERENCES koppeling.company(id);
+
+ALTER TABLE ONLY koppeling."position"
+    ADD CONSTRAINT position_department_id_fkey FOREIGN KEY (department_id) REFERENCES koppeling.department(id);
+
+ALTER TABLE ONLY koppeling."position"
+    ADD CONSTRAINT position_job_function_id_fkey FOREIGN KEY (job_function_id) REFERENCES koppeling.job_function(id);
+
+ALTER TABLE ONLY koppeling.restored_no
+    ADD CONSTRAINT restored_no_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
@@ -6628,6 +10437,8 @@ REVOKE ALL ON FUNCTION koppeling.abandon_jobs(p_worker bigint, p_consumer bigint
 
 REVOKE ALL ON FUNCTION koppeling.acquire_permit(p_resource text, p_holder text, p_worker bigint, p_begin boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.approve_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.archive_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.archive_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
@@ -6649,6 +10460,10 @@ REVOKE ALL ON FUNCTION koppeling.cancel_waiting(queue text, key text, reason tex
 
 REVOKE ALL ON FUNCTION koppeling.cancelled_jobs(p_worker bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.check_deployment(p_marks text[], p_environment text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.check_erasures(p_key bytea, p_limit bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.check_queue(numbers_back bigint) FROM PUBLIC;
@@ -6658,6 +10473,10 @@ REVOKE ALL ON FUNCTION koppeling.check_schedule_is_public(p_name text) FROM PUBL
 REVOKE ALL ON FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean, p_alone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], p_claims integer[], p_outcomes text[], p_notes text[], p_delays double precision[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.confirm_deployment(p_marks text[], p_environment text, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM PUBLIC;
 
@@ -6680,6 +10499,11 @@ REVOKE ALL ON FUNCTION koppeling.enqueue_rows(p_kinds text[], p_args jsonb[], p_
 
 REVOKE ALL ON FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.erase_person(source text, external_id text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.erase_person(source text, external_id text, p_actor text) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor text) FROM PUBLIC;
+
 GRANT SELECT ON TABLE koppeling.job_retention TO koppeling_reader;
 
 REVOKE ALL ON FUNCTION koppeling.history_tables() FROM PUBLIC;
@@ -6688,25 +10512,53 @@ REVOKE ALL ON FUNCTION koppeling.history_partitions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.expired_history_partitions() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.export_person(source text, external_id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.find_traces(p_texts text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.folded(waiting koppeling.job, back koppeling.job) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.job_entry_fault(entry jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.limit_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.limit_was_changed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.look_for_work(p_worker bigint, p_mark_queues text[], p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.look_soon(p_instance bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.make_history_partition(p_parent text, p_moment text, p_day date) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.make_history_partitions(p_ahead integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.tell_field_faults(p_instance bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.map_by_default(p_instance bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.map_merge_field(p_instance text, p_tag text, p_source text, p_triggers boolean, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.mapping_changed(p_instance bigint, p_actor text, p_old jsonb, p_new jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.merge_companies(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.merge_companies(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.merge_persons(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.merge_persons(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text) TO koppeling_writer;
 
 GRANT SELECT ON TABLE koppeling.jobs TO koppeling_reader;
 
@@ -6714,6 +10566,8 @@ REVOKE ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue
 GRANT ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue text, kind text, before bigint, key text) TO koppeling_reader;
 
 REVOKE ALL ON FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
 
@@ -6725,6 +10579,8 @@ REVOKE ALL ON FUNCTION koppeling.open_stale_gates(p_most integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.pass_gates(p_queue text, p_ids bigint[], p_now timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.pass_permit(p_permit bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.pause(queue text, kind text, key text, reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.pause_ended() FROM PUBLIC;
@@ -6734,6 +10590,12 @@ REVOKE ALL ON FUNCTION koppeling.pause_schedule(name text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION koppeling.present_token(p_hash bytea) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.prune_history(p_max integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.put_companies(companies jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.put_companies(companies jsonb) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.put_company(company jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.put_company(company jsonb) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.put_jobs(p_jobs koppeling.job[]) FROM PUBLIC;
 
@@ -6752,6 +10614,12 @@ REVOKE ALL ON FUNCTION koppeling.put_schedule_object(name text, definition jsonb
 REVOKE ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
+REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.register_worker(p_name text, p_host text, p_pid integer, p_version text) FROM PUBLIC;
@@ -6763,6 +10631,15 @@ REVOKE ALL ON FUNCTION koppeling.release_permit(p_permit bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION koppeling.remove_limit(limit_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.remove_schedule(name text, public_only boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.request_erasure_check(p_persons bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.restore_by_hook(p_instance bigint, p_hook bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.resume(queue text, kind text, key text) FROM PUBLIC;
 
@@ -6776,13 +10653,19 @@ REVOKE ALL ON FUNCTION koppeling.return_jobs(p_back bigint[], p_ids bigint[], p_
 
 REVOKE ALL ON FUNCTION koppeling.room_under(l koppeling.job_limit) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.run_at_fault(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_due_schedules(p_limit integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_parked(p_actions bigint[], p_instance text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
 
@@ -6790,11 +10673,17 @@ REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.throttle(p_resource text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.unblock(p_ids bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
@@ -6803,9 +10692,29 @@ REVOKE ALL ON FUNCTION koppeling.wake(p_queues text[], p_kinds text[]) FROM PUBL
 
 REVOKE ALL ON FUNCTION koppeling.wake_schedulers() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.why(source text, external_id text, p_group text, p_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.wipe_contacts(p_members bigint[], p_contacts text[], p_keys text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.wipe_jobs(p_identities text[], p_keys text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.wipe_person(p_person bigint, p_key bytea, p_erasure bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.wipe_suppressions(p_ids bigint[]) FROM PUBLIC;
+
+GRANT SELECT ON TABLE koppeling.permits TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.account_permits TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.account_status TO koppeling_reader;
+
 GRANT SELECT ON TABLE koppeling.actions TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.audience_members TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.erasures TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.group_check TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.instance_status TO koppeling_reader;
 
@@ -6815,13 +10724,23 @@ GRANT SELECT ON SEQUENCE koppeling.job_id_seq TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.limits TO koppeling_reader;
 
+GRANT SELECT ON TABLE koppeling.merge_fields TO koppeling_reader;
+
 GRANT SELECT ON TABLE koppeling.pauses TO koppeling_reader;
 
+GRANT SELECT ON TABLE koppeling.plan_causes TO koppeling_reader;
+
 GRANT SELECT ON TABLE koppeling.plan_lines TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.plan_thresholds TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.plans TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.queue_status TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.rejected_reasons TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.restored_nos TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.schedules TO koppeling_reader;
 

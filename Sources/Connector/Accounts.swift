@@ -17,57 +17,23 @@ public struct Accounts: Sendable {
         public var authenticated: Bool
     }
 
-    private let pool: Pool
-    private let vault: Vault
+    let pool: Pool
+    let vault: Vault
     private let http: HTTPClient
     private let rootOverride: String?
+    /// Which deployment this is.
+    public let deployment: Deployment
 
     /// The accounts of a database; `rootOverride` is the API root of all of them instead of the real one, for a test.
-    public init(pool: Pool, vault: Vault, http: HTTPClient, rootOverride: String?) {
+    public init(
+        pool: Pool, vault: Vault, http: HTTPClient, rootOverride: String?,
+        environment: Deployment.Environment = .production
+    ) {
+        deployment = Deployment(pool: pool, vault: vault, environment: environment)
         self.pool = pool
         self.vault = vault
         self.http = http
         self.rootOverride = rootOverride
-    }
-
-    /// Connects an account by its API key, after asking Mailchimp whose it is.
-    ///
-    /// The same login again takes the new key.
-    ///
-    /// - Throws: `MailchimpError` when the key is malformed or Mailchimp cannot be reached; ``ConnectorError`` when the key
-    ///   is refused.
-    public func connect(apiKey: String, name: String?) async throws -> Account {
-        let key = try APIKey(apiKey)
-        let client = try MailchimpClient(credential: .apiKey(key), http: http, rootOverride: rootOverride)
-        let root = try await Self.owner(of: client)
-        guard let login = root.loginID else {
-            throw ConnectorError(.refused, "Mailchimp did not say which login the key belongs to: try again later")
-        }
-        let purpose = Self.purpose(dataCentre: key.dataCentre, login: login)
-        let sealed = try vault.seal(apiKey, for: purpose)
-        let rows = try await pool.query(
-            """
-            insert into koppeling.mailchimp_account as a (name, credential, data_centre, account_id, login_id)
-            values (\(name ?? root.accountName)::text, \(sealed)::bytea, \(key.dataCentre)::text,
-                    \(root.accountID)::text, \(login)::text)
-            on conflict (data_centre, login_id) do update
-                set credential = excluded.credential, authenticated = true,
-                    name = case when \(name != nil)::boolean then excluded.name else a.name end
-            returning id, name, data_centre, authenticated
-            """)
-        guard let row = rows.first else { throw ConnectorError(.notFound, "the account was not stored: try again") }
-        return try Self.account(row)
-    }
-
-    /// Asks whose key it is.
-    private static func owner(of client: MailchimpClient) async throws -> Mailchimp.Account {
-        do {
-            return try await client.root()
-        } catch let error where error.advice == .waitForAccount {
-            throw ConnectorError(
-                .refused,
-                "Mailchimp does not accept this key: make a new one there, under Account, Extras, API keys")
-        }
     }
 
     /// The connected accounts, by name; at most a thousand.
@@ -96,30 +62,72 @@ public struct Accounts: Sendable {
         return try Self.account(row)
     }
 
+    func find(id: Int64) async throws -> Account {
+        let rows = try await pool.query(
+            """
+            select id, name, data_centre, authenticated from koppeling.mailchimp_account where id = \(id)::bigint
+            """)
+        guard let row = rows.first else { throw ConnectorError(.notFound, "there is no account \(id)") }
+        return try Self.account(row)
+    }
+
+    /// Sets how many calls of the account's login may be under way at once, over all workers and instances.
+    ///
+    /// - Throws: ``ConnectorError`` when it is not from 1 to 10, which is what Mailchimp allows a login.
+    public func setBudget(_ budget: Int, account: Account) async throws {
+        guard (1...10).contains(budget) else {
+            throw ConnectorError(
+                .badSetting,
+                "a budget is from 1 to 10: Mailchimp allows 10 calls at once to a login, all its programs together")
+        }
+        try await pool.query(
+            """
+            select koppeling.set_permit_budget(a.permit_resource, \(budget)::int)
+            from koppeling.mailchimp_account a
+            where a.id = \(account.id)::bigint
+            """)
+    }
+
+    /// Forgets an account and its credential, which stays good at Mailchimp until it is revoked there.
+    ///
+    /// - Throws: ``ConnectorError`` when an instance uses it.
+    public func disconnect(_ account: Account) async throws {
+        do throws(PostgresError) {
+            try await pool.execute("delete from koppeling.mailchimp_account where id = \(account.id)::bigint")
+        } catch {
+            guard error.sqlState == "23503" else { throw error }
+            throw ConnectorError(
+                .wrongState,
+                "instances use account '\(account.name)', and their history hangs on it: turn them off with "
+                    + "`koppeling instance disable`, or give the account another credential with `koppeling account renew`"
+            )
+        }
+    }
+
     /// A client that speaks for the account, and the name under which its calls are counted.
     ///
-    /// Mailchimp's limit is per user, so the name is the login's, whatever the key.
+    /// Mailchimp's limit is per user, so the name is the login's, whatever the credential.
     func client(account id: Int64) async throws -> (client: MailchimpClient, permit: String) {
         let rows = try await pool.query(
             """
-            select credential, data_centre, login_id from koppeling.mailchimp_account where id = \(id)::bigint
+            select credential, credential_kind, data_centre, login_id, permit_resource
+            from koppeling.mailchimp_account
+            where id = \(id)::bigint
             """)
         guard let row = rows.first else { throw ConnectorError(.notFound, "there is no account \(id)") }
         let dataCentre: String = try row.decode("data_centre")
         let login: String = try row.decode("login_id")
-        let key = try vault.open(
-            try row.decode("credential", as: [UInt8].self), for: Self.purpose(dataCentre: dataCentre, login: login))
-        let client = try MailchimpClient(credential: .apiKey(try APIKey(key)), http: http, rootOverride: rootOverride)
-        return (client, "mailchimp:\(dataCentre):\(login)")
+        let secret = try vault.open(
+            try row.decode("credential", as: [UInt8].self), for: Purpose.credential("\(dataCentre):\(login)"))
+        let kind = CredentialKind(rawValue: try row.decode("credential_kind")) ?? .key
+        return (
+            try client(kind.credential(secret, dataCentre: dataCentre)), try row.decode("permit_resource")
+        )
     }
 
-    /// Opens the secret part of an instance's webhook address.
-    func openWebhookSecret(_ sealed: [UInt8], list: String) throws(ConnectorError) -> String {
-        try vault.open(sealed, for: Instances.purpose(list: list))
-    }
-
-    private static func purpose(dataCentre: String, login: String) -> String {
-        "mailchimp-account:\(dataCentre):\(login)"
+    /// A client that speaks with a credential.
+    func client(_ credential: Credential) throws(MailchimpError) -> MailchimpClient {
+        try MailchimpClient(credential: credential, http: http, rootOverride: rootOverride)
     }
 
     private static func account(_ row: Row) throws -> Account {

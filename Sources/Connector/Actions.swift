@@ -13,7 +13,8 @@ struct ActionArguments: Codable, Sendable {
 /// Hands the actions of an instance's queue to its actor.
 struct ActionHandler: JobHandler {
     let instance: ConnectorInstance
-    var kinds: Set<String> { ["action"] }
+    /// Erasing is a kind of its own: an instance that is turned off does nothing else.
+    var kinds: Set<String> = ["action", "erase"]
 
     func run(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
         try await instance.perform(jobs, context)
@@ -32,13 +33,17 @@ struct Action: Sendable {
 
 extension ConnectorInstance {
     /// How many single calls of one batch are under way at once; the permits decide how many of them really run.
-    private static var width: Int { 10 }
+    static var width: Int { 10 }
 
     /// Carries out a batch of actions: creates in bulk what is known to be absent, everything else one by one.
     ///
     /// - Returns: an outcome for each job that was not completed together with its record.
     func perform(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
-        guard let link = try await link(), link.enabled else { return jobs.outcomes(.snooze(.seconds(60))) }
+        guard let link = try await link(), link.enabled || jobs.allSatisfy({ $0.kind == "erase" }),
+            !link.isDryRun
+        else {
+            return jobs.outcomes(.snooze(.seconds(60)))
+        }
         if !link.authenticated, try await !credentialWorks(link) { return jobs.outcomes(.snooze(.seconds(60))) }
         var outcomes: [Int64: Outcome] = [:]
         var actions: [Action] = []
@@ -48,22 +53,35 @@ extension ConnectorInstance {
                 continue
             }
             let action = Action(job: job, member: arguments.member, name: arguments.action)
-            if action.isHeldByPause, let reason = link.pausedReason {
-                logger.debug("held by the pause", metadata: ["job": "\(job.id)", "reason": "\(reason)"])
-                outcomes[job.id] = .snooze(.seconds(60))
-            } else {
-                actions.append(action)
+            actions.append(action)
+        }
+        if let reason = link.pausedReason {
+            let doubtful = try await doubtful(actions.filter(\.isHeldByPause).map(\.member))
+            for action in actions where action.isHeldByPause && !doubtful.contains(action.member) {
+                logger.debug("held by the pause", metadata: ["job": "\(action.job.id)", "reason": "\(reason)"])
+                outcomes[action.job.id] = .snooze(.seconds(60))
             }
+            actions.removeAll { outcomes[$0.job.id] != nil }
         }
         // No call that can subscribe goes out on old knowledge.
         if !link.pulledRecently, actions.contains(where: \.isHeldByPause) { try await pull(full: false) }
 
-        let creates = actions.filter { $0.name == "create" }
+        let creates = link.pausedReason == nil ? actions.filter { $0.name == "create" } : []
         if creates.count > 1 {
             let created = try await createInBulk(creates, link, context)
             actions.removeAll { created.contains($0.job.id) }
         }
         return outcomes.merging(try await performSingly(actions, link, context)) { $1 }
+    }
+
+    /// Those of them whom a call of ours may have subscribed over a no: no pause holds back finding out.
+    private func doubtful(_ members: [Int64]) async throws -> Set<Int64> {
+        let rows = try await pool.query(
+            """
+            select id from koppeling.audience_member
+            where id = any (\(members)::bigint[]) and intent = 'creating'
+            """)
+        return Set(try rows.map { try $0.decode("id", as: Int64.self) })
     }
 
     private func performSingly(
@@ -97,6 +115,8 @@ extension ConnectorInstance {
             } catch let error as MailchimpError {
                 outcome = try await resolve(error, of: action, link)
             }
+            // Nobody has to ask again for somebody to be erased.
+            if case .rejected = outcome, action.job.kind == "erase" { return .snooze(.seconds(3600)) }
             if case .rejected = outcome { try await count(rejected: true) } else { try await count(rejected: false) }
             return outcome
         } catch is CancellationError {

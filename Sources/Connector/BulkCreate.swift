@@ -9,18 +9,22 @@ extension ConnectorInstance {
     ///
     /// - Returns: the jobs that are done; the others (an address that exists after all, a refusal) are decided singly.
     func createInBulk(_ actions: [Action], _ link: Link, _ context: JobContext) async throws -> Set<Int64> {
-        guard let (members, body) = try await beginCreates(actions.map(\.member)) else { return [] }
         let list = link.listID
-        let answer: [UInt8]
-        do {
-            answer = try await call(link) {
-                try await $0.bulkCreateBytes(list, body: Array(body.utf8), skipMergeValidation: true)
+        let created = try await permitted(link) { () async throws -> (members: [Int64], answer: [UInt8])? in
+            guard let (members, body) = try await beginCreates(actions.map(\.member)) else { return nil }
+            do {
+                let answer = try await call(link) {
+                    try await $0.bulkCreateBytes(list, body: Array(body.utf8), skipMergeValidation: true)
+                }
+                return (members, answer)
+            } catch let error as MailchimpError {
+                // The intents stay: each member is read before anything else is tried.
+                logger.warning(
+                    "a bulk create failed", metadata: ["members": "\(members.count)", "code": "\(error.code)"])
+                return nil
             }
-        } catch let error as MailchimpError {
-            // The intents stay: each member is read before anything else is tried.
-            logger.warning("a bulk create failed", metadata: ["members": "\(members.count)", "code": "\(error.code)"])
-            return []
         }
+        guard let (members, answer) = created else { return [] }
         let jobs = Dictionary(actions.map { ($0.member, $0.job.id) }, uniquingKeysWith: { first, _ in first })
         return try await pool.transaction { connection in
             let rows = try await connection.query(

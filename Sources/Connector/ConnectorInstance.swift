@@ -42,9 +42,22 @@ public actor ConnectorInstance {
         try await Link.load(instance: id, pool: pool, accounts: accounts)
     }
 
+    /// Whether this task has a permit already.
+    @TaskLocal private static var hasPermit = false
+
+    /// Runs the body under one permit for all the calls that it makes, one after the other.
+    ///
+    /// What a call is decided on is looked at under its permit: whoever waits for one knows too little when he has it.
+    func permitted<T: Sendable>(_ link: Link, _ body: () async throws -> T) async throws -> T {
+        if Self.hasPermit { return try await body() }
+        return try await permits.withPermit(link.permit, holder: queue) {
+            try await Self.$hasPermit.withValue(true) { try await body() }
+        }
+    }
+
     /// Makes one call under a permit of the account's user; when Mailchimp pushes back, everybody slows down.
     func call<T: Sendable>(_ link: Link, _ body: @Sendable (MailchimpClient) async throws -> T) async throws -> T {
-        try await permits.withPermit(link.permit, holder: queue) {
+        try await permitted(link) {
             do {
                 return try await body(link.client)
             } catch let error as MailchimpError where error.isThrottling {

@@ -30,6 +30,7 @@ extension ConnectorInstance {
                     try await connection.execute(
                         "select koppeling.record_nothing(\(state.id)::bigint, \(note)::text)")
                 }
+            case .forget: return try await forget(state, action, link, context)
             case .removedInMailchimp:
                 return try await finish(action, context) { connection in
                     try await self.recordRemoved(state, link, on: connection)
@@ -37,18 +38,37 @@ extension ConnectorInstance {
             case .read:
                 seen = try await read(state, link)
                 isFresh = true
+            case .verify:
+                guard let contact = seen else {
+                    isFresh = false
+                    continue
+                }
+                // A no that is found makes unsubscribing the next step.
+                if try await findNo(state, contact, link) { continue }
+                if state.status == .archived {
+                    try await pool.query("select koppeling.record_nothing(\(state.id)::bigint, null)")
+                    continue
+                }
+                return try await record(action, contact, as: step, of: state, context)
             case .update, .adopt:
                 // A call whose answer was lost has done the work already.
                 if isFresh, let seen, state.fieldsAreApplied(by: seen) {
                     return try await record(action, seen, as: step, of: state, context)
                 }
                 fallthrough
-            case .create, .move, .archive, .unsubscribe, .unarchive, .replace:
-                guard try await begin(step, state) else {
-                    isFresh = false
-                    continue
+            case .create, .move, .archive, .unsubscribe, .unarchive, .replace, .erase:
+                if step.isHeldByPause, link.pausedReason != nil { return .snooze(.seconds(60)) }
+                let performed = try await permitted(link) { () async throws -> Performed? in
+                    guard try await begin(step, state) else { return nil }
+                    return try await perform(step, state, action, link, context)
                 }
-                return try await perform(step, state, action, link, context)
+                switch performed {
+                case nil: isFresh = false
+                case .finished(let outcome): return outcome
+                case .doubtful(let contact):
+                    seen = contact
+                    isFresh = true
+                }
             }
         }
         return .snooze(.seconds(5))
@@ -65,16 +85,38 @@ extension ConnectorInstance {
         return try rows.first?.decode("begun", as: Bool?.self) ?? false
     }
 
+    /// What came of a step.
+    enum Performed {
+        case finished(Outcome?)
+        /// The contact is subscribed, and was perhaps there before: it is not said that he may be.
+        case doubtful(Member)
+    }
+
     private func perform(
+        _ step: Step, _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
+    ) async throws -> Performed {
+        switch step {
+        case .create:
+            let member = try state.newMember(status: .subscribed)
+            let list = link.listID
+            let created = try await call(link) { try await $0.create(list, member, skipMergeValidation: true) }
+            if state.isNew(created) {
+                return .finished(try await record(action, created, as: step, of: state, context))
+            }
+            try await store(created)
+            return .doubtful(created)
+        case .unarchive: return try await unarchive(state, action, link, context)
+        default: return .finished(try await performPlainly(step, state, action, link, context))
+        }
+    }
+
+    /// The steps that can make nobody subscribed who was not.
+    private func performPlainly(
         _ step: Step, _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
     ) async throws -> Outcome? {
         let list = link.listID
         let reference = state.reference
         switch step {
-        case .create:
-            let member = try state.newMember(status: .subscribed)
-            let created = try await call(link) { try await $0.create(list, member, skipMergeValidation: true) }
-            return try await record(action, created, as: step, of: state, context)
         case .adopt, .update:
             let patch = MemberPatch(mergeFields: try state.fields())
             let updated = try await call(link) {
@@ -96,9 +138,8 @@ extension ConnectorInstance {
                 try await $0.update(list, reference, patch, skipMergeValidation: true)
             }
             return try await record(action, left, as: step, of: state, context)
-        case .unarchive:
-            return try await unarchive(state, action, link, context)
-        case .nothing, .read, .removedInMailchimp:
+        case .erase: return try await erase(state, action, link, context)
+        case .nothing, .read, .verify, .create, .unarchive, .removedInMailchimp, .forget:
             return nil
         }
     }
@@ -127,17 +168,22 @@ extension ConnectorInstance {
             let address = state.address
             found = try await call(link) { try await $0.member(list, .address(address)) }
         }
-        let member = found
-        try await pool.transaction { connection in
-            if let member {
-                try await connection.query(
-                    "select koppeling.observe_member(\(self.id)::bigint, \(try JSONText(encoding: member))::jsonb, true)"
-                )
-            } else {
+        if let found {
+            try await store(found)
+        } else {
+            try await pool.transaction { connection in
                 try await connection.query("select koppeling.record_absent(\(state.id)::bigint)")
             }
         }
-        return member
+        return found
+    }
+
+    /// Stores what Mailchimp says of a contact now.
+    func store(_ member: Member) async throws {
+        try await pool.transaction { connection in
+            try await connection.query(
+                "select koppeling.observe_member(\(self.id)::bigint, \(try JSONText(encoding: member))::jsonb, true)")
+        }
     }
 
     /// Records what a call answered and completes its job, in one transaction.
@@ -146,12 +192,13 @@ extension ConnectorInstance {
     ) async throws -> Outcome? {
         let ownership: String? =
             switch step {
-            case .create, .unarchive: "created"
+            case .create, .verify: "created"
             case .adopt: "adopted"
             default: nil
             }
+        let hasFields = step == .verify ? state.fieldsAreApplied(by: answer) : step != .unsubscribe
+        let fields = hasFields ? state.wantedFields : nil
         let answer = try JSONText(encoding: answer)
-        let fields = step == .unsubscribe ? nil : state.wantedFields
         return try await finish(action, context) { connection in
             try await connection.query(
                 """
@@ -187,6 +234,14 @@ extension ConnectorInstance {
 }
 
 extension Step {
+    /// Whether a pause holds it back although its action had to be looked at.
+    var isHeldByPause: Bool {
+        switch self {
+        case .create, .unarchive, .update, .adopt, .move: true
+        case .nothing, .read, .verify, .archive, .replace, .unsubscribe, .erase, .forget, .removedInMailchimp: false
+        }
+    }
+
     /// What is committed before the step's call.
     var intent: MemberState.Intent? {
         switch self {
@@ -195,7 +250,7 @@ extension Step {
         case .move: .moving
         case .archive, .replace: .archiving
         case .unsubscribe: .unsubscribing
-        case .nothing, .read, .removedInMailchimp: nil
+        case .nothing, .read, .verify, .erase, .forget, .removedInMailchimp: nil
         }
     }
 }

@@ -26,7 +26,7 @@ public struct Instances: Sendable {
 
     private let pool: Pool
     private let accounts: Accounts
-    private let vault: Vault
+    let vault: Vault
 
     /// The instances of a database.
     public init(pool: Pool, accounts: Accounts, vault: Vault) {
@@ -49,11 +49,13 @@ public struct Instances: Sendable {
     ///   - list: the list's id or its exact name; nil takes the account's only list.
     ///   - name: the instance's name; nil takes the list's name of now. Later renames of the list change nothing.
     ///   - emailKind: which of a person's addresses is mailed, such as `zakelijk`.
+    ///   - makesFields: whether FNAME and LNAME are made where the list has no such merge fields.
     ///   - actor: who links, for the audit.
     /// - Returns: the instance.
     /// - Throws: ``ConnectorError`` when there is no such list or it is linked already.
     public func link(
-        account: Accounts.Account, list: String?, name: String?, emailKind: String, actor: String
+        account: Accounts.Account, list: String?, name: String?, emailKind: String, makesFields: Bool = false,
+        actor: String
     ) async throws -> Instance {
         let candidates = try await lists(account: account)
         guard !candidates.isEmpty else {
@@ -68,21 +70,22 @@ public struct Instances: Sendable {
             throw ConnectorError(.noList, "\(problem): name one with --list, of \(known)")
         }
         let (client, _) = try await accounts.client(account: account.id)
-        let tags = Set(try await client.mergeFields(chosen.id).map(\.tag))
+        let fields = try await MergeFields.read(client, chosen.id, making: makesFields ? MergeFields.names : [:])
+        try await accounts.deployment.requireConfirmed()
         let secret = Vault.makeSecret()
-        let sealed = try vault.seal(secret, for: Self.purpose(list: chosen.id))
+        let sealed = try vault.seal(secret, for: Purpose.webhook(list: chosen.id))
         let title = name ?? chosen.name
         let id = try await pool.transaction { connection in
             try await self.refuseDouble(list: chosen, title: title, on: connection)
             return try await Self.insert(
-                account: account, list: chosen, title: title, tags: tags, emailKind: emailKind,
+                account: account, list: chosen, title: title, fields: fields, emailKind: emailKind,
                 secretHash: Vault.hash(secret), sealedSecret: sealed, actor: actor, on: connection)
         }
         return try await find(String(id))
     }
 
     private static func insert(
-        account: Accounts.Account, list: MailingList, title: String, tags: Set<String>, emailKind: String,
+        account: Accounts.Account, list: MailingList, title: String, fields: JSONText, emailKind: String,
         secretHash: [UInt8], sealedSecret: [UInt8], actor: String, on connection: Connection
     ) async throws -> Int64 {
         let rows = try await connection.query(
@@ -93,9 +96,10 @@ public struct Instances: Sendable {
                 returning id
             )
             insert into koppeling.connector_instance
-                (account_id, name, list_id, list_name, target_group_id, webhook_secret_hash, webhook_secret)
+                (account_id, name, list_id, list_name, target_group_id, webhook_secret_hash, webhook_secret, dry_run)
             select \(account.id)::bigint, \(title)::text, \(list.id)::text, \(list.name)::text, made.id,
-                   \(secretHash)::bytea, \(sealedSecret)::bytea
+                   \(secretHash)::bytea, \(sealedSecret)::bytea,
+                   exists (select from koppeling.deployment d where d.environment = 'training')
             from made
             returning id, target_group_id
             """)
@@ -106,13 +110,8 @@ public struct Instances: Sendable {
             insert into koppeling.action_template (instance_id, action)
             select \(id)::bigint, unnest(array['create', 'update', 'delete'])
             """)
-        try await connection.execute(
-            """
-            insert into koppeling.merge_field (instance_id, tag, source)
-            select \(id)::bigint, f.tag, f.source
-            from (values ('FNAME', 'first_name'), ('LNAME', 'last_name')) f (tag, source)
-            where f.tag = any (\(Array(tags))::text[])
-            """)
+        try await connection.query("select koppeling.observe_fields(\(id)::bigint, \(fields)::jsonb)")
+        try await connection.query("select koppeling.map_by_default(\(id)::bigint)")
         try await connection.execute(
             """
             insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
@@ -146,6 +145,7 @@ public struct Instances: Sendable {
     /// - Throws: ``ConnectorError`` when there is no such instance.
     public func setEnabled(_ enabled: Bool, instance name: String) async throws {
         let instance = try await find(name)
+        if enabled { try await accounts.deployment.requireConfirmed() }
         try await pool.transaction { connection in
             try await connection.execute(
                 """
@@ -157,8 +157,29 @@ public struct Instances: Sendable {
             if enabled {
                 try await connection.query(
                     "select koppeling.request_pull(\(instance.id)::bigint, false, koppeling.now())")
+                // What was put off because it was off need not wait for its minute to be over.
+                try await connection.execute(
+                    """
+                    update koppeling.job set run_at = koppeling.now()
+                    where queue = koppeling.instance_queue(\(instance.id)::bigint) and kind = 'action'
+                      and state in ('ready', 'returned') and run_at > koppeling.now()
+                      and run_at <= koppeling.now() + interval '1 minute'
+                    """)
+                // Whoever turns it on has looked at why it paused.
+                try await connection.execute(
+                    """
+                    update koppeling.task set done_at = koppeling.now()
+                    where instance_id = \(instance.id)::bigint and kind in ('rejections', 'listGone') and done_at is null
+                    """)
             }
         }
+    }
+
+    /// Lets an instance only show what it would do, or do it.
+    public func setDryRun(_ isDryRun: Bool, instance name: String) async throws {
+        let instance = try await find(name)
+        try await pool.execute(
+            "update koppeling.connector_instance set dry_run = \(isDryRun) where id = \(instance.id)::bigint")
     }
 
     /// Asks for a pull now.
@@ -170,17 +191,31 @@ public struct Instances: Sendable {
 
     /// Lets the actions of one template run by themselves, or wait until somebody runs them.
     ///
-    /// Actions that wait already keep the mode they were staged with.
+    /// Actions that wait already keep the mode they were staged with. A template that was removed is there again.
     public func setAutomatic(_ automatic: Bool, template: String, instance name: String) async throws {
         let instance = try await find(name)
-        let changed = try await pool.execute(
+        guard ["create", "update", "delete"].contains(template) else { throw Self.noTemplate(template) }
+        try await pool.execute(
             """
-            update koppeling.action_template set automatic = \(automatic)::boolean
+            insert into koppeling.action_template (instance_id, action, automatic)
+            values (\(instance.id)::bigint, \(template)::text, \(automatic)::boolean)
+            on conflict (instance_id, action) do update set automatic = excluded.automatic
+            """)
+    }
+
+    /// Removes a template, which the database refuses while the instance is on.
+    public func removeTemplate(_ template: String, instance name: String) async throws {
+        let instance = try await find(name)
+        let removed = try await pool.execute(
+            """
+            delete from koppeling.action_template
             where instance_id = \(instance.id)::bigint and action = \(template)::text
             """)
-        guard changed == 1 else {
-            throw ConnectorError(.notFound, "'\(template)' is no template: create, update or delete")
-        }
+        guard removed == 1 else { throw Self.noTemplate(template) }
+    }
+
+    private static func noTemplate(_ name: String) -> ConnectorError {
+        ConnectorError(.notFound, "'\(name)' is no template of the instance: they are create, update and delete")
     }
 
     /// The instances, by name; at most a thousand.
@@ -218,7 +253,4 @@ public struct Instances: Sendable {
                 pausedReason: try row.decode("paused_reason"))
         }
     }
-
-    /// What the webhook secret is sealed for.
-    static func purpose(list: String) -> String { "webhook-secret:\(list)" }
 }

@@ -11,9 +11,11 @@ struct Link: Sendable {
     let listID: String
     let targetGroupID: Int64
     let enabled: Bool
+    /// Nothing that changes anything there is sent.
+    let isDryRun: Bool
     let authenticated: Bool
     let pausedReason: String?
-    /// Whether the last complete pull is recent enough for a call that can subscribe (15 minutes).
+    /// Whether the last complete pull is recent enough for a call that can subscribe: 15 minutes, less one for the call.
     let pulledRecently: Bool
     /// Where the next incremental pull begins, in Mailchimp's own time; nil before the first sweep.
     let cursor: Date?
@@ -27,8 +29,8 @@ struct Link: Sendable {
     static func load(instance: Int64, pool: Pool, accounts: Accounts) async throws -> Link? {
         let rows = try await pool.query(
             """
-            select i.account_id, i.list_id, i.target_group_id, i.enabled, a.authenticated, i.paused_reason,
-                   coalesce(i.last_pull_at > koppeling.now() - interval '15 minutes', false) as pulled_recently,
+            select i.account_id, i.list_id, i.target_group_id, i.enabled, i.dry_run, a.authenticated, i.paused_reason,
+                   coalesce(i.last_pull_at > koppeling.now() - interval '14 minutes', false) as pulled_recently,
                    i.pull_cursor as cursor,
                    i.pull_cursor is null or i.last_sweep_at is null
                        or i.last_sweep_at < koppeling.now() - interval '7 days'
@@ -44,6 +46,7 @@ struct Link: Sendable {
         return Link(
             client: client, permit: permit, accountID: account, listID: try row.decode("list_id"),
             targetGroupID: try row.decode("target_group_id"), enabled: try row.decode("enabled"),
+            isDryRun: try row.decode("dry_run"),
             authenticated: try row.decode("authenticated"), pausedReason: try row.decode("paused_reason"),
             pulledRecently: try row.decode("pulled_recently"), cursor: try row.decode("cursor"),
             sweepIsDue: try row.decode("sweep_is_due"), webhookSecret: try row.decode("webhook_secret"))

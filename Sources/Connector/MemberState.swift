@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Postgres
 
 /// Everything that a step is decided on: what is wanted of an audience member, and what is known of it.
@@ -17,6 +18,8 @@ struct MemberState: Sendable, Equatable {
 
     var id: Int64
     var contactID: String?
+    /// Mailchimp's own name for it: the hash of its address, as last read.
+    var remoteID: String?
     var address: String
     var addressKey: String
     var fileKey: String?
@@ -41,6 +44,18 @@ struct MemberState: Sendable, Equatable {
     /// A user took back a removal that was made inside Mailchimp.
     var reactivated = false
     var keepsAdopted = false
+    /// A call of ours made the contact subscribed although he had said no: he is to be unsubscribed again.
+    var restoresNo = false
+    /// The contact is to be deleted for good, because its person was erased.
+    var isErased = false
+    /// When the call began that the intent names.
+    var intentAt: Date?
+    /// When the contact opted in last, as Mailchimp has it: a call that subscribes counts as opting in too.
+    var optedInAt: Date?
+    /// The highest `web_id` that was met in the list so far.
+    var webIDSeen: Int64 = 0
+    /// How Mailchimp names the source of contacts whom our calls make.
+    var ownSource = ""
 
     init(id: Int64, address: String) {
         self.id = id
@@ -52,9 +67,10 @@ struct MemberState: Sendable, Equatable {
     static func load(_ id: Int64, from pool: Pool) async throws -> MemberState? {
         let rows = try await pool.query(
             """
-            select id, contact_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to,
+            select id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to,
                    applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons,
-                   unsubscribe_here, reactivated, keeps_adopted
+                   unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen,
+                   own_source, is_erased
             from koppeling.member_states(array[\(id)::bigint])
             """)
         return try rows.first.map(MemberState.init)
@@ -63,6 +79,7 @@ struct MemberState: Sendable, Equatable {
     private init(_ row: Row) throws {
         id = try row.decode("id")
         contactID = try row.decode("contact_id")
+        remoteID = try row.decode("remote_id")
         address = try row.decode("address")
         addressKey = try row.decode("address_key")
         fileKey = try row.decode("file_key")
@@ -81,5 +98,11 @@ struct MemberState: Sendable, Equatable {
         unsubscribeHere = try row.decode("unsubscribe_here")
         reactivated = try row.decode("reactivated")
         keepsAdopted = try row.decode("keeps_adopted")
+        restoresNo = try row.decode("restores_no")
+        intentAt = try row.decode("intent_at")
+        optedInAt = try row.decode("opted_in_at")
+        webIDSeen = try row.decode("web_id_seen")
+        ownSource = try row.decode("own_source")
+        isErased = try row.decode("is_erased")
     }
 }

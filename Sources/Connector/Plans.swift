@@ -9,7 +9,7 @@ public struct Plans: Sendable {
         public var id: Int64
         /// The target group it belongs to.
         public var targetGroup: String
-        /// `held`, `approved` or `dissolved`.
+        /// `held`, `approved` while it is being applied, `applied`, `discarded` or `dissolved`.
         public var state: String
         /// The version to name when approving: a later recompute raises it.
         public var version: Int
@@ -33,8 +33,10 @@ public struct Plans: Sendable {
         public var change: String
         /// Why, in the words of the membership's status.
         public var reason: String
-        /// What brought it about.
+        /// What brought it about: `rules`, `put`, an import.
         public var cause: String
+        /// The rule by which the person would join; nil for everything else.
+        public var rule: Int?
     }
 
     private let pool: Pool
@@ -67,22 +69,34 @@ public struct Plans: Sendable {
     public func lines(plan: Int64, after person: Int64 = 0, limit: Int = 100) async throws -> [Line] {
         let rows = try await pool.query(
             """
-            select l.person_id, concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
-                   koppeling.last_name(p.prefixes, p.family_name)) as name, l.change, l.reason, l.cause
-            from koppeling.change_plan_line l
-            join koppeling.person p on p.id = l.person_id
-            where l.plan_id = \(plan)::bigint and l.person_id > \(person)::bigint
-            order by l.person_id
+            select person, name, change, reason, cause, rule
+            from koppeling.plan_lines
+            where plan = \(plan)::bigint and person > \(person)::bigint
+            order by person
             limit \(limit)::int
             """)
         return try rows.map { row in
             Line(
-                person: try row.decode("person_id"), name: try row.decode("name"), change: try row.decode("change"),
-                reason: try row.decode("reason"), cause: try row.decode("cause"))
+                person: try row.decode("person"), name: try row.decode("name"), change: try row.decode("change"),
+                reason: try row.decode("reason"), cause: try row.decode("cause"),
+                rule: try row.decode("rule", as: Int32?.self).map(Int.init))
         }
     }
 
-    /// Approves a plan and stages what it holds.
+    /// Writes all lines of a plan as CSV with a header, piece by piece.
+    public func export(plan: Int64, to write: ([UInt8]) async throws -> Void) async throws {
+        try await pool.withConnection { connection in
+            try await connection.copyOut(
+                """
+                copy (
+                    select source, id, name, address, change, reason, cause, rule from koppeling.plan_lines
+                    where plan = \(plan) order by person
+                ) to stdout (format csv, header)
+                """, write)
+        }
+    }
+
+    /// Approves a plan: a small one is applied at once, a large one by workers, piece by piece.
     ///
     /// - Parameters:
     ///   - plan: the plan's number.
@@ -91,12 +105,28 @@ public struct Plans: Sendable {
     /// - Returns: how many persons it concerned.
     /// - Throws: `PostgresError` when there is no such plan, it is not held, or it changed since.
     public func approve(plan: Int64, version: Int, actor: String) async throws -> Int {
-        let rows = try await pool.unlimitedTransaction { connection in
-            try await connection.query(
-                """
-                select koppeling.approve_plan(\(plan)::bigint, \(Int32(clamping: version))::int, \(actor)::text) as persons
-                """)
-        }
-        return Int(try rows.first?.decode("persons", as: Int64.self) ?? 0)
+        let persons: Int64 = try await pool.query(
+            """
+            select koppeling.approve_plan(\(plan)::bigint, \(Int32(clamping: version))::int, \(actor)::text)
+            """
+        ).scalar()
+        return Int(persons)
+    }
+
+    /// Discards a plan that rules alone caused, by putting back the rules of before.
+    ///
+    /// - Parameters:
+    ///   - plan: the plan's number.
+    ///   - version: the version that the person looked at.
+    ///   - actor: who discards, for the audit.
+    /// - Returns: how many lines are left, of persons who changed meanwhile.
+    /// - Throws: `PostgresError` when facts caused some of it, it is not held, or it changed since.
+    public func discard(plan: Int64, version: Int, actor: String) async throws -> Int {
+        let left: Int64 = try await pool.query(
+            """
+            select koppeling.discard_plan(\(plan)::bigint, \(Int32(clamping: version))::int, \(actor)::text)
+            """
+        ).scalar()
+        return Int(left)
     }
 }

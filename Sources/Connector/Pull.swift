@@ -1,6 +1,7 @@
 import FoundationEssentials
 import IO
 import JobQueue
+import Logging
 import Mailchimp
 import Postgres
 
@@ -19,7 +20,7 @@ struct PullHandler: JobHandler {
         let full = jobs.contains { (try? $0.args.decode(PullArguments.self))?.full == true }
         do {
             try await instance.pull(full: full)
-            try await instance.requestNextPull()
+            try await instance.requestNextPull(hasWebhook: try await instance.keepWebhook())
             return jobs.outcomes(.done(nil))
         } catch let error as MailchimpError where error.advice == .waitForAccount {
             return jobs.outcomes(.snooze(.seconds(60)))
@@ -39,6 +40,7 @@ extension ConnectorInstance {
     func pull(full: Bool) async throws {
         guard let link = try await link(), link.enabled else { return }
         let isSweep = full || link.sweepIsDue
+        let began = try await now()
         let sweep = isSweep ? try await beginSweep() : 0
         do {
             var latest: Date?
@@ -47,8 +49,8 @@ extension ConnectorInstance {
                 latest = [latest, seen].compactMap { $0 }.max()
             }
             if isSweep, try await !lookUpMissing(sweep: sweep, link) { return }
-            try await finishPull(latest: latest, isSweep: isSweep)
-            if isSweep { try await ensureWebhook(link) }
+            try await finishPull(latest: latest, began: began, isSweep: isSweep)
+            if isSweep { try await readFields(link) }
         } catch let error as MailchimpError {
             switch error.advice {
             case .waitForAccount: try await credentialRefused(link)
@@ -60,8 +62,8 @@ extension ConnectorInstance {
     }
 
     /// Queues the pull that follows: the guarantee behind the hooks, and more often where there are none.
-    func requestNextPull() async throws {
-        let minutes = webhooks == nil ? 2 : 10
+    func requestNextPull(hasWebhook: Bool) async throws {
+        let minutes = hasWebhook ? 10 : 2
         try await pool.query(
             """
             select koppeling.request_pull(\(self.id)::bigint, false,
@@ -69,38 +71,69 @@ extension ConnectorInstance {
             """)
     }
 
-    /// Reads page after page; returns the latest change seen, in Mailchimp's own time.
+    /// Reads page after page, each while the one before is stored; returns the latest change seen, in Mailchimp's own
+    /// time.
     private func readPages(
         status: MemberStatus?, since: Date?, sweep: Int64, _ link: Link
     ) async throws -> Date? {
         var latest: Date?
-        var offset = 0
+        let filter = MemberFilter(
+            status: status, sinceLastChanged: since, count: Self.pageSize, sort: .lastChanged,
+            fields: MemberFilter.defaultFields + ["timestamp_signup", "tags_count"])
+        var read = 0
+        var next: ReadPage? = try await readPage(filter, from: 0, link)
+        while let page = next {
+            read += page.raw.count
+            let offset = read
+            async let stored = store(page, sweep: sweep)
+            async let following = page.raw.count == Self.pageSize ? readPage(filter, from: offset, link) : nil
+            latest = [latest, try await stored].compactMap { $0 }.max()
+            next = try await following
+        }
+        return latest
+    }
+
+    /// A page, and since when it may be out of date.
+    private struct ReadPage: Sendable {
+        var readAt: Date
+        var raw: RawPage
+    }
+
+    private func readPage(_ filter: MemberFilter, from offset: Int, _ link: Link) async throws -> ReadPage {
+        let readAt = try await now()
+        var filter = filter
+        filter.offset = offset
+        let page = filter
         let list = link.listID
-        while true {
-            let readAt = try await now()
-            let filter = MemberFilter(
-                status: status, sinceLastChanged: since, offset: offset, count: Self.pageSize,
-                sort: .lastChanged)
-            let page = try await call(link) { try await $0.membersPageBytes(list, filter) }
-            let rows = try await pool.transaction { connection in
-                try await connection.query(
-                    """
-                    select members, latest
-                    from koppeling.observe_page(\(self.id)::bigint,
-                        \(JSONText(utf8: page))::jsonb, \(readAt)::timestamptz,
-                        \(sweep)::bigint)
-                    """)
-            }
-            guard let row = rows.first else { return latest }
-            let count = Int(try row.decode("members", as: Int64.self))
-            latest = [latest, try row.decode("latest", as: Date?.self)].compactMap { $0 }.max()
-            guard count == Self.pageSize else { return latest }
-            offset += count
+        return ReadPage(readAt: readAt, raw: try await call(link) { try await $0.rawMembers(list, page) })
+    }
+
+    /// Stores what a page says; returns the latest change in it.
+    private func store(_ page: ReadPage, sweep: Int64) async throws -> Date? {
+        try await pool.transaction { connection in
+            try await connection.query(
+                """
+                select latest
+                from koppeling.observe_page(\(self.id)::bigint, \(JSONText(utf8: page.raw.bytes))::jsonb,
+                    \(page.readAt)::timestamptz, \(sweep)::bigint)
+                """
+            ).first?.decode("latest", as: Date?.self)
         }
     }
 
     private func now() async throws -> Date {
         try await pool.query("select koppeling.now()").scalar()
+    }
+
+    /// Reads the list's merge fields; the pull is complete without them.
+    private func readFields(_ link: Link) async throws {
+        let list = link.listID
+        do {
+            let fields = try await call(link) { try await MergeFields.read($0, list) }
+            try await MergeFields.store(fields, instance: id, on: pool)
+        } catch let error as MailchimpError {
+            logger.notice("the merge fields could not be read", metadata: ["code": "\(error.code)"])
+        }
     }
 
     private func beginSweep() async throws -> Int64 {
@@ -111,7 +144,7 @@ extension ConnectorInstance {
         return try rows.first?.decode("sweep") ?? 1
     }
 
-    private func finishPull(latest: Date?, isSweep: Bool) async throws {
+    private func finishPull(latest: Date?, began: Date, isSweep: Bool) async throws {
         try await pool.withConnection { connection in
             // The overlap: a page that changed while it was read is read again next time.
             try await connection.execute(
@@ -120,8 +153,8 @@ extension ConnectorInstance {
                 set pull_cursor = greatest(
                         coalesce(\(latest)::timestamptz - interval '10 minutes', pull_cursor,
                                  koppeling.now() - interval '1 day'), pull_cursor),
-                    last_pull_at = koppeling.now(),
-                    last_sweep_at = case when \(isSweep)::boolean then koppeling.now() else last_sweep_at end
+                    last_pull_at = \(began)::timestamptz,
+                    last_sweep_at = case when \(isSweep)::boolean then \(began)::timestamptz else last_sweep_at end
                 where id = \(self.id)::bigint
                 """)
         }
@@ -148,9 +181,9 @@ extension ConnectorInstance {
             """
             select id from koppeling.missing_members(\(self.id)::bigint, \(sweep)::bigint, \(Int(missing))::int)
             """)
-        for row in gone {
-            let member: Int64 = try row.decode("id")
-            if let state = try await MemberState.load(member, from: pool) { try await read(state, link) }
+        let members = try gone.map { try $0.decode("id", as: Int64.self) }
+        try await members.visit(atOnce: Self.width) { member in
+            if let state = try await MemberState.load(member, from: self.pool) { try await self.read(state, link) }
         }
         return true
     }

@@ -37,8 +37,9 @@ extension ConnectorInstance {
     }
 
     private func park(_ error: MailchimpError, _ action: Action) async throws -> Outcome {
-        try await pool.execute("select koppeling.record_nothing(\(action.member)::bigint, \("\(error)")::text)")
-        return .rejected(reason: "\(error)")
+        logger.notice("an action is rejected", metadata: ["job": "\(action.job.id)", "error": "\(error)"])
+        try await pool.execute("select koppeling.record_nothing(\(action.member)::bigint, \(error.reason)::text)")
+        return .rejected(reason: error.reason)
     }
 
     /// Mailchimp says that the contact may not be subscribed: read which no it is, and keep it.

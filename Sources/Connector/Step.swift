@@ -21,8 +21,14 @@ enum Step: Sendable, Equatable {
     case archive
     /// Archived by us, or by Mailchimp and taken back by a user: subscribe it again, once its activity shows no no.
     case unarchive
-    /// The person said no here.
+    /// A call of ours made the contact subscribed, or its answer was lost: look whether a no lay beneath.
+    case verify
+    /// The person said no here, or a no that our call went over is to be restored.
     case unsubscribe
+    /// The person was erased: delete the contact for good, whoever put it there.
+    case erase
+    /// The contact of somebody erased is not there any more: forget it here too.
+    case forget
     /// Archived in Mailchimp by somebody else: that is recorded, and nothing is written.
     case removedInMailchimp
 }
@@ -36,8 +42,12 @@ extension MemberState {
     /// - Parameter fresh: whether the status was read from Mailchimp just now, for this decision.
     /// - Returns: the step; ``Step/read`` is never returned for a fresh state.
     func step(fresh: Bool) -> Step {
+        if isErased, claims == 0 { return fresh ? (status == .absent ? .forget : .erase) : .read }
         // A reply may have been lost: what Mailchimp holds is not known until it is read.
         if intent != nil, !fresh { return .read }
+        // Nobody saw what lay beneath an archive, and a no may have fallen since the last reading.
+        if intent == .creating, status == .subscribed || status == .archived && wasSubscribedByIntent { return .verify }
+        if restoresNo, status == .subscribed || status == .pending || status == .archived { return .unsubscribe }
         if unsubscribeHere { return stepToUnsubscribe(fresh: fresh) }
         if claims == 0 { return isOurs && status == .subscribed ? .archive : .nothing(note: nil) }
         if let reason = reasons.first { return .nothing(note: reason) }

@@ -3,7 +3,8 @@ public import JobQueue
 public import Logging
 public import Postgres
 
-/// Starts a ``ConnectorInstance`` for every enabled instance of the database, and ends it when it is disabled.
+/// Starts a ``ConnectorInstance`` for every enabled instance of the database, and ends it when it is disabled; one that is
+/// disabled does what nobody may hold up.
 public struct Switchboard: Sendable {
     private let pool: Pool
     private let worker: Worker
@@ -23,6 +24,10 @@ public struct Switchboard: Sendable {
         self.logger = logger
     }
 
+    /// Batches of one instance's actions under way at once: the permits that an account has by default, and some that are
+    /// prepared or recorded meanwhile, so that no permit stands idle.
+    private static let concurrentBatches = 8
+
     /// How often it looks at which instances are enabled.
     private static let interval = Duration.seconds(3)
 
@@ -30,9 +35,9 @@ public struct Switchboard: Sendable {
     public func run() async throws {
         try await withThrowingDiscardingTaskGroup { group in
             while !Task.isCancelled {
-                for id in try await enabled() where running.withLock({ $0.insert(id).inserted }) {
+                for (id, duty) in try await duties() where running.withLock({ $0.insert(id).inserted }) {
                     group.addTask {
-                        await self.serve(id)
+                        await self.serve(id, duty)
                         self.running.withLock { _ = $0.remove(id) }
                     }
                 }
@@ -41,26 +46,35 @@ public struct Switchboard: Sendable {
         }
     }
 
-    /// One instance, until it is disabled.
+    /// What an instance does: all, or, while it is turned off, only what nobody may hold up.
+    private enum Duty { case everything, erasing }
+
+    /// One instance, until its duty is another.
     ///
     /// What goes wrong with it ends it alone: the next look starts it again.
-    private func serve(_ id: Int64) async {
+    private func serve(_ id: Int64, _ duty: Duty) async {
         let instance = ConnectorInstance(
             id: id, pool: pool, accounts: accounts, permits: permits, webhooks: webhooks, logger: logger)
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
+                    let handler =
+                        duty == .erasing
+                        ? ActionHandler(instance: instance, kinds: ["erase"]) : ActionHandler(instance: instance)
                     try await self.worker.consume(
-                        queue: instance.queue, handlers: [ActionHandler(instance: instance)], batch: 500)
+                        queue: instance.queue, handlers: [handler], batch: 500,
+                        concurrentBatches: Self.concurrentBatches)
                 }
-                group.addTask {
-                    try await self.worker.consume(
-                        queue: instance.queue,
-                        handlers: [PullHandler(instance: instance), WebhookHandler(instance: instance)], batch: 10,
-                        concurrentBatches: 2)
+                if duty == .everything {
+                    try await requestFirstPull(id)
+                    group.addTask {
+                        try await self.worker.consume(
+                            queue: instance.queue,
+                            handlers: [PullHandler(instance: instance), WebhookHandler(instance: instance)], batch: 10,
+                            concurrentBatches: 2)
+                    }
                 }
-                group.addTask { try await self.watch(id) }
-                try await requestFirstPull(id)
+                group.addTask { try await self.watch(id, duty) }
                 try await group.next()
                 group.cancelAll()
             }
@@ -72,9 +86,9 @@ public struct Switchboard: Sendable {
         }
     }
 
-    /// Returns when the instance is no longer enabled.
-    private func watch(_ id: Int64) async throws {
-        while try await enabled().contains(id) {
+    /// Returns when the instance has another duty, or none.
+    private func watch(_ id: Int64, _ duty: Duty) async throws {
+        while try await duties()[id] == duty {
             try await Task.sleep(for: Self.interval)
         }
     }
@@ -84,9 +98,21 @@ public struct Switchboard: Sendable {
         try await pool.query("select koppeling.request_pull(\(id)::bigint, false, koppeling.now())")
     }
 
-    private func enabled() async throws -> [Int64] {
+    private func duties() async throws -> [Int64: Duty] {
+        // Another database, key or environment than was confirmed: nobody works, not even at erasing.
+        if try await accounts.deployment.check() != nil { return [:] }
         let rows = try await pool.query(
-            "select id from koppeling.connector_instance where enabled order by id limit 1000")
-        return try rows.map { try $0.decode("id") }
+            """
+            select i.id, i.enabled
+            from koppeling.connector_instance i
+            where i.enabled
+               or i.id in (select m.instance_id from koppeling.audience_member m where m.erasure_id is not null)
+            order by i.id
+            limit 1000
+            """)
+        return Dictionary(
+            uniqueKeysWithValues: try rows.map { row in
+                (try row.decode("id"), try row.decode("enabled", as: Bool.self) ? .everything : .erasing)
+            })
     }
 }

@@ -5,21 +5,6 @@ import Logging
 import Mailchimp
 import Postgres
 
-/// Where Mailchimp reaches this deployment's webhook door.
-public struct WebhookAddress: Sendable {
-    /// The deployment's public address, without a path.
-    public let publicURL: String
-
-    /// The address of a deployment, such as `https://koppeling.example.org`.
-    public init(publicURL: String) {
-        self.publicURL = publicURL.hasSuffix("/") ? String(publicURL.dropLast()) : publicURL
-    }
-
-    func url(instance: Int64, secret: String) -> String {
-        "\(publicURL)/webhooks/mailchimp/\(instance)/\(secret)"
-    }
-}
-
 /// Works through the hooks that came in: each is a hint to read a contact again.
 struct WebhookHandler: JobHandler {
     let instance: ConnectorInstance
@@ -52,8 +37,8 @@ extension ConnectorInstance {
         for hook in hooks {
             for address in hook.addresses {
                 if subscribed[address] == nil { subscribed[address] = try await isSubscribed(address, link) }
-                // Only a reading that says subscribed overrules a no that a hook brought.
-                if subscribed[address] != true { try await believe(hook) }
+                // Only a reading that says subscribed overrules a no that a hook brought, and not if that is our doing.
+                try await subscribed[address] == true ? restore(hook) : believe(hook)
             }
             try await pool.execute(
                 "update koppeling.webhook_inbox set processed_at = koppeling.now() where id = \(hook.id)::bigint")
@@ -85,6 +70,13 @@ extension ConnectorInstance {
         }
     }
 
+    private func restore(_ hook: Hook) async throws {
+        try await pool.transaction { connection in
+            try await connection.query(
+                "select koppeling.restore_by_hook(\(self.id)::bigint, \(hook.id)::bigint)")
+        }
+    }
+
     private func believe(_ hook: Hook) async throws {
         try await pool.transaction { connection in
             try await connection.query(
@@ -104,20 +96,5 @@ extension ConnectorInstance {
         return try rows.map { row in
             Hook(id: try row.decode("id"), body: try row.decode("body"), addresses: try row.decode("addresses"))
         }
-    }
-
-    /// Makes sure that Mailchimp has our hook; without a public address there is none, and pulls come more often.
-    func ensureWebhook(_ link: Link) async throws {
-        guard let webhooks else { return }
-        let secret = try accounts.openWebhookSecret(link.webhookSecret, list: link.listID)
-        let url = webhooks.url(instance: id, secret: secret)
-        let list = link.listID
-        let existing = try await call(link) { try await $0.webhooks(list) }
-        guard !existing.contains(where: { $0.url == url }) else { return }
-        _ = try await call(link) { client in
-            try await client.addWebhook(
-                list, url: url, events: Webhook.Events(), sources: Webhook.Sources(user: true, admin: true, api: false))
-        }
-        logger.info("the webhook was made")
     }
 }

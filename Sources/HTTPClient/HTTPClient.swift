@@ -27,13 +27,14 @@ public final class HTTPClient: Sendable {
         connectionsPerHost: Int = 10,
         allowPlaintext: Bool = false,
         certificateAuthorities: String? = nil,
-        userAgent: String = "Koppeling/1.0"
+        userAgent: UserAgent = UserAgent()
     ) {
         self.allowPlaintext = allowPlaintext
         loop = TransferLoop(
             connectionsPerHost: max(1, connectionsPerHost),
             options: TransferOptions(
-                allowPlaintext: allowPlaintext, certificateAuthorities: certificateAuthorities, userAgent: userAgent))
+                allowPlaintext: allowPlaintext, certificateAuthorities: certificateAuthorities,
+                userAgent: userAgent.description))
         loop.start()
     }
 

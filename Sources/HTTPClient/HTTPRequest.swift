@@ -41,6 +41,17 @@ public struct HTTPRequest: Sendable {
     }
 }
 
+extension HTTPRequest: CustomStringConvertible, CustomReflectable {
+    /// The method and where the request goes, and nothing of its path, its header fields or its body.
+    public var description: String {
+        let origin = try? Origin(url: url, allowPlaintext: true)
+        return "\(method) \(origin.map { "\($0)" } ?? "(no usable address)")"
+    }
+
+    /// Hides the credentials from whoever prints the request by reflection.
+    public var customMirror: Mirror { Mirror(self, children: ["request": description]) }
+}
+
 extension HTTPRequest {
     /// Whether repeating the request can do no harm, by the meaning of its method.
     var isSafe: Bool { method == "GET" || method == "HEAD" }

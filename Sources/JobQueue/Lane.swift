@@ -70,12 +70,13 @@ struct Lane: Sendable {
                 failures = 0
                 if found.isAny {
                     isNewcomer = true
-                } else if plan.isSweep {
-                    // One that was told of work and found none does not ask again, or the two would go round in circles.
-                    if isNewcomer { worker.ring(newcomer: true) }
-                    isNewcomer = false
-                    guard await waitForWork(registered, consumer, atMost: marks.untilSweep) else { break }
                 } else {
+                    if plan.isSweep {
+                        // One that was told of work and found none does not ask again, or the two would go round in
+                        // circles.
+                        if isNewcomer { worker.ring(newcomer: true) }
+                        isNewcomer = false
+                    }
                     guard await waitForWork(registered, consumer, atMost: marks.untilSweep) else { break }
                 }
             } catch  where error.isNotRegistered {
@@ -188,6 +189,10 @@ struct Lane: Sendable {
 
     /// Takes the consumer out of the books, and gives back what an uncertain claim may have brought.
     private func leave(_ registered: Int64, _ consumer: Int64, isClean: Bool) async {
+        worker.state.update { state in
+            state.suspicious.remove(consumer)
+            state.crowded[consumer] = nil
+        }
         await uncancelled {
             do {
                 if !isClean { try await abandon(registered, consumer) }

@@ -32,15 +32,16 @@ extension MailchimpError {
     /// What to do about it.
     public var advice: Advice {
         switch code {
-        case .invalidKey, .forbidden, .userDisabled, .wrongDataCentre, .contactLimit: .waitForAccount
-        case .accountBlocked: .stop
-        case .notFound, .methodNotAllowed, .memberExists, .addressTaken, .addressFixed: .lookAgain
+        case .invalidKey, .invalidGrant, .invalidClient, .forbidden, .userDisabled, .wrongDataCentre, .contactLimit:
+            .waitForAccount
+        case .accountBlocked, .insecure: .stop
+        case .notFound, .alreadyThere, .methodNotAllowed, .memberExists, .addressTaken, .addressFixed: .lookAgain
         case .complianceState: .suppress(.complianceState)
         case .forgotten: .suppress(.forgotten)
-        case .invalidAddress, .fakeAddress, .invalidMergeFields, .other: .park
+        case .invalidAddress, .fakeAddress, .invalidMergeFields, .mergeFieldLimit, .other: .park
         case .signedUpTooOften: .deferDays
         case .schema: .alarm
-        case .tooManyRequests, .overloaded, .malformedResponse: .retry
+        case .tooManyRequests, .overloaded, .redirected, .malformedResponse: .retry
         case .transport: transportAdvice
         }
     }
@@ -65,8 +66,8 @@ extension MailchimpError {
     private var transportAdvice: Advice {
         switch cause?.code {
         // A bad certificate may be a box in between, so it is tried again; but it is not our data that is wrong.
-        case .connect, .timeout, .reset, .malformed, .cancelled, .shutDown, .tls, nil: .retry
-        case .badURL, .badRequest, .tooLarge, .other: .alarm
+        case .connect, .timeout, .reset, .malformed, .cancelled, .shutDown, .tls, .other, nil: .retry
+        case .badURL, .badRequest, .tooLarge: .alarm
         }
     }
 }

@@ -74,8 +74,8 @@ extension BulkResult.Failure: Decodable {
         let values = try decoder.container(keyedBy: Key.self)
         let texts = [values.text(.error), values.text(.fieldMessage)].compactMap { $0 }.filter { !$0.isEmpty }
         address = values.text(.address) ?? ""
-        message = texts.joined(separator: " ")
-        field = values.text(.field) ?? ""
+        message = texts.joined(separator: " ").cut(to: 1000)
+        field = (values.text(.field) ?? "").cut(to: 100)
         code = Classification.code(bulkCode: values.text(.code) ?? "", texts: texts)
     }
 }

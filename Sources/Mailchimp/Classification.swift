@@ -32,39 +32,44 @@ enum Classification {
     }
 
     private static func code(_ status: Int, _ problem: Problem) -> MailchimpError.Code {
-        let title = problem.title.filter { !$0.isWhitespace }.lowercased()
+        if problem.isOfTheNetwork { return codeWithoutProblem(status) }
+        let title = problem.title.lowercased().filter { $0.isLetter || $0.isNumber }
         // A blocked account and a network that is too busy share the status 503; only the title tells them apart.
         if let code = titles[title] { return code }
         if status >= 500 { return .overloaded }
         if let code = code(texts: [problem.detail] + problem.fields.map(\.message)) { return code }
-        if problem.fields.contains(where: { $0.field.lowercased() == "email_address" }) { return .invalidAddress }
+        let fields = problem.fields.map { $0.field.lowercased().filter(\.isLetter) }
+        if fields.contains("emailaddress") { return .invalidAddress }
         return switch status {
+        case 300..<400: .redirected
         case 401: .invalidKey
         case 403: .forbidden
-        case 404: .notFound
+        // A 404 in other words than Mailchimp's is no statement about a member.
+        case 404, 408: .overloaded
         case 405: .methodNotAllowed
+        case 426: .insecure
         case 429: .tooManyRequests
-        case 414, 415, 422, 426: .schema
+        case 413, 414, 415, 422: .schema
         default: .other
         }
     }
 
     private static func codeWithoutProblem(_ status: Int) -> MailchimpError.Code {
         switch status {
+        case 300..<400: .redirected
         case 401: .invalidKey
+        case 426: .insecure
         case 429: .tooManyRequests
         // Seen from the network in front of Mailchimp when too much is asked of it. A 404 without a document is no
         // statement about a member, and must never be taken for "absent".
-        case 403, 404, 500...: .overloaded
-        // A redirection leads to where the credential must not go.
-        case 300..<400, 426: .other
+        case 403, 404, 408, 500...: .overloaded
         default: .malformedResponse
         }
     }
 
     /// A server that fails or gives up waiting may finish the work all the same; a refusal has done nothing.
     private static func mayHaveBeenProcessed(_ code: MailchimpError.Code, _ status: Int) -> Bool {
-        status >= 500 && code == .overloaded
+        code == .overloaded && (status >= 500 || status == 408)
     }
 
     private static func code(texts: [String]) -> MailchimpError.Code? {
@@ -72,7 +77,7 @@ enum Classification {
         return phrases.first { phrase in texts.contains { $0.contains(phrase.text) } }?.code
     }
 
-    /// Titles without blanks and in lower case: both `API Key Invalid` and `APIKeyInvalid` are seen.
+    /// Titles in lower case, letters and digits only: both `API Key Invalid` and `APIKeyInvalid` are seen.
     private static let titles: [String: MailchimpError.Code] = [
         "apikeyinvalid": .invalidKey,
         "apikeymissing": .invalidKey,
@@ -84,6 +89,9 @@ enum Classification {
         "memberexists": .memberExists,
         "memberincompliancestate": .complianceState,
         "forgottenemailnotsubscribed": .forgotten,
+        "resourcenotfound": .notFound,
+        "methodnotallowed": .methodNotAllowed,
+        "mergemaxlimitexceeded": .mergeFieldLimit,
         "toomanyrequests": .tooManyRequests,
         "invalidmethodoverride": .schema,
         "requestedfieldsinvalid": .schema,
@@ -107,10 +115,14 @@ enum Classification {
         ("provide a valid email address", .invalidAddress),
         ("portion of the email address is invalid", .invalidAddress),
         ("schema describes", .schema),
+        ("maximum allowed member items exceeded", .schema),
         ("merge fields were invalid", .invalidMergeFields),
         ("contact limit", .contactLimit),
         ("simultaneous connections", .tooManyRequests),
         ("account has been disabled", .userDisabled),
         ("wrong datacenter", .invalidKey),
+        ("requested resource could not be found", .notFound),
+        ("set up multiple webhooks for one url", .alreadyThere),
+        ("already exists", .alreadyThere),
     ]
 }

@@ -39,4 +39,9 @@ extension MailchimpClient {
         let query = [(name: "count", value: "1000"), (name: "exclude_fields", value: "merge_fields._links,_links")]
         return try await decoded(.get("lists", list, "merge-fields", query: query), as: Page.self).merge_fields
     }
+
+    /// Adds a merge field; a list has room for thirty, or for eighty on the dearest plan.
+    public func addMergeField(_ list: String, _ field: NewMergeField) async throws(MailchimpError) -> MergeField {
+        try await decoded(.write("POST", "lists", list, "merge-fields", json: field))
+    }
 }

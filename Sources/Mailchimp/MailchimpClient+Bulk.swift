@@ -28,7 +28,9 @@ extension MailchimpClient {
         _ list: String, body: [UInt8], skipMergeValidation: Bool = false
     ) async throws(MailchimpError) -> [UInt8] {
         let answer = try await self.body(bulk(list, body, skipMergeValidation))
-        guard let page = RawPage(answer) else { throw .malformed("bulk answer", answer, sideEffects: true) }
+        guard let page = RawPage(answer, of: "new_members") else {
+            throw .malformed("bulk answer", answer, sideEffects: true)
+        }
         return page.bytes
     }
 

@@ -7,14 +7,14 @@ extension MailchimpClient {
     }
 
     /// Reads one page as the JSON text that Mailchimp sent, for Postgres to take apart.
-    ///
-    /// The text is whole, and what `jsonb` does not store in a string is replaced.
-    public func membersPageBytes(
+    public func rawMembers(
         _ list: String, _ filter: MemberFilter = MemberFilter()
-    ) async throws(MailchimpError) -> [UInt8] {
+    ) async throws(MailchimpError) -> RawPage {
         let body = try await body(listing(list, filter))
-        guard let page = RawPage(body) else { throw .malformed("page of members", body, sideEffects: false) }
-        return page.bytes
+        guard let page = RawPage(body, of: "members") else {
+            throw .malformed("page of members", body, sideEffects: false)
+        }
+        return page
     }
 
     /// Counts the members of a status, or all but the archived; the list's own statistics are hours behind.

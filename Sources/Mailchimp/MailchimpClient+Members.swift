@@ -2,8 +2,9 @@ extension MailchimpClient {
     /// Reads a member; nil when Mailchimp says, in so many words, that there is none.
     public func member(_ list: String, _ member: MemberReference) async throws(MailchimpError) -> Member? {
         do {
+            // As a member that must be there: read as one that may be missing, a body of `null` would say "absent".
             return try await decoded(
-                .get("lists", list, "members", member.pathPart, query: [("exclude_fields", "_links")]))
+                .get("lists", list, "members", member.pathPart, query: [("exclude_fields", "_links")]), as: Member.self)
         } catch  where error.code == .notFound {
             return nil
         }
@@ -37,13 +38,13 @@ extension MailchimpClient {
 
     /// Archives a member; one that is cleaned, pending or archived is refused as `methodNotAllowed`.
     public func archive(_ list: String, _ member: MemberReference) async throws(MailchimpError) {
-        _ = try await body(Call(method: "DELETE", path: ["lists", list, "members", member.pathPart]))
+        try await perform(Call(method: "DELETE", path: ["lists", list, "members", member.pathPart]))
     }
 
     /// Erases a contact from a list for good: no program can bring it back.
     public func deletePermanently(_ list: String, hash: String) async throws(MailchimpError) {
         let path = ["lists", list, "members", hash, "actions", "delete-permanent"]
-        _ = try await body(Call(method: "POST", path: path))
+        try await perform(Call(method: "POST", path: path))
     }
 
     /// Reads what a member did, newest first; a response that cannot be read in full is an error, never "nothing".

@@ -17,8 +17,27 @@ extension MailchimpClient {
             .write("POST", "lists", list, "webhooks", json: Body(url: url, events: events, sources: sources)))
     }
 
+    /// Reads one webhook.
+    public func webhook(_ list: String, _ id: String) async throws(MailchimpError) -> Webhook {
+        try await decoded(.get("lists", list, "webhooks", id))
+    }
+
+    /// Changes what a webhook reports, whose doings, or where; what is nil stays.
+    public func updateWebhook(
+        _ list: String, _ id: String, url: String? = nil, events: Webhook.Events? = nil,
+        sources: Webhook.Sources? = nil
+    ) async throws(MailchimpError) -> Webhook {
+        struct Body: Encodable {
+            var url: String?
+            var events: Webhook.Events?
+            var sources: Webhook.Sources?
+        }
+        return try await decoded(
+            .write("PATCH", "lists", list, "webhooks", id, json: Body(url: url, events: events, sources: sources)))
+    }
+
     /// Takes a webhook away.
     public func deleteWebhook(_ list: String, _ id: String) async throws(MailchimpError) {
-        _ = try await body(Call(method: "DELETE", path: ["lists", list, "webhooks", id]))
+        try await perform(Call(method: "DELETE", path: ["lists", list, "webhooks", id]))
     }
 }

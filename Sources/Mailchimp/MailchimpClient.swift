@@ -55,7 +55,17 @@ public struct MailchimpClient: Sendable {
         }
     }
 
-    private func request(_ call: Call) -> HTTPRequest {
+    /// Makes a call that answers with nothing: 204, or an empty body, or an object that is not looked at.
+    ///
+    /// A page of HTML with the status of a success is no answer of Mailchimp's, so nothing may have been done.
+    func perform(_ call: Call) async throws(MailchimpError) {
+        let body = try await body(call)
+        guard body.isEmpty || RawPage.looksLikeAnObject(body) else {
+            throw MailchimpError.malformed("empty answer", body, sideEffects: true)
+        }
+    }
+
+    func request(_ call: Call) -> HTTPRequest {
         var headers = [
             (name: "Authorization", value: credential.authorization), (name: "Accept", value: "application/json"),
         ]

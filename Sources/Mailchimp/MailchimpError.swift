@@ -6,6 +6,10 @@ public struct MailchimpError: Error, Sendable, Hashable, CustomStringConvertible
     public enum Code: String, Sendable, Hashable, CaseIterable {
         /// The key or token is missing, wrong or withdrawn.
         case invalidKey
+        /// The code that was to be changed into a token is wrong, used or too old.
+        case invalidGrant
+        /// Mailchimp does not know this program by its client id and secret.
+        case invalidClient
         /// The user behind the key may not do this.
         case forbidden
         /// The user behind the key has been disabled.
@@ -38,8 +42,16 @@ public struct MailchimpError: Error, Sendable, Hashable, CustomStringConvertible
         case addressTaken
         /// The member's status does not allow its address to change.
         case addressFixed
+        /// The list has as many merge fields as the plan allows.
+        case mergeFieldLimit
+        /// A merge field, a tag or a webhook of that name or address is there already.
+        case alreadyThere
         /// We sent something that the API's schema does not allow.
         case schema
+        /// The call is sent on to another place, where the credential must not go.
+        case redirected
+        /// The connection is not secure enough for Mailchimp: in the clear, or by an old version of TLS.
+        case insecure
         /// Too many calls at once.
         case tooManyRequests
         /// Mailchimp, or the network in front of it, cannot answer now.
@@ -111,23 +123,32 @@ public struct MailchimpError: Error, Sendable, Hashable, CustomStringConvertible
             .transport, detail: cause.message, cause: cause, mayHaveBeenProcessed: cause.requestMayHaveBeenProcessed)
     }
 
-    /// One line that is fit for a log: addresses are left out.
+    /// One line that is fit for a log: short, and addresses are left out.
     public var description: String {
+        guard let requestID else { return reason }
+        return reason + ", " + fitForLog("request \(requestID)")
+    }
+
+    /// The same for every contact that is refused for the same: the description without what names the request.
+    public var reason: String {
         var parts = ["\(code.rawValue)"]
         if let status { parts.append("status \(status)") }
-        let words = ([title, detail] + fields.map { "\($0.field): \($0.message)" }).filter { !$0.isEmpty }
-        parts += words.map(withoutAddresses)
-        if let requestID { parts.append("request \(requestID)") }
-        return parts.joined(separator: ", ")
+        let words = [title, detail] + fields.prefix(5).map { "\($0.field): \($0.message)" }
+        parts += words.filter { !$0.isEmpty }
+        return parts.map { fitForLog($0) }.joined(separator: ", ")
     }
 
     /// Whether the task was cancelled, which is no fault of anybody.
     public var isCancellation: Bool { cause?.code == .cancelled }
 }
 
-/// The same text with a mark in the place of every word that looks like an address.
-func withoutAddresses(_ text: String) -> String {
-    text.split(separator: " ", omittingEmptySubsequences: false)
+/// The same text on one line, cut, and with a mark in the place of every word that looks like an address.
+func fitForLog(_ text: String) -> String {
+    text.cut(to: 300).split(omittingEmptySubsequences: false) { $0.isWhitespace || $0.isControl }
         .map { $0.contains("@") || $0.lowercased().contains("%40") ? "(address)" : $0 }
         .joined(separator: " ")
+}
+
+extension Character {
+    fileprivate var isControl: Bool { unicodeScalars.contains { $0.properties.generalCategory == .control } }
 }

@@ -82,7 +82,7 @@ extension Member: Codable {
             mergeFields: values.lenient([String: MergeValue].self, .mergeFields) ?? [:],
             unsubscribeReason: values.filled(.unsubscribeReason), source: values.filled(.source),
             language: values.filled(.language),
-            tags: (values.lenient([Tag].self, .tags) ?? []).map(\.name).filter { !$0.isEmpty },
+            tags: (values.lenient([MemberTag].self, .tags) ?? []).map(\.name).filter { !$0.isEmpty },
             lastChanged: values.date(.lastChanged), optedIn: values.date(.optedIn), listID: values.filled(.listID))
     }
 
@@ -99,7 +99,7 @@ extension Member: Codable {
         try values.encodeIfPresent(unsubscribeReason, forKey: .unsubscribeReason)
         try values.encodeIfPresent(source, forKey: .source)
         try values.encodeIfPresent(language, forKey: .language)
-        try values.encode(tags.map { Tag(name: $0) }, forKey: .tags)
+        try values.encode(tags.map { MemberTag(name: $0) }, forKey: .tags)
         try values.encodeIfPresent(lastChanged.map(Timestamp.format), forKey: .lastChanged)
         try values.encodeIfPresent(optedIn.map(Timestamp.format), forKey: .optedIn)
         try values.encodeIfPresent(listID, forKey: .listID)
@@ -107,7 +107,7 @@ extension Member: Codable {
 }
 
 /// A tag of a member: an object with a name, or the bare name.
-private struct Tag: Codable {
+private struct MemberTag: Codable {
     var name: String
 
     enum Key: String, CodingKey { case name }

@@ -18,6 +18,10 @@ public struct MemberFilter: Sendable, Hashable {
     public var sinceLastChanged: Date?
     /// Only members that changed before this moment.
     public var beforeLastChanged: Date?
+    /// Only members that unsubscribed after this moment; no other status than `unsubscribed` goes with it.
+    public var unsubscribedSince: Date?
+    /// Only the member with this name of its address across all of Mailchimp, as a webhook gives it.
+    public var uniqueEmailID: String?
     /// How many to skip.
     public var offset: Int
     /// How many to return; Mailchimp allows at most 1,000.
@@ -36,12 +40,15 @@ public struct MemberFilter: Sendable, Hashable {
 
     /// Makes a filter; without arguments it asks for the first thousand members.
     public init(
-        status: MemberStatus? = nil, sinceLastChanged: Date? = nil, beforeLastChanged: Date? = nil, offset: Int = 0,
-        count: Int = 1000, sort: Sort? = nil, fields: [String] = MemberFilter.defaultFields
+        status: MemberStatus? = nil, sinceLastChanged: Date? = nil, beforeLastChanged: Date? = nil,
+        unsubscribedSince: Date? = nil, uniqueEmailID: String? = nil, offset: Int = 0, count: Int = 1000,
+        sort: Sort? = nil, fields: [String] = MemberFilter.defaultFields
     ) {
         self.status = status
         self.sinceLastChanged = sinceLastChanged
         self.beforeLastChanged = beforeLastChanged
+        self.unsubscribedSince = unsubscribedSince
+        self.uniqueEmailID = uniqueEmailID
         self.offset = offset
         self.count = count
         self.sort = sort
@@ -54,7 +61,11 @@ public struct MemberFilter: Sendable, Hashable {
             (name: "count", value: String(max(count, 1))), (name: "offset", value: String(offset)),
             (name: "fields", value: (members + ["total_items"]).joined(separator: ",")),
         ]
-        if let status { query.append(("status", status.rawValue)) }
+        if let status = unsubscribedSince == nil ? status : .unsubscribed {
+            query.append(("status", status.rawValue))
+        }
+        if let unsubscribedSince { query.append(("unsubscribed_since", Timestamp.format(unsubscribedSince))) }
+        if let uniqueEmailID { query.append(("unique_email_id", uniqueEmailID)) }
         if let sinceLastChanged { query.append(("since_last_changed", Timestamp.format(sinceLastChanged))) }
         if let beforeLastChanged { query.append(("before_last_changed", Timestamp.format(beforeLastChanged))) }
         if let sort { query += [("sort_field", sort.rawValue), ("sort_dir", "ASC")] }

@@ -1,64 +1,31 @@
-/// A JSON object as it came, checked to be whole.
+/// A JSON object as it came, checked so that PostgreSQL surely takes it, and that it holds the list which was asked for.
 ///
-/// Only the structure is checked here; Postgres reads the rest. What JSON allows in a string but `jsonb` does not store, a
-/// zero character and half of a surrogate pair, is replaced by U+FFFD, so that one odd contact does not cost the page.
-struct RawPage {
-    private(set) var bytes: [UInt8]
+/// What JSON allows in a string but `jsonb` does not store, a zero character and half of a surrogate pair, is replaced by
+/// U+FFFD, and a `last_changed` or `timestamp_opt` that is no point in time by "", so that one odd contact does not cost
+/// the page. Without its list an object says nothing, least of all "nobody".
+public struct RawPage: Sendable {
+    /// The JSON text.
+    public let bytes: [UInt8]
+    /// How many objects its list holds.
+    public let count: Int
 
-    init?(_ bytes: [UInt8]) {
-        guard String(validating: bytes, as: UTF8.self) != nil else { return nil }
-        self.bytes = bytes
-        guard repairAndCheck() else { return nil }
+    /// Nil when the bytes are no such object.
+    ///
+    /// - Parameters:
+    ///   - bytes: What came; a byte order mark before it is taken away.
+    ///   - list: The one key of the object whose value must be an array of objects.
+    init?(_ bytes: [UInt8], of list: String) {
+        var bytes = bytes
+        if bytes.starts(with: [0xef, 0xbb, 0xbf]) { bytes.removeFirst(3) }
+        guard (try? UTF8Span(validating: bytes.span)) != nil else { return nil }
+        var scanner = JSONScanner(bytes, list: list, moments: ["last_changed", "timestamp_opt"])
+        guard scanner.isWhole() else { return nil }
+        self.bytes = scanner.repaired
+        count = scanner.count
     }
 
-    private mutating func repairAndCheck() -> Bool {
-        var open: [UInt8] = []
-        var isInString = false
-        var hasBegun = false
-        var index = 0
-        while index < bytes.count {
-            let byte = bytes[index]
-            if isInString {
-                if byte == UInt8(ascii: "\\") {
-                    index = repairEscape(at: index)
-                    continue
-                }
-                isInString = byte != UInt8(ascii: "\"")
-            } else {
-                let isSpace = byte == 0x20 || (0x09...0x0d).contains(byte)
-                // Nothing but blanks before and after the one object.
-                if open.isEmpty, !isSpace, hasBegun || byte != UInt8(ascii: "{") { return false }
-                hasBegun = hasBegun || !isSpace
-                switch byte {
-                case UInt8(ascii: "\""): isInString = true
-                case UInt8(ascii: "{"): open.append(UInt8(ascii: "}"))
-                case UInt8(ascii: "["): open.append(UInt8(ascii: "]"))
-                case UInt8(ascii: "}"), UInt8(ascii: "]"): if open.popLast() != byte { return false }
-                default: break
-                }
-            }
-            index += 1
-        }
-        return hasBegun && open.isEmpty && !isInString
-    }
-
-    /// Replaces an escape that `jsonb` refuses, and returns where to go on.
-    private mutating func repairEscape(at index: Int) -> Int {
-        guard let unit = escapedUnit(at: index) else { return index + 2 }
-        if (0xd800...0xdbff).contains(unit), let next = escapedUnit(at: index + 6), (0xdc00...0xdfff).contains(next) {
-            return index + 12
-        }
-        if unit == 0 || (0xd800...0xdfff).contains(unit) {
-            bytes.replaceSubrange(index..<index + 6, with: #"\ufffd"#.utf8)
-        }
-        return index + 6
-    }
-
-    /// The UTF-16 unit of a `\uXXXX` that starts there.
-    private func escapedUnit(at index: Int) -> UInt16? {
-        guard index + 6 <= bytes.count, bytes[index] == UInt8(ascii: "\\"), bytes[index + 1] == UInt8(ascii: "u") else {
-            return nil
-        }
-        return UInt16(String(decoding: bytes[index + 2..<index + 6], as: UTF8.self), radix: 16)
+    /// Whether the first character is that of a JSON object.
+    static func looksLikeAnObject(_ bytes: [UInt8]) -> Bool {
+        bytes.first { $0 > 0x20 } == UInt8(ascii: "{")
     }
 }

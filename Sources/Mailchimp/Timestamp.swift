@@ -2,11 +2,19 @@ import FoundationEssentials
 
 /// Mailchimp's points in time: `2021-11-23T22:51:56+00:00`.
 enum Timestamp {
+    /// Longer than any point in time is written, nanoseconds included.
+    static let longest = 40
+
     /// Reads ISO 8601 with a `T` or a blank, with or without a fraction, `Z`, an offset or nothing (which is UTC).
+    ///
+    /// What it reads, PostgreSQL reads as well. Before 1583 two calendars are meant by the same words, and an offset could
+    /// move the end of 9999 to a year of five digits: nothing of Mailchimp's is there.
     static func parse(_ text: String) -> Date? {
+        guard text.utf8.count <= longest else { return nil }
         var rest = text.utf8[...]
         guard let year = rest.number(4), rest.take("-"), let month = rest.number(2), rest.take("-"),
-            let day = rest.number(2), (1...12).contains(month), (1...31).contains(day)
+            let day = rest.number(2), (1583...9998).contains(year), (1...12).contains(month),
+            day >= 1, day <= daysInMonth(year, month)
         else { return nil }
         guard rest.take("T") || rest.take(" ") else {
             return rest.isEmpty ? Date(timeIntervalSince1970: Double(days(year, month, day) * 86400)) : nil
@@ -17,6 +25,7 @@ enum Timestamp {
         var fraction = 0.0
         if rest.take(".") {
             var scale = 0.1
+            guard let first = rest.first, (0x30...0x39).contains(first) else { return nil }
             while let digit = rest.number(1) {
                 fraction += Double(digit) * scale
                 scale /= 10
@@ -39,7 +48,13 @@ enum Timestamp {
         guard sign != 0, let hours = rest.number(2) else { return nil }
         _ = rest.take(":")
         guard let minutes = rest.isEmpty ? 0 : rest.number(2) else { return nil }
+        guard hours < 16, minutes < 60 else { return nil }
         return sign * (hours * 3600 + minutes * 60)
+    }
+
+    private static func daysInMonth(_ year: Int, _ month: Int) -> Int {
+        let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+        return month == 2 ? (isLeap ? 29 : 28) : [4, 6, 9, 11].contains(month) ? 30 : 31
     }
 
     /// Days since 1970-01-01 in the Gregorian calendar: years are counted from March, so that the leap day comes last.

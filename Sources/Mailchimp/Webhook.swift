@@ -75,9 +75,13 @@ public struct Webhook: Sendable, Hashable, Decodable {
     /// Whose doings are reported.
     public var sources: Sources?
     /// What the reports are signed with; Mailchimp shows it only once, to whoever makes the webhook.
-    public var signingSecret: String?
+    public var signingSecret: SigningSecret?
+    /// Whether the reports are signed; nil when Mailchimp does not say, as of webhooks that are older than signatures.
+    public var isSigned: Bool?
 
-    private enum Key: String, CodingKey { case id, url, events, sources, signingSecret = "signing_secret" }
+    private enum Key: String, CodingKey {
+        case id, url, events, sources, signingSecret = "signing_secret", isSigned = "signing_enabled"
+    }
 
     /// Reads a webhook; only its id must be there.
     public init(from decoder: any Decoder) throws {
@@ -86,7 +90,8 @@ public struct Webhook: Sendable, Hashable, Decodable {
         url = values.text(.url) ?? ""
         events = values.lenient(Events.self, .events)
         sources = values.lenient(Sources.self, .sources)
-        signingSecret = values.filled(.signingSecret)
+        signingSecret = values.filled(.signingSecret).flatMap(SigningSecret.init)
+        isSigned = values.flag(.isSigned)
     }
 }
 

@@ -14,7 +14,7 @@ public import ServiceLifecycle
 /// ```
 public final class MailchimpSandbox: Service {
     private let configuration: SandboxConfiguration
-    private let world: World
+    let world: World
     private let logger: Logger
     private let onListening: @Sendable (MailchimpSandbox, Int) async -> Void
     private let background = Background()
@@ -75,6 +75,22 @@ public final class MailchimpSandbox: Service {
         return (account.id, account.keys.first ?? "")
     }
 
+    /// Adds a user to an account, or to the first one, with a key of his own; returns his login id and the key.
+    @discardableResult
+    public func addUser(name: String, key: String? = nil, account: String? = nil) async -> (id: String, key: String) {
+        await world.seed()
+        return await world.addUser(name: name, key: key, account: account)
+    }
+
+    /// Registers an app that may ask users for access; returns its client id and secret.
+    @discardableResult
+    public func addApp(id: String? = nil, secret: String? = nil, redirectURI: String) async
+        -> (id: String, secret: String)
+    {
+        let app = await world.addApp(id: id, secret: secret, redirectURI: redirectURI)
+        return (app.id, app.secret)
+    }
+
     /// Adds a list to an account, or to the first one; returns the list's id.
     @discardableResult
     public func addList(name: String, account: String? = nil) async -> String {
@@ -103,10 +119,9 @@ public final class MailchimpSandbox: Service {
                 await self.onListening(self, port)
             },
             logger: quiet)
-        let courier = Courier(
-            world: world, retries: configuration.webhookRetries, timeout: configuration.webhookTimeout)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await courier.run() }
+            group.addTask { await Courier(world: self.world).run() }
+            group.addTask { await BatchRunner(world: self.world).run() }
             defer { group.cancelAll() }
             do {
                 try await application.run()
@@ -140,7 +155,14 @@ extension World {
         return addList(name: name, account: owner?.id ?? "").id
     }
 
+    fileprivate func addUser(name: String, key: String?, account: String?) -> (id: String, key: String) {
+        guard let owner = account.flatMap({ accounts.account(id: $0) }) ?? accounts.all.first else { return ("", "") }
+        let user = newUser(name: name, role: .admin, key: key ?? newKey(owner.dataCentre))
+        accounts.add(user, to: owner.id)
+        return (user.id, user.keys.first ?? "")
+    }
+
     fileprivate func listNames() -> [(id: String, name: String)] {
-        listOrder.compactMap { id in audiences[id].map { (id, $0.name) } }
+        listOrder.compactMap { id in audiences[id].map { (id, $0.settings.name) } }
     }
 }

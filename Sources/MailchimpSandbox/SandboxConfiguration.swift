@@ -25,7 +25,7 @@ public struct SandboxConfiguration: Sendable {
     /// How many entries a member's history keeps.
     public var historyKept = 50
     /// The pauses before a webhook is delivered again; their number is the number of repeats.
-    public var webhookRetries: [Duration] = [.milliseconds(500), .seconds(2), .seconds(10)]
+    public var webhookRetries = WebhookSchedule.faithful
     /// How long the receiver of a webhook may take.
     public var webhookTimeout: Duration = .seconds(10)
     /// After how many deliveries in a row that never arrived a webhook is switched off; 0 for never.
@@ -34,11 +34,16 @@ public struct SandboxConfiguration: Sendable {
     public var controlDoorIsOpen = false
     /// The seed of identifiers and of faults by share; none for a new one each time.
     public var seed: UInt64?
+    /// What the clock shows at the start, in seconds since 1970; none for the real time.
+    public var startsAt: Int?
     /// The time in seconds since 1970; it never goes back, whatever this returns.
     public var clock: @Sendable () -> Int = { Int(Date().timeIntervalSince1970) }
 
     /// The defaults.
     public init() {}
+
+    /// The seconds since 1970 of an instant such as `2026-01-31T09:00:00Z`, or of a day alone.
+    public static func seconds(iso8601 text: String) -> Int? { Timestamp.milliseconds(text).map { $0 / 1000 } }
 }
 
 /// How long calls take, in milliseconds.
@@ -53,6 +58,10 @@ public struct SandboxLatency: Sendable, Equatable {
     public var page = 0.0
     /// Each member of a page.
     public var pageMember = 0.0
+    /// From handing in a batch to its first call, by the clock that can be put forward.
+    public var batch = 0.0
+    /// Each call of a batch, likewise.
+    public var batchOperation = 0.0
 
     /// No latency.
     public init() {}
@@ -65,13 +74,15 @@ public struct SandboxLatency: Sendable, Equatable {
         latency.bulkMember = 3
         latency.page = 350
         latency.pageMember = 1
+        latency.batch = 20_000
+        latency.batchOperation = 63
         return latency
     }
 
     static var names: [(name: String, path: any WritableKeyPath<SandboxLatency, Double> & Sendable)] {
         [
             ("single", \.single), ("bulk", \.bulk), ("bulk_member", \.bulkMember), ("page", \.page),
-            ("page_member", \.pageMember),
+            ("page_member", \.pageMember), ("batch", \.batch), ("batch_operation", \.batchOperation),
         ]
     }
 }

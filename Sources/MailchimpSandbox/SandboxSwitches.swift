@@ -20,6 +20,18 @@ public struct SandboxSwitches: Sendable, Equatable {
     public var bulkRefusesSilently = true
     /// Whether `POST /lists/{id}` fires webhooks.
     public var bulkFiresWebhooks = true
+    /// Whether `POST /lists/{id}` looks at the tags of its members.
+    public var bulkAppliesTags = true
+    /// Whether adding a member to a segment that he is in counts as adding him.
+    public var segmentsCountPresent = true
+    /// Whether an interest or a marketing permission that the list does not have is refused; otherwise it is ignored.
+    public var refusesUnknownChoices = true
+    /// Whether a phone number is checked for the American format of its field.
+    public var checksPhones = true
+    /// Whether a list may have 80 merge fields, as on the largest plan; otherwise 30.
+    public var allowsManyMergeFields = false
+    /// Whether the figures of a list are those of a while ago; otherwise they are always right.
+    public var statisticsAreLate = true
     /// Whether a listing without a status filter leaves archived contacts out.
     public var listingHidesArchived = true
     /// Whether `since_last_changed` includes its own instant.
@@ -28,8 +40,16 @@ public struct SandboxSwitches: Sendable, Equatable {
     public var stateErrorsLackType = true
     /// Whether `fields` together with `exclude_fields` is refused with 422; otherwise `fields` wins.
     public var refusesBothFieldLists = false
+    /// Whether `fields` with a name that the answer does not have is refused with 422; otherwise it is ignored.
+    public var refusesUnknownFields = false
+    /// Whether a `count` above 1000 is refused; otherwise the page has 1000.
+    public var refusesLargePages = false
     /// Whether addresses in domains such as example.com are refused as fake.
     public var refusesFakeAddresses = false
+    /// Whether webhooks made from now on are signed.
+    public var signsWebhooks = true
+    /// Whether `fired_at` of webhooks is in the account's time zone; otherwise in UTC.
+    public var firedAtIsLocal = false
     /// Whether an answer ends its connection.
     public var closesConnections = false
 
@@ -42,7 +62,12 @@ public struct SandboxSwitches: Sendable, Equatable {
         switches.cleanedToPending = true
         switches.archiveHidesRefusal = true
         switches.archivedUnsubscribeIsHidden = true
+        switches.refusesUnknownChoices = false
+        switches.checksPhones = false
+        switches.statisticsAreLate = false
+        switches.allowsManyMergeFields = true
         switches.sinceIsInclusive = true
+        switches.signsWebhooks = false
         return switches
     }
 
@@ -54,30 +79,14 @@ public struct SandboxSwitches: Sendable, Equatable {
         switches.cleanedToUnsubscribed = false
         switches.bulkRevivesArchived = false
         switches.bulkRefusesSilently = false
+        switches.bulkAppliesTags = false
+        switches.segmentsCountPresent = false
         switches.refusesBothFieldLists = true
+        switches.refusesUnknownFields = true
+        switches.refusesLargePages = true
         switches.refusesFakeAddresses = true
+        switches.firedAtIsLocal = true
         switches.closesConnections = true
         return switches
-    }
-
-    /// The names that the control door and the documentation use.
-    static var names: [(name: String, path: any WritableKeyPath<SandboxSwitches, Bool> & Sendable)] {
-        [
-            ("pending_after_own_unsubscribe", \.pendingAfterOwnUnsubscribe),
-            ("pending_to_subscribed", \.pendingToSubscribed),
-            ("cleaned_to_unsubscribed", \.cleanedToUnsubscribed),
-            ("cleaned_to_pending", \.cleanedToPending),
-            ("archive_hides_refusal", \.archiveHidesRefusal),
-            ("archived_unsubscribe_is_hidden", \.archivedUnsubscribeIsHidden),
-            ("bulk_revives_archived", \.bulkRevivesArchived),
-            ("bulk_refuses_silently", \.bulkRefusesSilently),
-            ("bulk_fires_webhooks", \.bulkFiresWebhooks),
-            ("listing_hides_archived", \.listingHidesArchived),
-            ("since_is_inclusive", \.sinceIsInclusive),
-            ("state_errors_lack_type", \.stateErrorsLackType),
-            ("refuses_both_field_lists", \.refusesBothFieldLists),
-            ("refuses_fake_addresses", \.refusesFakeAddresses),
-            ("closes_connections", \.closesConnections),
-        ]
     }
 }

@@ -10,6 +10,10 @@ public enum TokenRight: String, Sendable, Hashable, Codable, CaseIterable {
     case read
     /// Change what others enqueued: cancel, retry, pause, limit, schedule.
     case operate
+    /// Put persons and companies, and change, merge, unsubscribe and erase persons.
+    case persons
+    /// See everything that is held on a person.
+    case disclose
 }
 
 /// A token that another system was given, without the token itself.
@@ -91,6 +95,11 @@ public struct APITokens: Sendable {
         let rows = try await pool.query("select id, rights from koppeling.present_token(\(Self.hash(of: token)))")
         guard let row = rows.first else { return nil }
         return (try row.decode("id"), Self.rights(try row.decode("rights")))
+    }
+
+    /// The name that a token was given.
+    func name(of id: Int64) async throws -> String {
+        try await pool.query("select name from koppeling.api_token where id = \(id)").scalar()
     }
 
     private static func rights(_ names: [String]) -> Set<TokenRight> {

@@ -119,6 +119,7 @@ actor DatabaseFigures {
             select instance, claims, open_actions, parked_actions, rejected_today, calls_in_flight, open_tasks,
                 enabled::int::bigint as enabled, authenticated::int::bigint as authenticated,
                 (paused_reason is not null)::int::bigint as paused,
+                allowed_now, own_calls_in_flight, waits_for_permit::int::bigint as waits_for_permit,
                 extract(epoch from koppeling.now() - last_pull_at)::bigint as seconds_since_pull
             from koppeling.instance_status
             order by instance

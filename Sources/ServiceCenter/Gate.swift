@@ -27,4 +27,9 @@ struct Gate: Sendable {
         }
         return token.id
     }
+
+    /// Who shows the token, for the audit; thrown is what ``admit(_:to:)`` throws.
+    func actor(of request: Request, with right: TokenRight) async throws -> String {
+        "token " + (try await tokens.name(of: try await admit(request, to: right)))
+    }
 }

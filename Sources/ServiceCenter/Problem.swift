@@ -67,6 +67,26 @@ extension Problem {
         }
     }
 
+    /// The answer to a request that the functions of persons, companies and groups refused.
+    ///
+    /// They tell the field apart from the message, which in a list begins with the place, as in `person 2: ...`.
+    init?(domainRefusal error: PostgresError) {
+        let status: HTTPResponse.Status
+        switch error.sqlState {
+        case "22023": status = .unprocessableContent
+        case "P0002": status = .notFound
+        case "23001", "KS001", "40001": status = .conflict
+        default:
+            self.init(bodyRefusal: error)
+            return
+        }
+        self.init(status, [error.message, error.hint].compactMap(\.self).joined(separator: "; "))
+        guard let column = error.column, !column.isEmpty else { return }
+        let words = error.message.prefix { $0 != ":" }.split(separator: " ")
+        let place = words.count == 2 ? Int(words[1]) : nil
+        field = (place.map { "[\($0 - 1)]." } ?? "") + column
+    }
+
     /// The answer while the database cannot be asked.
     static var databaseAway: Problem {
         var problem = Problem(.serviceUnavailable, "The database cannot be reached; try again.")

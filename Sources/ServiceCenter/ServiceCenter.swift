@@ -1,3 +1,4 @@
+public import Connector
 import Hummingbird
 public import Logging
 public import Postgres
@@ -13,11 +14,14 @@ public struct ServiceCenter: Service {
         public var host: String
         /// The port to listen on; 0 takes a free one, see ``ServiceCenter/boundPort()``.
         public var port: Int
+        /// Where browsers reach it from outside, such as `https://koppeling.example.org`.
+        public var publicURL: String?
 
         /// Listens on this address and port.
-        public init(host: String = "127.0.0.1", port: Int = 8080) {
+        public init(host: String = "127.0.0.1", port: Int = 8080, publicURL: String? = nil) {
             self.host = host
             self.port = port
+            self.publicURL = publicURL
         }
     }
 
@@ -25,21 +29,29 @@ public struct ServiceCenter: Service {
     private let metrics: PrometheusRegistry
     private let logger: Logger
     private let listener: Listener
+    private let connectDoor: ConnectDoor
+    private let receiver: WebhookReceiver
 
     /// A service center on this database.
     ///
     /// `metrics` is what `/metrics` shows beside the state of the queues: pass the registry that the process gave to
-    /// `MetricsSystem.bootstrap` to have the process's own figures there.
+    /// `MetricsSystem.bootstrap` to have the process's own figures there. Without `tickets` no account can be connected
+    /// here by OAuth2; without a vault signed webhooks cannot be checked.
     public init(
-        pool: Pool, configuration: Configuration = Configuration(), metrics: PrometheusRegistry = PrometheusRegistry(),
-        logger: Logger
+        pool: Pool, configuration: Configuration = Configuration(), tickets: AccountTickets? = nil,
+        vault: Vault? = nil, metrics: PrometheusRegistry = PrometheusRegistry(), logger: Logger
     ) {
         self.pool = pool
         self.metrics = metrics
         self.logger = logger
         listener = Listener(
             host: configuration.host, port: configuration.port, setting: "KOPPELING_LISTEN", logger: logger)
+        receiver = WebhookReceiver(pool: pool, vault: vault)
+        connectDoor = ConnectDoor(tickets: tickets, publicURL: configuration.publicURL)
     }
+
+    /// Where Mailchimp sends browsers back to: what the app must be registered with there.
+    public static func redirectURI(publicURL: String) -> String { publicURL + ConnectDoor.callbackPath }
 
     /// The port that is listened on, as soon as it is; for one waiting task.
     public func boundPort() async throws -> Int {
@@ -63,7 +75,11 @@ public struct ServiceCenter: Service {
         LimitsDoor(pool: pool, gate: gate).add(to: router)
         PausesDoor(pool: pool, gate: gate).add(to: router)
         SchedulesDoor(pool: pool, gate: gate).add(to: router)
-        WebhookDoor(pool: pool).add(to: router)
+        PutsDoor(pool: pool, gate: gate).add(to: router)
+        PersonDesk(pool: pool, gate: gate).add(to: router)
+        PersonPages(pool: pool, gate: gate).add(to: router)
+        WebhookDoor(receiver: receiver).add(to: router)
+        connectDoor.add(to: router)
         return router
     }
 }

@@ -1,4 +1,4 @@
-import Crypto
+import Connector
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -12,14 +12,17 @@ struct WebhookDoor: Sendable {
     /// Far above the largest delivery; a body beyond it is none of Mailchimp's.
     static let largestBody = 256 * 1024
 
-    let pool: Pool
+    let receiver: WebhookReceiver
 
     func add(to router: Router<BasicRequestContext>) {
         // Mailchimp asks the address before it takes it for a webhook.
         router.get("/webhooks/mailchimp/:instance/:secret") { _, context in
-            try await receive(nil, headers: nil, context: context)
+            let (instance, secret) = try address(context)
+            guard try await receiver.knows(instance: instance, secret: secret) else { throw Problem.noSuchWebhook }
+            return Response(status: .ok)
         }
         router.post("/webhooks/mailchimp/:instance/:secret") { request, context in
+            let (instance, secret) = try address(context)
             let buffer: ByteBuffer
             do {
                 buffer = try await request.body.collect(upTo: Self.largestBody)
@@ -32,44 +35,27 @@ struct WebhookDoor: Sendable {
             } catch {
                 throw Problem(.badRequest, "The body is not the form of a delivery: \(error).")
             }
-            let headers = try JSONText(encoding: Headers(of: request))
-            return try await receive(JSONText(encoding: form), headers: headers, context: context)
+            let signature = HTTPField.Name("X-Mailchimp-Signature").flatMap { request.headers[$0] }
+            let answer = try await receiver.receive(
+                JSONText(encoding: form), body: buffer.readableBytesView, signature: signature, instance: instance,
+                secret: secret)
+            switch answer {
+            case .stored: return Response(status: .ok)
+            case .unknownAddress: throw Problem.noSuchWebhook
+            case .badSignature: throw Problem(.forbidden, "The deliveries of this webhook are signed; this one is not.")
+            }
         }
     }
 
-    private func receive(_ body: JSONText?, headers: JSONText?, context: BasicRequestContext) async throws -> Response {
+    private func address(_ context: BasicRequestContext) throws -> (instance: Int64, secret: String) {
         guard
             let instance = context.parameters.get("instance", as: Int64.self),
-            let secret = context.parameters.get("secret"),
-            try await isReceived(body, headers: headers, instance: instance, secret: secret)
-        else { throw Problem(.notFound, "There is no such webhook.") }
-        return Response(status: .ok)
+            let secret = context.parameters.get("secret")
+        else { throw Problem.noSuchWebhook }
+        return (instance, secret)
     }
+}
 
-    private func isReceived(
-        _ body: JSONText?, headers: JSONText?, instance: Int64, secret: String
-    ) async throws -> Bool {
-        let hash = Array(SHA256.hash(data: Array(secret.utf8)))
-        let rows = try await pool.query(
-            """
-            select koppeling.receive_webhook(\(instance), \(hash), \(body), \(headers))
-            """)
-        return try rows.first?.decode(0, as: String.self) == "stored"
-    }
-
-    /// The headers worth keeping: who sent it, and the signature if there is one.
-    private struct Headers: Encodable {
-        var userAgent: String?
-        var signature: String?
-
-        init(of request: Request) {
-            userAgent = request.headers[.userAgent]
-            signature = HTTPField.Name("X-Mailchimp-Signature").flatMap { request.headers[$0] }
-        }
-
-        enum CodingKeys: String, CodingKey {
-            case userAgent = "user-agent"
-            case signature = "x-mailchimp-signature"
-        }
-    }
+extension Problem {
+    fileprivate static var noSuchWebhook: Problem { Problem(.notFound, "There is no such webhook.") }
 }

@@ -10,18 +10,23 @@ struct CSVReader {
     let delimiter: UInt8
 
     private let file: FileReader
+    private let encoding: TextEncoding
     private var parser: CSVParser
     private var piece: [UInt8]
     private var offset: Int
     private var isAtEnd = false
 
-    /// Opens the file and looks at its first line; a byte order mark is passed over.
+    /// Opens the file and looks at its first line.
+    ///
+    /// A byte order mark is passed over; records come out in UTF-8.
     init(path: String, keepsRaw: Bool = false) async throws {
+        encoding = try await TextEncoding.detect(path: path)
         file = try await FileReader.open(path)
         size = file.size
         piece = try await file.next()
         position = piece.count
-        offset = piece.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+        offset = piece.starts(with: TextEncoding.byteOrderMark) ? TextEncoding.byteOrderMark.count : 0
+        piece = encoding.decoded(piece)
         delimiter = Self.delimiter(of: piece)
         parser = CSVParser(delimiter: delimiter, keepsRaw: keepsRaw)
     }
@@ -33,9 +38,10 @@ struct CSVReader {
                 if record.isBlank { continue }
                 return record
             }
-            piece = try await file.next()
+            let next = try await file.next()
+            piece = encoding.decoded(next)
             offset = 0
-            position += piece.count
+            position += next.count
             if piece.isEmpty {
                 isAtEnd = true
                 if let record = try parser.finish(), !record.isBlank { return record }

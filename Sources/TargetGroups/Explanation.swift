@@ -11,6 +11,8 @@ public struct Explanation: Sendable, Hashable, Codable {
         public var source: String
         /// When it was said.
         public var occurredAt: Date
+        /// At what it stands: person, address or contact.
+        public var standsAt: String
     }
 
     /// A change that was recorded.
@@ -29,6 +31,8 @@ public struct Explanation: Sendable, Hashable, Codable {
         public var cause: String
     }
 
+    /// The moment that this is about; nil for now.
+    public var at: Date?
     /// The status, or nil when there is no membership.
     public var status: Membership.Status?
     /// What made the person a member, while active.
@@ -39,6 +43,8 @@ public struct Explanation: Sendable, Hashable, Codable {
     public var ruleMatch: Bool
     /// The place of the rule that matches.
     public var matchedRule: Int?
+    /// What that rule asks for, in words; nil when it is not there any more.
+    public var ruleText: String?
     /// What a hand decided.
     public var override: Override
     /// Whether the person was ever a member.
@@ -52,11 +58,14 @@ public struct Explanation: Sendable, Hashable, Codable {
 }
 
 extension Memberships {
-    /// Why a person is, or is not, a member of a group: the facts, and how they came about.
-    public func why(person: Int64, group: Int64) async throws(TargetGroupsError) -> Explanation {
+    /// Why a person is, or is not, a member of a group: the facts, and how they came about; now, or at a moment that the
+    /// audit reaches.
+    public func why(
+        person: Int64, group: Int64, at moment: Date? = nil
+    ) async throws(TargetGroupsError) -> Explanation {
         try await translated {
             let rows = try await pool.query(
-                "select koppeling.explain_membership(\(group)::bigint, \(person)::bigint) as explanation")
+                "select koppeling.explain_membership(\(group)::bigint, \(person)::bigint, \(moment)::timestamptz)")
             return try rows.scalar(as: JSONText.self).decode(Explanation.self)
         }
     }

@@ -1,10 +1,9 @@
-/// Which column of a file of persons means what.
+/// Which column of a file means what.
 struct ImportColumns: Sendable {
     /// What a column can mean.
     enum Meaning: Sendable, Hashable {
         case field(String)
         case email(kind: String)
-        case categories
     }
 
     /// The meaning of each column, in the order of the file.
@@ -12,13 +11,15 @@ struct ImportColumns: Sendable {
     private let headers: [String]
 
     /// Reads the header; a column that is not known is refused with the names of those that are.
-    init(header: CSVRecord, hasSource: Bool) throws(TargetGroupsError) {
+    init(header: CSVRecord, kind: ImportKind, hasSource: Bool) throws(TargetGroupsError) {
         if let fault = header.fault { throw TargetGroupsError(.badInput, "line \(header.line): the header \(fault)") }
         var meanings: [Meaning] = []
         var headers: [String] = []
         for cell in 0..<header.count {
             let name = header.text(cell).filter { !$0.isNewline }
-            guard let meaning = Self.meaning(of: name) else { throw Self.unknown(name, line: header.line) }
+            guard let meaning = Self.meaning(of: name, in: kind) else {
+                throw Self.unknown(name, line: header.line, kind: kind)
+            }
             guard !meanings.contains(meaning) else {
                 throw TargetGroupsError(
                     .badInput,
@@ -28,9 +29,9 @@ struct ImportColumns: Sendable {
             meanings.append(meaning)
             headers.append(name)
         }
-        for (field, name) in [("id", "id"), ("source", "source")] where !meanings.contains(.field(field)) {
-            if field == "source" && hasSource { continue }
-            let hint = field == "source" ? ", or name the source of all rows when importing" : ""
+        for name in ["id", "source"] where !meanings.contains(.field(name)) {
+            if name == "source" && hasSource { continue }
+            let hint = name == "source" ? ", or name the source of all rows when importing" : ""
             throw TargetGroupsError(.badInput, "line \(header.line): column \"\(name)\" is missing; add it\(hint)")
         }
         self.meanings = meanings
@@ -42,58 +43,48 @@ struct ImportColumns: Sendable {
         meanings.compactMap { meaning in if case .email(let kind) = meaning { kind } else { nil } }
     }
 
-    /// The fields that the file has, apart from identity and addresses, as put_person_rows names them.
+    /// The fields that the file has, apart from identity and addresses, as puts name them.
     var fields: [String] {
-        meanings.compactMap { meaning in
-            switch meaning {
-            case .field("source"), .field("id"), .email: nil
-            case .field(let name): name
-            case .categories: "categories"
-            }
+        var fields: [String] = []
+        for case .field(let name) in meanings where name != "source" && name != "id" {
+            let field = Self.position.contains(name) ? "positions" : name
+            if !fields.contains(field) { fields.append(field) }
         }
+        return fields
     }
 
     /// The file's own name for a field that a fault is about.
     func header(of field: String) -> String {
         let index = meanings.firstIndex { meaning in
             switch meaning {
-            case .field(let name): name == field
+            case .field(let name): name == field || "positions.\(name)" == field
             case .email(let kind): "emails.\(kind)" == field
-            case .categories: field == "categories"
             }
         }
         return index.map { headers[$0] } ?? field
     }
 
-    private static let fields: [(name: String, aliases: [String])] = [
-        ("source", ["bron"]),
-        ("id", ["nummer", "external id", "extern id"]),
-        ("given_name", ["voornaam"]),
-        ("initials", ["voorletters"]),
-        ("prefixes", ["tussenvoegsels", "tussenvoegsel"]),
-        ("family_name", ["achternaam"]),
-        ("gender", ["geslacht"]),
-    ]
-
+    private static let position = ["function", "department", "company"]
     private static let emailPrefixes = ["e mailadres ", "emailadres ", "e mail ", "email "]
 
-    private static func meaning(of header: String) -> Meaning? {
+    private static func meaning(of header: String, in kind: ImportKind) -> Meaning? {
         let words = header.lowercased()
             .split { $0.isWhitespace || $0 == "_" || $0 == "-" }.joined(separator: " ")
-        if let field = fields.first(where: { words == $0.name.replacing("_", with: " ") || $0.aliases.contains(words) })
-        {
-            return .field(field.name)
+        if let column = kind.columns.first(where: {
+            words == $0.name.replacing("_", with: " ") || $0.aliases.contains(words)
+        }) {
+            return .field(column.name)
         }
-        if ["categories", "categorieën", "categorieen"].contains(words) { return .categories }
+        guard kind.hasAddresses else { return nil }
         for prefix in emailPrefixes where words.hasPrefix(prefix) {
             return .email(kind: String(words.dropFirst(prefix.count)))
         }
         return nil
     }
 
-    private static func unknown(_ name: String, line: Int) -> TargetGroupsError {
-        let known = fields.map(\.name) + ["email_<kind>, such as email_zakelijk", "categories"]
-        let dutch = fields.compactMap(\.aliases.first) + ["e-mailadres <soort>", "categorieën"]
+    private static func unknown(_ name: String, line: Int, kind: ImportKind) -> TargetGroupsError {
+        let known = kind.columns.map(\.name) + (kind.hasAddresses ? ["email_<kind>, such as email_zakelijk"] : [])
+        let dutch = kind.columns.compactMap(\.aliases.first) + (kind.hasAddresses ? ["e-mailadres <soort>"] : [])
         return TargetGroupsError(
             .badInput,
             "line \(line): column \"\(name)\" is not known; the columns are \(known.joined(separator: ", ")) (or \(dutch.joined(separator: ", ")))"

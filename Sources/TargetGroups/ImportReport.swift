@@ -1,4 +1,4 @@
-/// What an import of persons did, or why it did nothing.
+/// What an import did, or why it did nothing.
 public struct ImportReport: Sendable, Hashable, Codable {
     /// Something wrong with a row.
     public struct Fault: Sendable, Hashable, Codable, CustomStringConvertible {
@@ -19,11 +19,11 @@ public struct ImportReport: Sendable, Hashable, Codable {
     public var isImported = false
     /// How many rows the file has.
     public var rows = 0
-    /// How many persons are new.
+    /// How many persons or companies are new.
     public var created = 0
-    /// How many persons were there and changed.
+    /// How many were there and changed.
     public var changed = 0
-    /// How many persons were there and are as they were.
+    /// How many were there and are as they were.
     public var unchanged = 0
     /// How many categories were made.
     public var categoriesMade = 0
@@ -39,7 +39,7 @@ public struct ImportProgress: Sendable, Hashable {
     public enum Phase: String, Sendable, Hashable {
         /// Reading the file; the numbers are bytes.
         case reading
-        /// Judging and storing persons; the numbers are rows.
+        /// Judging and storing; the numbers are rows.
         case storing
     }
 

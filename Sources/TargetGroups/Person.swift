@@ -10,6 +10,23 @@ public struct Person: Sendable, Hashable, Codable {
         case erased
     }
 
+    /// What a person is, and where.
+    public struct Position: Sendable, Hashable, Codable {
+        /// The function.
+        public var function: String?
+        /// The department.
+        public var department: String?
+        /// The company's id in the system it comes from.
+        public var company: String?
+        /// The company's name.
+        public var companyName: String?
+
+        enum CodingKeys: String, CodingKey {
+            case function, department, company
+            case companyName = "company_name"
+        }
+    }
+
     /// The number the database gave.
     public var id: Int64
     /// The system that the person comes from.
@@ -32,9 +49,11 @@ public struct Person: Sendable, Hashable, Codable {
     public var emails: [String: String]
     /// The categories, each as "Group / Name".
     public var categories: [String]
+    /// The positions.
+    public var positions: [Position]
 
     enum CodingKeys: String, CodingKey {
-        case id, source, initials, prefixes, gender, state, emails, categories
+        case id, source, initials, prefixes, gender, state, emails, categories, positions
         case externalID = "external_id"
         case givenName = "given_name"
         case familyName = "family_name"

@@ -63,6 +63,20 @@ public struct Persons: Sendable {
         }
     }
 
+    /// Merges the other record of a person into the survivor's, who keeps her own facts and gets what she lacks.
+    ///
+    /// Of what binds either the stricter holds, and claims go over. The other identity means the survivor from now on.
+    public func merge(_ other: Identity, into survivor: Identity, actor: String) async throws(TargetGroupsError) {
+        try await translated {
+            try await pool.query(
+                """
+                select koppeling.merge_persons(
+                    \(survivor.source)::text, \(survivor.id)::text, \(other.source)::text, \(other.id)::text,
+                    \(actor)::text)
+                """)
+        }
+    }
+
     /// Records the person's own no: for one group, or for every linked one.
     ///
     /// - Returns: For how many groups it was recorded.

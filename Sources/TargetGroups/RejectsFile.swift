@@ -52,7 +52,7 @@ private struct FaultPages {
                 """
                 select line, array_agg(coalesce(field, '') order by field) as fields,
                     array_agg(message order by field) as messages
-                from person_import_fault where line > \(line)::bigint
+                from import_fault where line > \(line)::bigint
                 group by line order by line limit 1000
                 """)
             page = try rows.map { row in

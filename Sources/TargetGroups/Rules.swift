@@ -2,11 +2,21 @@ import FoundationEssentials
 public import Postgres
 
 /// What a person must have, or must not have, for a rule to match.
+///
+/// What a rule asks of a function, a department, a company and its categories holds at one and the same position.
 public struct Criterion: Sendable, Hashable, Codable {
     /// What the value is a value of.
-    public enum Kind: String, Sendable, Hashable, Codable {
+    public enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
+        /// The function of a position.
+        case function
+        /// The department of a position.
+        case department
+        /// The company of a position, written "source/id", or by a name that only one company has.
+        case company
         /// A category of the person, written "Group / Name".
         case personCategory
+        /// A category of the company of a position.
+        case companyCategory
     }
 
     /// What the value is a value of.
@@ -17,7 +27,7 @@ public struct Criterion: Sendable, Hashable, Codable {
     public var negated: Bool
 
     /// A criterion.
-    public init(_ value: String, kind: Kind = .personCategory, negated: Bool = false) {
+    public init(_ value: String?, kind: Kind = .personCategory, negated: Bool = false) {
         self.kind = kind
         self.value = value
         self.negated = negated
@@ -42,7 +52,7 @@ public struct Rules: Sendable {
         public var changed: Int64
     }
 
-    private let pool: Pool
+    let pool: Pool
 
     /// The rules in the database of this pool.
     public init(pool: Pool) {

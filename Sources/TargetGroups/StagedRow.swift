@@ -1,30 +1,34 @@
 /// Writes records of a file as rows of the staging table, in the text format of COPY.
 struct StagedRow {
+    /// The columns of the table that are written, in order.
+    let names: String
+
     private let columns: ImportColumns
-    private let cells: [String: Int]
+    private let cells: [Int]
     private let emails: [Int]
-    private let categories: Int?
 
     init(columns: ImportColumns) {
         self.columns = columns
-        var cells: [String: Int] = [:]
+        var names = ["line"]
+        var cells: [Int] = []
         var emails: [Int] = []
-        var categories: Int?
         for (index, meaning) in columns.meanings.enumerated() {
             switch meaning {
-            case .field(let name): cells[name] = index
+            case .field(let name):
+                names.append(Self.renamed[name] ?? name)
+                cells.append(index)
             case .email: emails.append(index)
-            case .categories: categories = index
             }
         }
+        self.names = (names + (emails.isEmpty ? ["fault"] : ["addresses", "fault"])).joined(separator: ", ")
         self.cells = cells
         self.emails = emails
-        self.categories = categories
     }
 
-    private static let fields = ["source", "id", "given_name", "initials", "prefixes", "family_name", "gender"]
+    private static let renamed = ["id": "external_id", "function": "job_function"]
     private static let null = Array("\\N".utf8)
-    /// Stands between the addresses of a row: a control character, which no address may hold.
+    /// Stands between the addresses of a row, and in the table between the items of a list: a control character, which
+    /// no address may hold and which is a space anywhere else.
     private static let separator: UInt8 = 0x1f
 
     /// The row of this record, its line end included.
@@ -32,21 +36,23 @@ struct StagedRow {
         var row = Array(String(record.line).utf8)
         row.reserveCapacity(record.bytes.count + 64)
         if let fault = fault(of: record) {
-            for _ in 0..<9 { row += [.tab] + Self.null }
+            for _ in 0..<(cells.count + (emails.isEmpty ? 0 : 1)) { row += [.tab] + Self.null }
             row.append(.tab)
             row += Array(fault.utf8)
         } else {
-            for field in Self.fields {
+            for cell in cells {
                 row.append(.tab)
-                append(cells[field], of: record, to: &row)
+                if record[cell].isEmpty {
+                    row += Self.null
+                } else {
+                    append(record[cell], to: &row)
+                }
             }
-            row.append(.tab)
+            if !emails.isEmpty { row.append(.tab) }
             for (place, cell) in emails.enumerated() {
                 if place > 0 { row.append(Self.separator) }
-                for byte in record[cell] { append(byte == Self.separator ? UInt8(ascii: " ") : byte, to: &row) }
+                append(record[cell], to: &row)
             }
-            row.append(.tab)
-            append(categories, of: record, to: &row)
             row.append(.tab)
             row += Self.null
         }
@@ -63,21 +69,16 @@ struct StagedRow {
         return nil
     }
 
-    private func append(_ cell: Int?, of record: CSVRecord, to row: inout [UInt8]) {
-        guard let cell, !record[cell].isEmpty else {
-            row += Self.null
-            return
-        }
-        for byte in record[cell] { append(byte, to: &row) }
-    }
-
-    private func append(_ byte: UInt8, to row: inout [UInt8]) {
-        switch byte {
-        case .tab: row += Array("\\t".utf8)
-        case .lineFeed: row += Array("\\n".utf8)
-        case .carriageReturn: row += Array("\\r".utf8)
-        case UInt8(ascii: "\\"): row += Array("\\\\".utf8)
-        default: row.append(byte)
+    private func append(_ cell: ArraySlice<UInt8>, to row: inout [UInt8]) {
+        for byte in cell {
+            switch byte {
+            case .tab: row += [UInt8(ascii: "\\"), UInt8(ascii: "t")]
+            case .lineFeed: row += [UInt8(ascii: "\\"), UInt8(ascii: "n")]
+            case .carriageReturn: row += [UInt8(ascii: "\\"), UInt8(ascii: "r")]
+            case UInt8(ascii: "\\"): row += [byte, byte]
+            case Self.separator: row.append(UInt8(ascii: " "))
+            default: row.append(byte)
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ struct Failure: Error {
         case (.connection, _), (.commitUnknown, _):
             self.init(spoken + ". Check DATABASE_URL, that the server runs, and that its disk is not full.")
         case (_, "22P02") where error.message.hasSuffix("type json"): self.init("What was given is not JSON.")
-        case (_, "22023"), (_, "23001"), (_, "42501"), (_, "P0001"), (_, "P0002"): self.init(spoken)
+        case (_, "22023"), (_, "23001"), (_, "42501"), (_, "P0001"), (_, "P0002"), (_, "KS001"): self.init(spoken)
         default: self.init(error.description)
         }
     }

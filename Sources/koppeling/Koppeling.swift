@@ -11,11 +11,12 @@ struct Koppeling: AsyncParsableCommand {
             + "private PostgreSQL in the folder KOPPELING_HOME (.koppeling).",
         subcommands: [
             Demo.self, Up.self, Migrate.self, Serve.self, Work.self, Doctor.self,
-            AccountCommand.self, InstanceCommand.self,
-            PersonCommand.self, GroupCommand.self, RuleCommand.self, Why.self, PlanCommand.self, ActionCommand.self,
+            AccountCommand.self, InstanceCommand.self, MergeFieldCommand.self,
+            PersonCommand.self, CompanyCommand.self, PositionCommand.self, CategoryCommand.self, ValueCommand.self,
+            GroupCommand.self, RuleCommand.self, Why.self, PlanCommand.self, ActionCommand.self, TaskCommand.self,
             Enqueue.self, JobsCommand.self, QueueCommand.self, LimitCommand.self, ScheduleCommand.self,
-            TokenCommand.self,
-            Bench.self, ChaosCommand.self, ChaosWorkerCommand.self,
+            TokenCommand.self, EnvironmentCommand.self,
+            Bench.self, ChaosCommand.self, ChaosWorkerCommand.self, SyncWorkerCommand.self,
         ])
 
     static func main() async {

@@ -44,6 +44,18 @@ enum Listing {
         for line in aligned(table) { Console.line(line) }
     }
 
+    /// Shows the one row of the query, a line for each of its values.
+    static func showOne(_ query: Query, from pool: Pool, json: Bool) async throws {
+        guard let row = try await pool.query(query).first else { return }
+        if json {
+            Console.line(try row.decode("line", as: String.self))
+            return
+        }
+        let names = try row.decode("names", as: [String].self)
+        let cells = try row.decode("cells", as: [String?].self)
+        for line in aligned(zip(names, cells).map { [$0, $1 ?? ""] }) { Console.line(line) }
+    }
+
     /// The lines with their cells under each other, two spaces apart.
     static func aligned(_ table: [[String]]) -> [String] {
         var widths: [Int] = []

@@ -61,6 +61,9 @@ struct Runtime: Sendable {
         return try SecretKeyFile(path: settings.home + "/secret-key").read()
     }
 
+    /// Whether there is a key, or one is made when it is asked for.
+    var hasSecretKey: Bool { settings.secretKey != nil || settings.databaseURL == nil }
+
     /// Who does it, for the audit: the user of the operating system.
     var actor: String {
         let user = ProcessInfo.processInfo.environment["SUDO_USER"] ?? ProcessInfo.processInfo.environment["USER"]

@@ -1,4 +1,5 @@
 import Configuration
+import Connector
 import Logging
 import Postgres
 
@@ -11,30 +12,31 @@ import Postgres
 /// | `KOPPELING_DIRECT_DATABASE_URL` | the database past the pooler, to listen and to migrate | `DATABASE_URL`; with a pooler workers only look |
 /// | `KOPPELING_HOME` | the folder of the private database and its key | `.koppeling` |
 /// | `KOPPELING_SECRET_KEY` | 32 bytes in base64; seals the stored credentials | none; with the private database one is made |
+/// | `KOPPELING_SECRET_KEY_PREVIOUS` | keys that still open what they sealed, between commas, while the key is replaced | none |
 /// | `KOPPELING_ENVIRONMENT` | `production` or `training` | `production` |
 /// | `KOPPELING_LISTEN` | address and port of the service center | `127.0.0.1:8080` |
 /// | `KOPPELING_METRICS_LISTEN` | address and port where `koppeling work` shows its figures and its health | none |
 /// | `KOPPELING_PUBLIC_URL` | where the service center is reached from outside | none |
+/// | `KOPPELING_CONTACT` | an address or page by which Mailchimp can find those who run this | `KOPPELING_PUBLIC_URL` |
 /// | `KOPPELING_MAILCHIMP_URL` | an API root for every account, such as that of the stand-in | Mailchimp's |
+/// | `MAILCHIMP_CLIENT_ID`, `MAILCHIMP_CLIENT_SECRET` | the app that is registered with Mailchimp, for OAuth2 | none |
 /// | `KOPPELING_SQL` | the folder of the migration files | found beside the program |
 /// | `LOG_LEVEL` | `trace`, `debug`, `info`, `notice`, `warning`, `error` or `critical` | `info` |
 struct Settings: Sendable {
-    /// What the deployment is for.
-    enum Environment: String, Sendable {
-        case production
-        case training
-    }
-
     var databaseURL: String?
     var pooler: ConnectionSettings.Pooler
     var directDatabaseURL: String?
     var home: String
     var secretKey: String?
-    var environment: Environment
+    var previousSecretKeys: String?
+    var environment: Deployment.Environment
     var listen: ListenAddress
     var metricsListen: ListenAddress?
     var publicURL: String?
+    var contact: String?
     var mailchimpURL: String?
+    var clientID: String?
+    var clientSecret: String?
     var logLevel: Logger.Level
 
     /// The settings of this process.
@@ -51,7 +53,11 @@ struct Settings: Sendable {
         directDatabaseURL = text("koppeling.direct.database.url", isSecret: true)
         home = text("koppeling.home") ?? ".koppeling"
         secretKey = text("koppeling.secret.key", isSecret: true)
+        previousSecretKeys = text("koppeling.secret.key.previous", isSecret: true)
+        clientID = text("mailchimp.client.id")
+        clientSecret = text("mailchimp.client.secret", isSecret: true)
         publicURL = try Self.url(text("koppeling.public.url"), "KOPPELING_PUBLIC_URL")
+        contact = text("koppeling.contact") ?? publicURL
         mailchimpURL = try Self.url(text("koppeling.mailchimp.url"), "KOPPELING_MAILCHIMP_URL")
 
         let pooler = text("koppeling.pooler") ?? "none"
@@ -68,7 +74,7 @@ struct Settings: Sendable {
         }
 
         let environment = text("koppeling.environment") ?? "production"
-        guard let known = Environment(rawValue: environment) else {
+        guard let known = Deployment.Environment(rawValue: environment) else {
             throw Failure("KOPPELING_ENVIRONMENT is \"\(environment)\": set it to production or training.", code: 2)
         }
         self.environment = known

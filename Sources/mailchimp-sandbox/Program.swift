@@ -11,7 +11,13 @@ struct Program: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mailchimp-sandbox",
         abstract: "A stand-in for Mailchimp's Marketing API, with all state in memory.",
-        discussion: "The API is under /3.0/, the control door under /sandbox/. SIGTERM and SIGINT stop it.")
+        discussion: """
+            The API is under /3.0/, OAuth2 under /oauth2/. The page at / shows the lists, their members and every call as \
+            it comes; there you act as a contact, and make calls fail. The control door under /sandbox/ does the same \
+            for tests; GET /sandbox/ lists what it has. SIGTERM and SIGINT stop it, and everything is forgotten.
+
+            Try: mailchimp-sandbox --list Newsletter --latency realistic
+            """)
 
     @Option(help: "The address to listen on.")
     var host = "127.0.0.1"
@@ -25,7 +31,8 @@ struct Program: AsyncParsableCommand {
     @Option(help: "The name of the first account.")
     var account = "Sandbox"
 
-    @Option(name: .customLong("list"), help: "A list to start with; may be given several times.")
+    @Option(
+        name: .customLong("list"), help: "A list to start with; may be given several times. Newsletter when none is.")
     var lists: [String] = []
 
     @Option(help: "How long calls take: none or realistic (350 ms a call; more for bulk calls and pages).")
@@ -40,6 +47,9 @@ struct Program: AsyncParsableCommand {
     @Option(help: "The seed of identifiers and faults, to repeat a run.")
     var seed: UInt64?
 
+    @Option(help: "What the clock shows at the start, such as 2026-01-31T09:00:00Z; otherwise the real time.")
+    var clock: StartTime?
+
     @Flag(help: "Open the control door to other machines than this one.")
     var openControl = false
 
@@ -51,9 +61,20 @@ struct Program: AsyncParsableCommand {
         case likely, permissive, strict
     }
 
+    /// An instant as ISO 8601 writes it.
+    struct StartTime: ExpressibleByArgument {
+        let seconds: Int
+
+        init?(argument: String) {
+            guard let seconds = SandboxConfiguration.seconds(iso8601: argument) else { return nil }
+            self.seconds = seconds
+        }
+    }
+
     func run() async throws {
         let sandbox = MailchimpSandbox(configuration: settings) { [host, key] sandbox, port in
-            print("mailchimp-sandbox listens on http://\(host):\(port)/3.0/ (control door: /sandbox/)")
+            print("mailchimp-sandbox listens on http://\(host):\(port)/3.0/")
+            print("page  http://\(host):\(port)/")
             print("key   \(key)")
             for list in await sandbox.lists() { print("list  \(list.id)  \(list.name)") }
             // Into a file or a pipe the lines would otherwise wait for more.
@@ -79,6 +100,7 @@ struct Program: AsyncParsableCommand {
         settings.lists = lists.isEmpty ? ["Newsletter"] : lists
         settings.connectionsPerUser = connections
         settings.seed = seed
+        settings.startsAt = clock?.seconds
         settings.controlDoorIsOpen = openControl
         if latency == .realistic { settings.latency = .realistic }
         switch switches {

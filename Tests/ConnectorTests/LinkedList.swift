@@ -25,6 +25,7 @@ struct LinkedList: Sendable {
     /// Runs the body with a list that is linked, enabled and activated, with a rule on the newsletter's category.
     static func run(
         persons: Int = 0, switches: SandboxSwitches = SandboxSwitches(), workers: Int = 1,
+        environment: Deployment.Environment = .production,
         _ body: @Sendable (LinkedList) async throws -> Void
     ) async throws {
         var configuration = SandboxConfiguration()
@@ -36,7 +37,7 @@ struct LinkedList: Sendable {
         let http = HTTPClient(allowPlaintext: true)
         let failure: (any Error)?
         do {
-            let linked = try await link(configuration.key, list, http, port)
+            let linked = try await link(configuration.key, list, http, port, environment)
             try await linked.prepare(persons: persons)
             try await linked.work(workers, body)
             failure = nil
@@ -48,12 +49,14 @@ struct LinkedList: Sendable {
         if let failure { throw failure }
     }
 
-    private static func link(_ key: String, _ list: String, _ http: HTTPClient, _ port: Int) async throws -> LinkedList
-    {
+    private static func link(
+        _ key: String, _ list: String, _ http: HTTPClient, _ port: Int, _ environment: Deployment.Environment
+    ) async throws -> LinkedList {
         // The workers' connections come on top of the test's own.
         let pool = Pool(TestDatabase.current.settings, maximum: 12)
         let vault = try Vault(base64: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
-        let accounts = Accounts(pool: pool, vault: vault, http: http, rootOverride: "http://127.0.0.1:\(port)")
+        let accounts = Accounts(
+            pool: pool, vault: vault, http: http, rootOverride: "http://127.0.0.1:\(port)", environment: environment)
         let instances = Instances(pool: pool, accounts: accounts, vault: vault)
         let account = try await accounts.connect(apiKey: key, name: "Instituut")
         let instance = try await instances.link(
@@ -97,7 +100,11 @@ struct LinkedList: Sendable {
                 group.addTask { try? await switchboard.run() }
                 group.addTask {
                     try? await worker.consume(
-                        queue: "default", handlers: [EvaluateHandler(pool: pool), PullRequestHandler(pool: pool)])
+                        queue: "default",
+                        handlers: [
+                            EvaluateHandler(pool: pool), PullRequestHandler(pool: pool),
+                            ErasureHandler(pool: pool, vault: instances.vault),
+                        ])
                 }
             }
             let result: Result<Void, any Error>
@@ -133,6 +140,44 @@ struct LinkedList: Sendable {
         if response.status == 404 { return "null" }
         try #require(response.status == 200, "\(path): \(String(decoding: response.body, as: UTF8.self))")
         return JSONText(utf8: response.body)
+    }
+
+    /// Calls the API as the program does, but unknown to it: a call whose worker died before it could record anything.
+    func unrecorded(_ method: String, _ address: String, _ json: String? = nil) async throws {
+        let response = try await http.send(
+            HTTPRequest(
+                method: method, url: "http://127.0.0.1:\(port)/3.0/lists/\(list)/members/\(address)",
+                headers: [
+                    ("Authorization", "Bearer \(SandboxConfiguration().key)"), ("Content-Type", "application/json"),
+                ],
+                body: json.map { Array($0.utf8) }))
+        try #require((200..<300).contains(response.status), "\(response.status)")
+    }
+
+    /// Commits the intent of a call on the only member that is claimed, or on the only one there is.
+    func intend(_ intent: String) async throws {
+        try await pool.query(
+            """
+            select koppeling.begin_call(m.id, \(intent)::text, c.fields)
+            from koppeling.audience_member m left join koppeling.claim c on c.member_id = m.id
+            """)
+    }
+
+    /// Stops the workers' actions, and lets them go on.
+    func hold(_ isHeld: Bool) async throws {
+        if isHeld {
+            try await pool.query("select koppeling.pause(queue => 'instance-1')")
+        } else {
+            try await pool.query("select koppeling.resume(queue => 'instance-1')")
+        }
+    }
+
+    /// Waits until as many actions wait.
+    func staged(_ count: Int64) async throws {
+        try await eventually("\(count) are staged") {
+            try await pool.query("select count(*) from koppeling.job where kind = 'action'").scalar(as: Int64.self)
+                == count
+        }
     }
 
     func asContact(_ act: String, _ address: String, _ json: String = "{}") async throws {

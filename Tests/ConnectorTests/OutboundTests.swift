@@ -112,6 +112,88 @@ struct OutboundTests {
         }
     }
 
+    @Test(
+        "whoever gets the address that another is about to leave, or is leaving, stands there beside him",
+        arguments: ["before", "before, by hand", "during", "during, by hand"])
+    func oldAddressGiven(when: String) async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let (old, new) = (list.address("0"), "verhuisd@post.koppeling.nl")
+            let isBefore = when.hasPrefix("before")
+            if isBefore {
+                try await list.instances.setAutomatic(false, template: "update", instance: list.instance.name)
+            } else {
+                try await list.control(
+                    "POST", "faults", #"{"effect": "slow", "milliseconds": 1500, "match": {"method": "PATCH"}}"#)
+            }
+            try await list.put("0", #"{"emails": {"zakelijk": "\#(new)"}}"#)
+            try await eventually("the move") {
+                try await list.pool.query(
+                    """
+                    select exists (select from koppeling.audience_member m
+                                   where m.moving_to is not null and (m.intent = 'moving' or \(isBefore)::boolean))
+                    """
+                ).scalar(as: Bool.self)
+            }
+            try await list.put("1", #"{"given_name": "Piet", "emails": {"zakelijk": "\#(old)"}}"#)
+            if when.hasSuffix("by hand") { try await list.decide("include", "1") }
+            try await list.quiet()
+            try await list.control("DELETE", "faults")
+            try await list.pool.query("select koppeling.run_waiting_actions(\(list.instance.name))")
+            try await list.quiet()
+            for (address, name) in [(old, "Piet"), (new, "Jan")] {
+                let contact = try await list.contact(address)
+                #expect(contact?.status == "subscribed", "\(address)")
+                #expect(contact?.merge_fields["FNAME"] == name, "\(address)")
+            }
+        }
+    }
+
+    @Test("a contact who went to the person's address inside Mailchimp, unseen, is the one that is adopted")
+    func knownElsewhere() async throws {
+        try await LinkedList.run { list in
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "eerst@post.koppeling.nl"}"#)
+            try await list.pull(full: true)
+            try await list.asContact(
+                "change-address", "eerst@post.koppeling.nl", #"{"email_address": "\#(list.address("5"))"}"#)
+            try await list.put("5")
+            try await list.quiet()
+            #expect(try await list.contact(list.address("5"))?.merge_fields["LNAME"] == "Berg 5")
+        }
+    }
+
+    @Test("names that an unrecorded call put there are not taken for those that were there before")
+    func unrecordedNames() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let address = list.address("0")
+            try await list.hold(true)
+            try await list.put("0", isMember: false)
+            try await list.staged(1)
+            try await list.intend("archiving")
+            try await list.unrecorded("DELETE", address)
+            try await list.hold(false)
+            try await list.quiet()
+            try await list.hold(true)
+            try await list.put("7", #"{"given_name": "Piet", "emails": {"zakelijk": "\#(address)"}}"#)
+            try await list.staged(1)
+            try await list.intend("creating")
+            try await list.unrecorded(
+                "PATCH", address, #"{"status": "subscribed", "merge_fields": {"FNAME": "Piet", "LNAME": "Berg 7"}}"#)
+            try await list.put("7", isMember: false, #"{"emails": {"zakelijk": "\#(address)"}}"#)
+            try await list.put("0")
+            try await eventually("the one has left and the other is back") {
+                let (back, left) = (try await list.membership("0"), try await list.membership("7"))
+                return back == "active rule" && left == "inactive ruleNoLongerMatches"
+            }
+            try await list.hold(false)
+            try await list.quiet()
+            #expect(try await list.contact(address)?.status == "subscribed")
+            #expect(try await list.contact(address)?.merge_fields["FNAME"] == "Jan")
+        }
+    }
+
     @Test("a person without an address of the kind is a member and is not sent; one that comes later is created")
     func noAddress() async throws {
         try await LinkedList.run { list in
@@ -133,7 +215,7 @@ struct OutboundTests {
             try await list.quiet()
             #expect(try await list.status(list.address("4")) == nil)
             let released: Int64 = try await list.pool.query(
-                "select koppeling.run_parked('{}', \(list.instance.name))"
+                "select koppeling.run_waiting_actions(\(list.instance.name))"
             ).scalar()
             #expect(released == 1)
             try await list.quiet()

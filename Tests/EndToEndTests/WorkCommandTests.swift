@@ -8,40 +8,17 @@ import Testing
 struct WorkCommandTests {
     private let pool = TestDatabase.current.pool
 
-    /// A worker process on the test's database, and what it logs.
-    private struct Worker {
-        let process: Process
-        private let file = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
-
-        init(_ environment: [String: String] = [:]) throws {
-            try Data().write(to: file)
-            process = program(
-                ["work"],
-                [
-                    "DATABASE_URL": try TestDatabase.current.settings.connectionString(),
-                    "KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString(),
-                ].merging(environment) { _, given in given })
-            process.standardInput = FileHandle.nullDevice
-            process.standardOutput = FileHandle.nullDevice
-            process.standardError = try FileHandle(forWritingTo: file)
-            try process.run()
-        }
-
-        func log() throws -> String { String(decoding: try Data(contentsOf: file), as: UTF8.self) }
-
-        /// Ends it, should it run still, and forgets its log.
-        func clean() {
-            if process.isRunning { process.interrupt() }
-            try? FileManager.default.removeItem(at: file)
-        }
+    private func startWorker(_ environment: [String: String] = [:]) throws -> RunningProgram {
+        let key = ["KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString()]
+        return try RunningProgram(["work"], key.merging(environment) { _, given in given })
     }
 
     @Test func `shows its figures and its health where it is told to, and ends when it is told to`() async throws {
-        let worker = try Worker(["KOPPELING_METRICS_LISTEN": "127.0.0.1:0"])
+        let worker = try startWorker(["KOPPELING_METRICS_LISTEN": "127.0.0.1:0"])
         defer { worker.clean() }
         var port = ""
         try await eventually("it says where it listens", within: .seconds(30)) {
-            port = try worker.log().firstMatch(of: #/port=(\d+)/#).map { String($0.1) } ?? ""
+            port = try worker.errors().firstMatch(of: #/port=(\d+)/#).map { String($0.1) } ?? ""
             return !port.isEmpty
         }
         let http = HTTPClient(allowPlaintext: true)
@@ -64,7 +41,7 @@ struct WorkCommandTests {
         // Evaluations wait for this table, so the job goes on for as long as the body does.
         try await pool.transaction { connection in
             try await connection.execute("lock table koppeling.evaluation_request in access exclusive mode")
-            let worker = try Worker()
+            let worker = try startWorker()
             defer { worker.clean() }
             try await pool.query("select koppeling.enqueue('group.evaluate')")
             try await eventually("the job waits for the table", within: .seconds(30)) {
@@ -76,7 +53,7 @@ struct WorkCommandTests {
                 ).scalar(as: Bool.self)
             }
             worker.process.terminate()
-            try await eventually("it stops", within: .seconds(30)) { try worker.log().contains("told to stop") }
+            try await eventually("it stops", within: .seconds(30)) { try worker.errors().contains("told to stop") }
             worker.process.terminate()
             // Its grace period alone is 20 s.
             try await eventually("it ends", within: .seconds(15)) { !worker.process.isRunning }

@@ -1,4 +1,5 @@
 import HTTPClient
+import TestSupport
 import Testing
 
 @Suite struct AddressTests {
@@ -7,7 +8,10 @@ import Testing
         "https://user@example.org/",
         "https://user:secret@example.org/", "https://example.org:0/", "https://example.org:99999/",
         "https://example.org:+8/", "https://example.org:/", "https://example.org/a b", "https://example.org/\r\nX: y",
-        "https://exämple.org/", #"https://example.org\@evil.example/"#, "https://example.org:80@evil.example/",
+        "https://127.1/", "https://0x7f.0.0.1/", "https://2130706433/", "https://127.0.0.01/", "https://1.2.3.256/",
+        "https://ex%61mple.org/", "https://[::1/", "https://::1]/", "https://[fe80::1%25lo]/", "https://[v1.x]/",
+        "https://example.org,evil.example/", "https://example.org\u{7f}/", "https://exämple.org/",
+        #"https://example.org\@evil.example/"#, "https://example.org:80@evil.example/",
     ])
     func `An address that is not a plain https address is not called`(url: String) async throws {
         try await withClient { client in

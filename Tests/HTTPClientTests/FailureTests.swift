@@ -111,6 +111,25 @@ import Testing
         }
     }
 
+    @Test func `A server that takes the connection and says nothing of TLS runs into the time-out for connecting`()
+        async throws
+    {
+        let server = try RawServer { $0.waitForClose() }
+        try await withClient { client in
+            let url = "https://localhost:\(server.port)/"
+            let request = HTTPRequest(method: "POST", url: url, body: [1], connectTimeout: .milliseconds(100))
+            let error = try await client.failure(of: request)
+            #expect(error.code == .timeout)
+            #expect(!error.requestMayHaveBeenProcessed)
+        }
+    }
+
+    @Test func `A call has ten seconds to connect and a little longer than Mailchimp's own two minutes`() {
+        let request = HTTPRequest(url: "https://example.org/")
+        #expect(request.connectTimeout == .seconds(10))
+        #expect(request.timeout == .seconds(130))
+    }
+
     @Test func `A server that sends a byte now and then runs into the time-out as well`() async throws {
         let server = try RawServer { connection in
             connection.request()

@@ -50,6 +50,33 @@ import Testing
         }
     }
 
+    @Test func `A compressed body that unfolds for ever is cut off at the limit`() async throws {
+        let server = try RawServer { connection in
+            connection.request()
+            connection.write("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
+            connection.write(endless.head)
+            while connection.write(endless.more) {}
+        }
+        try await withClient { client in
+            let error = try await client.failure(of: HTTPRequest(url: server.url()))
+            #expect(error.code == .tooLarge)
+            try await eventually("the connection is closed") { server.open == 0 }
+        }
+    }
+
+    @Test(arguments: ["gzip", "deflate", "br", "zstd", "gzip, gzip", "gzip, br", "unheard-of"])
+    func `A body that is not in the encoding it claims is malformed`(encoding: String) async throws {
+        let server = try RawServer {
+            $0.request()
+            $0.answer("this is not compressed at all", headers: "Content-Encoding: \(encoding)\r\n")
+        }
+        try await withClient { client in
+            let error = try await client.failure(of: HTTPRequest(url: server.url()))
+            #expect(error.code == .malformed)
+            #expect(error.requestMayHaveBeenProcessed)
+        }
+    }
+
     @Test func `A head without end is refused`() async throws {
         let server = try RawServer { connection in
             connection.request()
@@ -119,3 +146,17 @@ private let zeroes: [UInt8] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 87, 3, 125, 149, 17, 212, 160, 134, 1, 0,
 ]
+
+/// A gzip stream that can be continued for ever, each byte of which unfolds to about 160.
+private let endless: (head: [UInt8], more: [UInt8]) = {
+    // A block with fixed codes that is not the last one, the letter x, and then: repeat it 258 times.
+    let start = [0, 1, 0] + [1, 0, 1, 0, 1, 0, 0, 0]
+    let again = [1, 1, 0, 0, 0, 1, 0, 1] + [0, 0, 0, 0, 0]
+    let bits = start + Array(repeating: again, count: 8 * 1025).flatMap { $0 }
+    var bytes = stride(from: 0, to: bits.count - 8, by: 8).map { at in
+        (0..<8).reduce(UInt8(0)) { $0 | UInt8(bits[at + $1]) << $1 }
+    }
+    let head = bytes.prefix(2)
+    bytes.removeFirst(2)
+    return ([31, 139, 8, 0, 0, 0, 0, 0, 2, 3] + head, Array(bytes.prefix(13 * 1024)))
+}()

@@ -32,6 +32,15 @@ struct TLSTests {
         }
     }
 
+    @Test func `A server that knows nothing newer than TLS 1-2 is accepted`() async throws {
+        try await OpenSSL.withServer(for: "localhost", options: ["-tls1_2"]) { server in
+            try await withClient(allowPlaintext: false, certificateAuthorities: server.certificate) { client in
+                let response = try await client.send(HTTPRequest(url: server.url))
+                #expect(response.status == 200)
+            }
+        }
+    }
+
     @Test func `A server that knows nothing newer than TLS 1-1 is refused`() async throws {
         try await OpenSSL.withServer(for: "localhost", options: ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]) { server in
             try await withClient(certificateAuthorities: server.certificate) { client in

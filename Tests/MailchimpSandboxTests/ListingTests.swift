@@ -21,8 +21,15 @@ import Testing
             }
             #expect(seen.count == 25)
             #expect(Set(seen).count == 25)
-            #expect(try await visit.call("GET", "\(visit.members)?count=1001").status == 400)
             #expect(try await addresses(visit, "count=1000").count == 25)
+            try await visit.control("POST", "\(visit.door)/contacts", ["generate": 976, "prefix": "other"])
+            let large = "\(visit.members)?count=1001&fields=members.id"
+            #expect(try await visit.call("GET", large)["members"].array?.count == 1000)
+            try await visit.control("PATCH", "/sandbox/switches", ["refuses_large_pages": true])
+            #expect(try await visit.call("GET", large).status == 400)
+            for wrong in ["count=-1", "count=many", "offset=-1", "since_last_campaign=true"] {
+                #expect(try await visit.call("GET", "\(visit.members)?\(wrong)").status == 400, "\(wrong)")
+            }
         }
     }
 
@@ -82,6 +89,15 @@ import Testing
             let member = try #require(without["members"].array?.first)
             #expect(member["_links"] == nil)
             #expect(member["email_address"] == "ann@people.test")
+            let path = visit.member("ann@people.test")
+            #expect(try await visit.call("GET", "\(path)?fields=nothing").json == [:])
+            try await visit.control("PATCH", "/sandbox/switches", ["refuses_unknown_fields": true])
+            #expect(try await visit.call("GET", "\(path)?fields=id,nothing").title == "RequestedFieldsInvalid")
+            #expect(try await visit.call("GET", "\(path)?fields=id,unsubscribe_reason").status == 200)
+            #expect(try await visit.call("GET", "\(visit.members)?fields=members.nothing").status == 200)
+            try await visit.control("PATCH", "/sandbox/switches", ["refuses_both_field_lists": true])
+            let both = try await visit.call("GET", "\(path)?fields=id&exclude_fields=status")
+            #expect(both.status == 422)
         }
     }
 

@@ -123,10 +123,13 @@ import Testing
                     "POST", visit.members, ["email_address": .string(address), "status": "subscribed"])
                 #expect(reading.status == 400, "\(address)")
             }
-            let broken = HTTPRequest(
-                method: "POST", url: "http://127.0.0.1:\(visit.port)\(visit.members)",
-                headers: [("Authorization", "Bearer \(visit.key)")], body: Array("{".utf8))
-            #expect(Reading(try await visit.http.send(broken)).title == "JSON Parse Error")
+            let address = try await visit.call(
+                "POST", visit.members,
+                ["email_address": "a@people.test", "status": "subscribed", "ip_signup": "home"])
+            #expect(address["errors"].array?.first?["field"] == "ip_signup")
+            let broken = try await visit.send(
+                "POST", visit.members, Array("{".utf8), headers: [("Authorization", "Bearer \(visit.key)")])
+            #expect(broken.title == "JSON Parse Error")
             let patched = try await visit.call("PATCH", visit.member("nobody@people.test"), ["status": "subscribed"])
             #expect(patched.status == 404)
         }
@@ -161,6 +164,8 @@ import Testing
             #expect(all["activity"].array?.compactMap { $0["action"]?.string } == ["unsub", "abuse"])
             let abuse = try await visit.call("GET", "\(path)?action=abuse,open")
             #expect(abuse["total_items"] == 1)
+            #expect(try await visit.call("GET", "\(path)?action=laughed").status == 400)
+            #expect(try await visit.call("GET", "\(visit.members)/nobody@people.test/activity").status == 404)
         }
     }
 }

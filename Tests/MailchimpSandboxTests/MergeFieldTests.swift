@@ -51,8 +51,9 @@ import Testing
         try await withFields { visit in
             let wrong: [(String, JSON)] = [
                 ("NUMBER", "abc"), ("DATE", "1980-13-01"), ("BIRTHDAY", "31/12"), ("ZIP", "1234 AB"),
-                ("DROPDOWN", "green"),
-                ("ADDRESS", ["addr1": "Street 1"]),
+                ("DROPDOWN", "green"), ("URL", "people"), ("DATE", "31/12/2020"), ("BIRTHDAY", "02/30"),
+                ("BIRTHDAY", "02/29/1980"), ("NUMBER", "1,5"), ("ZIP", 1234), ("ADDRESS", ["addr1": "Street 1"]),
+                ("ADDRESS", ["addr1": "Street 1", "city": "Town", "state": "NH", "zip": ""]),
             ]
             for (tag, value) in wrong {
                 let reading = try await patch(visit, .object(["FNAME": "Changed", "\(tag)": value]))
@@ -61,6 +62,112 @@ import Testing
                 #expect(reading["errors"].array?.first?["field"] == .string(tag))
             }
             #expect(try await visit.call("GET", visit.member("ann@people.test"))["merge_fields"]["FNAME"] == "")
+        }
+    }
+
+    @Test("a value of another shape is told as a schema error")
+    func shapes() async throws {
+        try await withFields { visit in
+            let wrong: [(String, JSON)] = [
+                ("ADDRESS", "Street 1"), ("ADDRESS", []), ("FNAME", [:]), ("NUMBER", true), ("DATE", ["x"]),
+            ]
+            for (tag, value) in wrong {
+                let reading = try await patch(visit, .object(["\(tag)": value]))
+                #expect(reading.status == 400, "\(tag)")
+                #expect(reading["errors"].array?.first?["field"] == .string("merge_fields.item:\(tag)"))
+            }
+        }
+    }
+
+    @Test("an address is whole or empty, and in the United States unless it says otherwise")
+    func addresses() async throws {
+        try await withFields { visit in
+            let whole: JSONObject = ["addr1": "Street 1", "city": "Town", "state": "NH", "zip": "1234 AB"]
+            let kept: JSON = try await patch(visit, ["ADDRESS": .object(whole)])["merge_fields"]["ADDRESS"]
+            #expect(kept["country"] == "US")
+            #expect(kept["addr2"] == "")
+            let empty: JSON = ["addr1": "", "city": "", "state": "", "zip": "", "country": ""]
+            #expect(try await patch(visit, ["ADDRESS": empty])["merge_fields"]["ADDRESS"] == "")
+        }
+    }
+
+    @Test("a phone number in the American format has ten digits, unless a switch lets all pass")
+    func phones() async throws {
+        try await visit { visit in
+            try await visit.make("ann@people.test", .subscribed)
+            let made = try await visit.call(
+                "POST", "/3.0/lists/\(visit.list)/merge-fields",
+                ["name": "Call", "tag": "CALL", "type": "phone", "options": ["phone_format": "US"]])
+            #expect(made["options"] == ["phone_format": "US"])
+            #expect(try await patch(visit, ["CALL": "(404) 555-0100", "PHONE": "000"]).status == 200)
+            #expect(try await patch(visit, ["CALL": "000"]).status == 400)
+            try await visit.control("PATCH", "/sandbox/switches", ["checks_phones": false])
+            #expect(try await patch(visit, ["CALL": "000"]).status == 200)
+        }
+    }
+
+    @Test("a field is changed but for its type; its values follow its tag and go with it")
+    func changes() async throws {
+        try await withFields { visit in
+            let path = "/3.0/lists/\(visit.list)/merge-fields"
+            _ = try await patch(visit, ["NUMBER": 7, "DATE": "2020-02-29", "URL": "https://people.test/a"])
+            let changed = try await visit.call(
+                "PATCH", "\(path)/5",
+                [
+                    "name": "Points", "tag": "points", "type": "text", "required": true, "public": true,
+                    "default_value": "1",
+                ])
+            #expect(changed["tag"] == "POINTS")
+            #expect(changed["type"] == "number")
+            #expect(changed["required"] == true)
+            let member = try await visit.call("GET", visit.member("ann@people.test"))["merge_fields"]
+            #expect(member["POINTS"] == 7)
+            #expect(member["NUMBER"] == .null)
+            #expect(try await visit.call("PATCH", "\(path)/5", ["tag": "FNAME"]).status == 400)
+            #expect(try await visit.call("PATCH", "\(path)/5", ["tag": "POINTS"]).status == 200)
+            #expect(try await visit.call("DELETE", "\(path)/5").status == 204)
+            #expect(try await visit.call("GET", "\(path)/5").status == 404)
+            let left = try await visit.call("GET", visit.member("ann@people.test"))["merge_fields"]
+            #expect(left["POINTS"] == .null)
+            #expect(left["DATE"] == "2020-02-29")
+            #expect(left["URL"] == "https://people.test/a")
+            let next = try await visit.call("POST", path, ["name": "Next", "type": "text"])
+            #expect(next["merge_id"] == 11, "a number is not given away twice")
+        }
+    }
+
+    @Test("a list has thirty fields, or eighty by a switch")
+    func limit() async throws {
+        try await visit { visit in
+            let path = "/3.0/lists/\(visit.list)/merge-fields"
+            for number in 5...30 {
+                let made = try await visit.call("POST", path, ["name": .string("Field \(number)"), "type": "text"])
+                #expect(made.status == 200)
+            }
+            let more: JSON = ["name": "Ünïcödé", "type": "text"]
+            #expect(try await visit.call("POST", path, more).title == "Merge Max Limit Exceeded")
+            try await visit.control("PATCH", "/sandbox/switches", ["allows_many_merge_fields": true])
+            #expect(try await visit.call("POST", path, more)["tag"] == "NCD")
+            #expect(try await visit.call("POST", path, ["name": "Ü", "type": "text"])["tag"] == "MMERGE32")
+        }
+    }
+
+    @Test("a required field refuses a new member and an edit, and a default fills it")
+    func required() async throws {
+        try await visit { visit in
+            try await visit.make("ann@people.test", .subscribed)
+            let path = "/3.0/lists/\(visit.list)/merge-fields"
+            let made = try await visit.call(
+                "POST", path, ["name": "Points", "tag": "POINTS", "type": "number", "required": true])
+            let new: JSON = ["email_address": "bee@people.test", "status": "subscribed"]
+            let refused = try await visit.call("POST", visit.members, new)
+            #expect(refused["errors"] == [["field": "POINTS", "message": "Please enter a value"]])
+            #expect(try await patch(visit, ["FNAME": "Ann"]).status == 400)
+            #expect(try await patch(visit, ["FNAME": "Ann"], query: "?skip_merge_validation=true").status == 200)
+            #expect(try await patch(visit, ["POINTS": "x"], query: "?skip_merge_validation=true").status == 400)
+            let id = try #require(made["merge_id"].integer)
+            try await visit.call("PATCH", "\(path)/\(id)", ["default_value": "3"])
+            #expect(try await visit.call("POST", visit.members, new)["merge_fields"]["POINTS"] == 3)
         }
     }
 

@@ -58,6 +58,18 @@ import Testing
         }
     }
 
+    @Test("addresses of machines are known by their form")
+    func machines() {
+        for right in ["127.0.0.1", "255.255.255.255", "::", "::1", "fe80::1:2", "1:2:3:4:5:6:7:8", "::ffff:10.0.0.1"] {
+            #expect(IPAddress.isValid(right), "\(right)")
+        }
+        let wrong = [
+            "", "1.2.3", "1.2.3.256", "1.2.3.+4", "a.b.c.d", ":", ":::", "1::2::3", "1:2:3:4:5:6:7", "12345::",
+            "1:2:3:4:5:6:7:8:9", "1.2.3.4::", "g::",
+        ]
+        for wrong in wrong { #expect(!IPAddress.isValid(wrong), "\(wrong)") }
+    }
+
     @Test("an identifier of 32 digits is kept in two words")
     func identifiers() {
         #expect(HexID(address: "Ann@Example.org").hex == "8b5a6a28fc840441be692d74a81ccd1a")

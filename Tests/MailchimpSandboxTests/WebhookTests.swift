@@ -1,7 +1,3 @@
-import Hummingbird
-import IO
-import Logging
-import NIOCore
 import TestSupport
 import Testing
 
@@ -9,31 +5,18 @@ import Testing
 
 /// Webhooks, delivered to a small server.
 @Suite struct WebhookTests {
-    private let everything: JSON = [
-        "subscribe": true, "unsubscribe": true, "profile": true, "cleaned": true, "upemail": true,
-    ]
-
-    private func subscribe(_ visit: Visit, _ receiver: Receiver, api: Bool = false) async throws -> Reading {
-        try await visit.call(
-            "POST", "/3.0/lists/\(visit.list)/webhooks",
-            [
-                "url": .string(receiver.url), "events": everything,
-                "sources": ["user": true, "admin": true, "api": .bool(api)],
-            ])
-    }
-
     @Test("a receiver must answer a GET, and one address serves a list once")
     func validation() async throws {
         try await visit { visit in
             try await withReceiver { receiver in
                 receiver.answer(with: 404)
-                #expect(try await subscribe(visit, receiver).status == 400)
+                #expect(try await visit.subscribe(receiver).status == 400)
                 receiver.answer(with: 200)
-                let made = try await subscribe(visit, receiver)
+                let made = try await visit.subscribe(receiver)
                 #expect(made.status == 200)
                 #expect(made["events"]["upemail"] == true)
                 #expect(made["sources"]["api"] == false)
-                #expect(try await subscribe(visit, receiver).status == 400)
+                #expect(try await visit.subscribe(receiver).status == 400)
                 let all = try await visit.call("GET", "/3.0/lists/\(visit.list)/webhooks")
                 #expect(all["total_items"] == 1)
                 let id = try #require(made["id"].string)
@@ -47,7 +30,7 @@ import Testing
     func events() async throws {
         try await visit { visit in
             try await withReceiver { receiver in
-                _ = try await subscribe(visit, receiver)
+                _ = try await visit.subscribe(receiver)
                 try await visit.make("ann@people.test", .subscribed)
                 try await visit.control(
                     "POST", "\(visit.door)/members/ann@people.test/contact/change-address",
@@ -75,11 +58,57 @@ import Testing
         }
     }
 
+    @Test("a webhook can be changed: what is named, and to an address that answers")
+    func changing() async throws {
+        try await visit { visit in
+            try await withReceiver { receiver in
+                let id = try #require(try await visit.subscribe(receiver)["id"].string)
+                let path = "/3.0/lists/\(visit.list)/webhooks/\(id)"
+                let changed = try await visit.call(
+                    "PATCH", path, ["events": ["upemail": false], "sources": ["api": true]])
+                #expect(changed["events"]["upemail"] == false)
+                #expect(changed["events"]["subscribe"] == true)
+                #expect(changed["sources"]["api"] == true)
+                let moved = receiver.url + "&other=1"
+                receiver.answer(with: 404)
+                #expect(try await visit.call("PATCH", path, ["url": .string(moved)]).status == 400)
+                receiver.answer(with: 200)
+                #expect(try await visit.call("PATCH", path, ["url": .string(moved)])["url"] == .string(moved))
+                #expect(try await visit.call("PATCH", path + "0", [:]).status == 404)
+            }
+        }
+    }
+
+    @Test("fired_at has no zone; a switch makes it the account's time")
+    func firedAt() async throws {
+        for (utc, local) in [
+            ("2026-01-31T09:00:00Z", "2026-01-31 10:00:00"), ("2026-03-29T00:59:59Z", "2026-03-29 01:59:59"),
+            ("2026-03-29T01:00:00Z", "2026-03-29 03:00:00"), ("2026-10-25T00:59:59Z", "2026-10-25 02:59:59"),
+            ("2026-10-25T01:00:00Z", "2026-10-25 02:00:00"),
+        ] {
+            let seconds = try #require(SandboxConfiguration.seconds(iso8601: utc))
+            #expect(Timestamp.plain(CentralEuropeanTime.local(seconds)) == local)
+        }
+        let start = SandboxConfiguration.seconds(iso8601: "2026-07-01T12:00:00Z")
+        try await visit({ $0.startsAt = start }) { visit in
+            try await withReceiver { receiver in
+                _ = try await visit.subscribe(receiver)
+                for isLocal in [false, true] {
+                    try await visit.control("PATCH", "/sandbox/switches", ["fired_at_is_local": .bool(isLocal)])
+                    try await visit.control("POST", "\(visit.door)/events", ["type": "sms_subscribe"])
+                }
+                try await eventually("both events") { receiver.forms.count == 2 }
+                let hours = receiver.forms.compactMap { $0["fired_at"]?.prefix(13) }
+                #expect(hours.sorted() == ["2026-07-01 12", "2026-07-01 14"])
+            }
+        }
+    }
+
     @Test("a delivery that fails is repeated, and 410 switches the webhook off")
     func retries() async throws {
         try await visit { visit in
             try await withReceiver { receiver in
-                _ = try await subscribe(visit, receiver)
+                _ = try await visit.subscribe(receiver)
                 try await visit.make("ann@people.test", .subscribed)
                 receiver.answer(with: 500, then: 200)
                 try await visit.control("POST", "\(visit.door)/members/ann@people.test/contact/unsubscribe", [:])
@@ -99,7 +128,7 @@ import Testing
     func dropped() async throws {
         try await visit { visit in
             try await withReceiver { receiver in
-                _ = try await subscribe(visit, receiver, api: true)
+                _ = try await visit.subscribe(receiver, api: true)
                 try await visit.control("PUT", "/sandbox/webhooks", ["drop_share": 1])
                 try await visit.make("ann@people.test", .subscribed)
                 let state = try await visit.control("PUT", "/sandbox/webhooks", ["double_share": 1])
@@ -110,69 +139,6 @@ import Testing
             }
         }
     }
-}
-
-/// A server that keeps what is posted to it.
-final class Receiver: Sendable {
-    private struct State {
-        var statuses = [200]
-        var forms: [[String: String]] = []
-        var agents: Set<String> = []
-        var port = 0
-    }
-
-    private let state = Locked(State())
-
-    var url: String { "http://127.0.0.1:\(state.withLock { $0.port })/hook?secret=1" }
-    var forms: [[String: String]] { state.withLock { $0.forms } }
-    var agents: Set<String> { state.withLock { $0.agents } }
-
-    /// The answers to come; the last one stays.
-    func answer(with first: Int, then next: Int? = nil) {
-        state.withLock { $0.statuses = [first] + (next.map { [$0] } ?? []) }
-    }
-
-    fileprivate func serve(listening: @escaping @Sendable () -> Void) async throws {
-        let router = Router()
-        router.get("hook") { [self] _, _ in HTTPResponse.Status(code: status()) }
-        router.post("hook") { [self] request, _ in
-            let body = String(buffer: try await request.body.collect(upTo: 1 << 20))
-            var form: [String: String] = [:]
-            for pair in body.split(separator: "&") {
-                let parts = pair.split(separator: "=", omittingEmptySubsequences: false)
-                form[PercentCoding.decode(parts[0], plusIsSpace: true)] = PercentCoding.decode(
-                    parts[1], plusIsSpace: true)
-            }
-            state.withLock {
-                $0.forms.append(form)
-                if let agent = request.headers[.userAgent] { $0.agents.insert(agent) }
-            }
-            return HTTPResponse.Status(code: status())
-        }
-        var logger = Logger(label: "receiver")
-        logger.logLevel = .critical
-        let application = Application(
-            router: router, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { [self] channel in
-                state.withLock { $0.port = channel.localAddress?.port ?? 0 }
-                listening()
-            }, logger: logger)
-        try await application.run()
-    }
-
-    private func status() -> Int {
-        state.withLock { $0.statuses.count > 1 ? $0.statuses.removeFirst() : $0.statuses[0] }
-    }
-}
-
-/// Runs a test with a receiver of webhooks beside it.
-func withReceiver(_ body: (Receiver) async throws -> Void) async throws {
-    let receiver = Receiver()
-    let (listening, continuation) = AsyncStream<Void>.makeStream()
-    let server = Task { try? await receiver.serve { continuation.yield() } }
-    defer { server.cancel() }
-    for await _ in listening { break }
-    try await body(receiver)
 }
 
 extension JSON {

@@ -61,6 +61,29 @@ struct Refusal: CustomTestStringConvertible, Sendable {
             code: .methodNotAllowed, advice: .lookAgain),
         Refusal(status: 422, title: "RequestedFieldsInvalid", code: .schema, advice: .alarm),
         Refusal(status: 422, title: "InvalidMethodOverride", code: .schema, advice: .alarm),
+        Refusal(
+            status: 404, title: "Something Else", detail: "Nobody here by that name.", code: .overloaded, advice: .retry
+        ),
+        Refusal(status: 301, title: "Moved", code: .redirected, advice: .retry),
+        Refusal(status: 426, title: "Upgrade Required", code: .insecure, advice: .stop),
+        Refusal(status: 408, title: "Request Timeout", code: .overloaded, advice: .retry),
+        Refusal(status: 413, title: "Too Large", code: .schema, advice: .alarm),
+        Refusal(status: 500, title: "Something New", code: .overloaded, advice: .retry),
+        Refusal(status: 400, title: "JSON Parse Error", code: .schema, advice: .alarm),
+        Refusal(status: 400, title: "Merge Max Limit Exceeded", code: .mergeFieldLimit, advice: .park),
+        Refusal(
+            status: 400, detail: "A Merge Field with the tag \"TEL\" already exists for this list.",
+            code: .alreadyThere, advice: .lookAgain),
+        Refusal(
+            status: 400,
+            field: ("url", "Sorry, you can't set up multiple WebHooks for one URL on the same list."),
+            code: .alreadyThere, advice: .lookAgain),
+        Refusal(
+            status: 400,
+            detail:
+                "Maximum allowed member items exceeded, please provide at most 500 items in members_to_add field or members_to_remove field",
+            code: .schema, advice: .alarm),
+        Refusal(status: 400, field: ("email address", "Something new."), code: .invalidAddress, advice: .park),
         Refusal(status: 414, title: "Resource Nesting Too Deep", code: .schema, advice: .alarm),
         Refusal(status: 400, title: "Something New", detail: "Something new.", code: .other, advice: .park),
     ])
@@ -143,7 +166,8 @@ struct Refusal: CustomTestStringConvertible, Sendable {
             (401, .invalidKey, .waitForAccount), (403, .overloaded, .retry), (404, .overloaded, .retry),
             (429, .tooManyRequests, .retry), (500, .overloaded, .retry), (502, .overloaded, .retry),
             (503, .overloaded, .retry), (504, .overloaded, .retry), (400, .malformedResponse, .retry),
-            (405, .malformedResponse, .retry), (301, .other, .park),
+            (405, .malformedResponse, .retry), (301, .redirected, .retry), (302, .redirected, .retry),
+            (408, .overloaded, .retry), (422, .malformedResponse, .retry), (426, .insecure, .stop),
         ] as [(Int, MailchimpError.Code, Advice)])
     func `A response without a problem document is told by its status, and a 404 of that kind is no absence`(
         status: Int, code: MailchimpError.Code, advice: Advice
@@ -160,7 +184,7 @@ struct Refusal: CustomTestStringConvertible, Sendable {
     }
 
     @Test func `Only a server that gave up may have done the work`() {
-        for status in [500, 502, 503, 504] {
+        for status in [408, 500, 502, 503, 504] {
             #expect(Classification.error(for: HTTPResponse(status: status)).mayHaveBeenProcessed)
         }
         for status in [400, 401, 403, 404, 405, 422, 429] {
@@ -206,6 +230,7 @@ struct Refusal: CustomTestStringConvertible, Sendable {
     @Test func `Every code has an advice, and the transport's errors have one of their own`() {
         for code in MailchimpError.Code.allCases { _ = MailchimpError(code, detail: "").advice }
         #expect(MailchimpError(HTTPError(.connect, "")).advice == .retry)
+        #expect(MailchimpError(HTTPError(.other, "")).advice == .retry)
         #expect(MailchimpError(HTTPError(.badURL, "")).advice == .alarm)
         #expect(MailchimpError(HTTPError(.cancelled, "")).isCancellation)
         #expect(MailchimpError(HTTPError(.reset, "", requestMayHaveBeenProcessed: true)).mayHaveBeenProcessed)

@@ -74,6 +74,10 @@ import Testing
 
     @Test(arguments: [
         "", "yesterday", "2021-13-01", "2021-11-23T", "2021-11-23T22:51", "2021-11-23T22:51:56+0", "21-11-23",
+        "0001-12-31T23:59:59Z", "0000-01-01", "9999-12-31T23:59:60-0230", "2021-02-29", "1900-02-29", "2021-04-31",
+        "2021-11-00",
+        "2021-11-23T22:51:56+16:00", "2021-11-23T22:51:56+01:60", "2021-11-23T22:51:56.", "infinity", "now",
+        "2021-11-23T22:51:56.000000000000000000000Z",
     ])
     func `What is no point in time is none`(text: String) {
         #expect(Timestamp.parse(text) == nil)
@@ -107,7 +111,7 @@ import Testing
             Webhook.self, #"{"id":"w","url":"u","events":{"subscribe":"true","cleaned":1},"signing_secret":"s"}"#)
         #expect(
             webhook.events?.subscribe == true && webhook.events?.cleaned == true && webhook.events?.profile == false)
-        #expect(webhook.signingSecret == "s")
+        #expect(webhook.signingSecret?.text == "s")
         let list = try decode(MailingList.self, #"{"id":"l","double_optin":"1","stats":{"member_count":"12"}}"#)
         #expect(list.doubleOptIn && list.memberCount == 12 && list.name.isEmpty)
         let field = try decode(MergeField.self, #"{"tag":"CHOICE","options":{"choices":["a"]},"required":true}"#)

@@ -58,13 +58,14 @@ import Testing
     @Test func `A raw page is the JSON that Postgres can take apart`() async throws {
         try await Sandbox.run { sandbox in
             try await sandbox.control("POST", "/lists/\(sandbox.list)/contacts", #"{"generate":1000}"#)
-            let bytes = try await sandbox.client.membersPageBytes(sandbox.list)
-            let page = try JSONDecoder().decode(MemberPage.self, from: Data(bytes))
+            let raw = try await sandbox.client.rawMembers(sandbox.list)
+            let page = try JSONDecoder().decode(MemberPage.self, from: Data(raw.bytes))
             #expect(page.members.count == 1000)
-            #expect(!String(decoding: bytes, as: UTF8.self).contains("_links"))
+            #expect(raw.count == 1000)
+            #expect(!String(decoding: raw.bytes, as: UTF8.self).contains("_links"))
             for effect in ["truncated", "malformed"] {
                 try await sandbox.fault(effect)
-                let error = try await failure { _ = try await sandbox.client.membersPageBytes(sandbox.list) }
+                let error = try await failure { _ = try await sandbox.client.rawMembers(sandbox.list) }
                 #expect([.malformedResponse, .transport].contains(error.code))
                 #expect(error.advice == .retry)
             }
@@ -105,6 +106,22 @@ import Testing
             _ = try await failure { _ = try await sandbox.client.bulkCreate(sandbox.list, members) }
             let result = try await sandbox.client.bulkCreate(sandbox.list, Array(members.dropLast()))
             #expect(result.newMembers.count == 500 && result.outcomes.count == 500)
+        }
+    }
+
+    @Test func `Those who unsubscribed lately are found, and one by the name of its address`() async throws {
+        try await Sandbox.run { sandbox in
+            let ann = try await sandbox.add("ann@people.test")
+            try await sandbox.add("bob@people.test")
+            try await sandbox.contact("ann@people.test", "unsubscribe")
+            let hour = MemberFilter(status: .subscribed, unsubscribedSince: Date() - 3600)
+            let left = try await sandbox.client.members(sandbox.list, hour)
+            #expect(left.members.map(\.emailAddress) == ["ann@people.test"])
+            let future = MemberFilter(unsubscribedSince: Date() + 3600)
+            let none = try await sandbox.client.members(sandbox.list, future)
+            #expect(none.members.isEmpty)
+            let one = try await sandbox.client.members(sandbox.list, MemberFilter(uniqueEmailID: ann.uniqueEmailID))
+            #expect(one.members.map(\.id) == [ann.id])
         }
     }
 }

@@ -1,3 +1,4 @@
+import Connector
 import FoundationEssentials
 import HTTPClient
 import IO
@@ -60,19 +61,28 @@ struct ToldProblem: Decodable {
 }
 
 /// Runs the body with a service center on the database of the running test.
-func withServiceCenter(_ body: (Door) async throws -> Void) async throws {
-    let log = CapturedLog()
+func withServiceCenter(
+    vault: Vault? = nil, tickets: AccountTickets? = nil, publicURL: String? = nil, log: CapturedLog = CapturedLog(),
+    _ body: (Door) async throws -> Void
+) async throws {
     let center = ServiceCenter(
-        pool: TestDatabase.current.pool, configuration: ServiceCenter.Configuration(port: 0), logger: log.logger)
+        pool: TestDatabase.current.pool, configuration: ServiceCenter.Configuration(port: 0, publicURL: publicURL),
+        tickets: tickets, vault: vault, logger: log.logger)
     let http = HTTPClient(allowPlaintext: true)
     defer { http.shutdown() }
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await center.run() }
         let port = try await center.boundPort()
-        try await body(Door(http: http, base: "http://127.0.0.1:\(port)", log: log))
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await body(Door(http: http, base: "http://127.0.0.1:\(port)", log: log)))
+        } catch {
+            result = .failure(error)
+        }
         group.cancelAll()
         // A server that is cancelled may say so.
         while await group.nextResult() != nil {}
+        try result.get()
     }
 }
 

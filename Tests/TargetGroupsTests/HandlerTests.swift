@@ -21,6 +21,91 @@ struct HandlerTests {
         }
     }
 
+    @Test(
+        "what the transaction of a dead worker gives back is evaluated without anybody asking", .database,
+        arguments: ["a put", "a company's category", "a no at an address"])
+    func givenBack(_ what: String) async throws {
+        let world = World()
+        let group = try await world.group()
+        let person = try await world.put("1", email: "een@example.nl", categories: what == "a put" ? [] : newsletter)
+        try await world.pool.query("select koppeling.put_company('{\"source\": \"crm\", \"id\": \"C\"}')")
+        try await world.evaluate()
+        let expected: Verdict
+        switch what {
+        case "a put":
+            try await world.put("1", categories: newsletter)
+            expected = .byRule
+        case "a company's category":
+            try await world.pool.query(
+                """
+                select koppeling.put_person('{"source": "crm", "id": "1", "positions": [{"company": "C"}]}'),
+                    koppeling.put_company('{"source": "crm", "id": "C", "categories": ["Klant"]}')
+                """)
+            try await world.evaluate()
+            try await world.pool.query(
+                """
+                select koppeling.save_rules(g.id, g.rules_version,
+                    '[[{"kind": "companyCategory", "value": "Klant"}]]', false, 'test')
+                from koppeling.target_group g where g.id = \(group)::bigint
+                """)
+            try await world.pool.query(
+                #"select koppeling.put_company('{"source": "crm", "id": "C", "categories": []}')"#)
+            expected = .inactive("ruleNoLongerMatches")
+        default:
+            // As when the person was given the address in a transaction that could not see the no.
+            try await world.pool.query(
+                """
+                with no as (
+                    insert into koppeling.suppression (target_group_id, reason, address_key, source, occurred_at)
+                    values (\(group)::bigint, 'unsubscribed', 'een@example.nl', 'mailchimp', koppeling.now())
+                    returning id
+                ), checked as (
+                    insert into koppeling.holder_check (suppression_id) select id from no
+                )
+                select koppeling.enqueue('group.evaluate')
+                """)
+            expected = .inactive("unsubscribed")
+        }
+        struct Died: Error {}
+        try await working(world) {
+            try? await world.pool.transaction { connection in
+                try await connection.query("select koppeling.evaluate_requests(1000)")
+                try await eventually("a living worker has found nothing to do") {
+                    try await world.pool.query(
+                        """
+                        select not exists (select from koppeling.job where kind = 'group.evaluate'
+                                           and run_at <= koppeling.now())
+                        """
+                    ).scalar(as: Bool.self)
+                }
+                throw Died()
+            }
+            try await eventually { try await world.membership(person, group) == expected }
+        }
+    }
+
+    @Test("an edit beside rules that are being saved is seen by one of them", .database, arguments: [true, false])
+    func besideRules(comes: Bool) async throws {
+        let world = World()
+        let group = try await world.group(rules: [])
+        let person = try await world.put("1", categories: comes ? [] : newsletter)
+        try await world.pool.query("select koppeling.make_categories(\(newsletter)::text[])")
+        try await world.evaluate()
+        try await world.pool.transaction { connection in
+            try await connection.query(
+                """
+                select koppeling.save_rules(g.id, g.rules_version, \(JSONText(#"[[{"value": "Mailingen / Nieuwsbrief"}]]"#))::jsonb,
+                    false, 'test')
+                from koppeling.target_group g where g.id = \(group)::bigint
+                """)
+            try await world.put("1", categories: comes ? newsletter : [])
+            try await world.evaluate()
+        }
+        try await world.evaluate()
+        #expect(
+            try await world.membership(person, group) == (comes ? .byRule : .inactive("ruleNoLongerMatches")))
+    }
+
     @Test("persons that are enqueued are put; a faulty job is rejected with its field and holds no other up", .database)
     func puts() async throws {
         let world = World()

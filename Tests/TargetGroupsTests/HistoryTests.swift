@@ -35,6 +35,8 @@ struct HistoryTests {
                     )
                 }
             }
+            let broken = try await brokenClaims(world)
+            try #require(broken == [], "step \(step) of seed \(seed.seed), after \(past.suffix(12))")
         }
         try await everyChangeWasAudited(world)
         try await nothingDiffersFromAFullEvaluation(world, numbers)
@@ -52,14 +54,84 @@ struct HistoryTests {
         try await world.pool.query(
             "select koppeling.make_categories(\((0..<Self.categories).map { "Soort / \($0)" })::text[])")
         try await world.evaluate()
+        // Each group with a list, so that claims follow; no brake holds them.
+        try await world.pool.query(
+            """
+            with account as (
+                insert into koppeling.mailchimp_account (name, credential, data_centre, account_id, login_id)
+                values ('Instituut', '\\x00', 'us1', 'a', 'l')
+                returning id
+            )
+            insert into koppeling.connector_instance (account_id, name, list_id, list_name, target_group_id,
+                webhook_secret_hash, webhook_secret, activated, joins_cap, joins_count, removals_cap, removals_count)
+            select a.id, g.name, 'list' || g.id, g.name, g.id, sha256('s'), 's', true, 1000, 1000, 1000, 1000
+            from account a, koppeling.target_group g
+            """)
         return numbers
     }
 
-    private func perform(_ event: Event, in world: World, _ numbers: Numbers) async throws {
+    /// Whoever is active and has an address has a claim at that address, and nobody else has one.
+    private func brokenClaims(_ world: World) async throws -> [String] {
+        try await world.pool.query(
+            """
+            select format('person %s in group %s: %s, claim at %s, address %s', person_id, target_group_id, m.status,
+                          c.address_key, e.address_key) as line
+            from koppeling.membership m
+            left join koppeling.email_address e using (person_id)
+            full join (select c.*, i.target_group_id from koppeling.claim c
+                       join koppeling.connector_instance i on i.id = c.instance_id) c using (target_group_id, person_id)
+            where c.address_key is distinct from case when m.status = 'active' then e.address_key end
+            union all
+            select format('the claim of person %s stands at %s', c.person_id, m.address_key)
+            from koppeling.claim c join koppeling.audience_member m on m.id = c.member_id
+            where c.address_key <> m.address_key
+            """
+        ).map { row in try row.decode("line") }
+    }
+
+    @Test("end the same in whatever order different persons' events come", .database)
+    func orders() async throws {
+        var seed = Seed("orders")
+        let world = World()
+        let numbers = try await begin(world)
+        try await perform(.rules(group: 0, [[1], [2, -3]]), in: world, numbers)
+        try await perform(.rules(group: 1, [[-2, 3]]), in: world, numbers)
+        // Every person has an address alone, so that nothing of one concerns another.
+        let histories = (0..<Self.addresses).map { person in
+            (0..<12).map { _ in seed.event(of: person) }
+        }
+        var ends: [[Verdict?]] = []
+        for round in 0..<4 {
+            let sources = (0..<Self.addresses).map { "\(round)-\($0)" }
+            var own = numbers
+            own.persons = []
+            for source in sources { own.persons.append(try await world.put(source)) }
+            var places = histories.map { _ in 0 }
+            while let person = places.indices.filter({ places[$0] < histories[$0].count }).randomElement(using: &seed) {
+                try await perform(
+                    histories[person][places[person]], in: world, own, id: { sources[$0] },
+                    address: { "a\($0)-\(round)@example.nl" })
+                try await world.evaluate()
+                places[person] += 1
+            }
+            try await world.evaluate()
+            var end: [Verdict?] = []
+            for person in own.persons {
+                for group in numbers.groups { end.append(try await world.membership(person, group)) }
+            }
+            ends.append(end)
+        }
+        #expect(Set(ends).count == 1, "seed \(seed.seed): \(ends)")
+    }
+
+    private func perform(
+        _ event: Event, in world: World, _ numbers: Numbers, id: (Int) -> String = { "\($0)" },
+        address addressOf: (Int) -> String = { "a\($0)@example.nl" }
+    ) async throws {
         switch event {
         case .put(let person, let address, let categories):
             try await world.put(
-                "\(person)", email: .some(address.map { "a\($0)@example.nl" }),
+                id(person), email: .some(address.map(addressOf)),
                 categories: categories.sorted().map { "Soort / \($0)" })
         case .rules(let group, let rules):
             let criteria = rules.map { rule in rule.map { Criterion("Soort / \(abs($0) - 1)", negated: $0 < 0) } }
@@ -71,17 +143,17 @@ struct HistoryTests {
                 try #require(Override(rawValue: override)), person: numbers.persons[person],
                 group: numbers.groups[group],
                 actor: "test")
-        case .archive(let person): try await world.persons.archive(source: "crm", id: "\(person)", actor: "test")
-        case .reactivate(let person): try await world.persons.reactivate(source: "crm", id: "\(person)", actor: "test")
+        case .archive(let person): try await world.persons.archive(source: "crm", id: id(person), actor: "test")
+        case .reactivate(let person): try await world.persons.reactivate(source: "crm", id: id(person), actor: "test")
         case .unsubscribe(let person):
-            try await world.persons.unsubscribe(source: "crm", id: "\(person)", actor: "test")
+            try await world.persons.unsubscribe(source: "crm", id: id(person), actor: "test")
         case .found(let group, let reason, let address, let claimants):
             try await world.found(
-                reason, at: "a\(address)@example.nl", claimants: claimants.map { numbers.persons[$0] },
+                reason, at: addressOf(address), claimants: claimants.map { numbers.persons[$0] },
                 group: numbers.groups[group])
         case .lift(let group, let reasons, let address, let persons):
             try await world.lift(
-                reasons.sorted(), at: "a\(address)@example.nl", persons: persons.map { numbers.persons[$0] },
+                reasons.sorted(), at: addressOf(address), persons: persons.map { numbers.persons[$0] },
                 group: numbers.groups[group])
         }
     }
@@ -150,6 +222,26 @@ extension Seed {
             return .lift(
                 group: group, reasons: Set(some(of: 4, 60).map { liftable[$0] }), address: address,
                 persons: some(of: 5, 50))
+        }
+    }
+
+    /// An event that concerns this person alone, who alone has the address of the same number.
+    fileprivate mutating func event(of person: Int) -> Event {
+        switch number(below: 100) {
+        case 0..<40: .put(person: person, address: chance(80) ? person : nil, categories: some(of: 3, 45))
+        case 40..<60:
+            .override(
+                group: number(below: 2), person: person,
+                ["none", "include", "exclude"].randomElement(using: &self) ?? "none")
+        case 60..<70: .archive(person: person)
+        case 70..<84: .reactivate(person: person)
+        case 84..<88: .unsubscribe(person: person)
+        case 88..<94:
+            .found(
+                group: number(below: 2), reason: ["cleaned", "unsubscribed"].randomElement(using: &self) ?? "cleaned",
+                address: person, claimants: [person])
+        default:
+            .lift(group: number(below: 2), reasons: ["cleaned", "unsubscribed"], address: person, persons: [person])
         }
     }
 

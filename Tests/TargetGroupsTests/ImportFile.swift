@@ -2,7 +2,7 @@ import FoundationEssentials
 import TargetGroups
 import TestSupport
 
-/// A file of persons in a folder of its own, removed with the last user.
+/// A file to import in a folder of its own, removed with the last user.
 final class ImportFile: Sendable {
     let path: String
     private let folder: URL
@@ -24,8 +24,8 @@ final class ImportFile: Sendable {
     }
 
     /// Imports the file into the database of the running test.
-    func run(rejects: Bool = false) async throws -> ImportReport {
-        try await PersonImport(path: path, rejects: rejects ? path + ".rejects" : nil).run(
+    func run(_ kind: ImportKind = .persons, rejects: Bool = false) async throws -> ImportReport {
+        try await FileImport(kind, path: path, rejects: rejects ? path + ".rejects" : nil).run(
             in: TestDatabase.current.pool)
     }
 

@@ -107,7 +107,7 @@ struct ImportTests {
         let world = World()
         try await world.put("1", name: "Berg")
         let file = try ImportFile("source,id,family_name\ncrm,1,Dal\ncrm,2,Bos\n")
-        let report = try await PersonImport(path: file.path, isDryRun: true).run(in: world.pool)
+        let report = try await FileImport(path: file.path, isDryRun: true).run(in: world.pool)
         #expect(!report.isImported && report.created == 1 && report.changed == 1)
         #expect(try await world.persons.find(source: "crm", id: "1")?.familyName == "Berg")
     }
@@ -133,7 +133,7 @@ struct ImportTests {
     @Test("says which file cannot be read", .database)
     func missing() async throws {
         let error = await #expect(throws: TargetGroupsError.self) {
-            try await PersonImport(path: "/nowhere/persons.csv").run(in: TestDatabase.current.pool)
+            try await FileImport(path: "/nowhere/persons.csv").run(in: TestDatabase.current.pool)
         }
         #expect(error?.code == .file)
         #expect(error?.message == "cannot open /nowhere/persons.csv: No such file or directory")
@@ -142,10 +142,10 @@ struct ImportTests {
     @Test("rejects rows that are not UTF-8 or hold a NUL, and takes the source from the caller", .database)
     func bytes() async throws {
         let world = World()
-        var bytes = Array("id,family_name\n1,Berg\n2,".utf8)
+        var bytes = Array("id,family_name\n1,Bérg\n2,".utf8)
         bytes += [0xE9, 0x0A] + Array("3,".utf8) + [0] + Array("x\n4,Bos\n".utf8)
         let file = try ImportFile(bytes)
-        let report = try await PersonImport(path: file.path, source: "hr", rejects: file.path + ".bad").run(
+        let report = try await FileImport(path: file.path, source: "hr", rejects: file.path + ".bad").run(
             in: world.pool)
         #expect(report.created == 2)
         #expect(report.faults.map(\.description) == ["line 3: is not UTF-8", "line 4: holds a NUL character"])

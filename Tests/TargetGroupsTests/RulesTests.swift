@@ -88,6 +88,71 @@ struct RulesTests {
         #expect(error?.message == #"category "Nieuwsbrief" is used by "Nieuwsbrief" rule 1"#)
     }
 
+    @Test("keep every kind of value they name from being deleted, and freeze their group when one is lost", .database)
+    func everyKind() async throws {
+        let world = World()
+        try await world.pool.script(
+            """
+            insert into koppeling.job_function (name) values ('Directeur');
+            insert into koppeling.department (name) values ('Inkoop');
+            insert into koppeling.company (source, external_id, name) values ('crm', '7', 'Bakker [oud]');
+            insert into koppeling.company_category (name) values ('Klant');
+            """)
+        let values: [(Criterion, table: String)] = [
+            (Criterion("directeur", kind: .function), "job_function"),
+            (Criterion("INKOOP", kind: .department, negated: true), "department"),
+            (Criterion("CRM/7", kind: .company), "company"),
+            (Criterion("Klant ", kind: .companyCategory), "company_category"),
+        ]
+        for (criterion, table) in values {
+            let group = try await world.group("Groep \(table)", rules: [[criterion]])
+            let read = try await world.rules.list(group: group)
+            #expect(read.rules.first?.first?.kind == criterion.kind)
+            // What is read can be saved again.
+            _ = try await world.rules.save(
+                read.rules, group: group, over: read.version, confirmOnlyNegated: true, actor: "test")
+            let error = await #expect(throws: PostgresError.self) {
+                try await world.pool.query("delete from koppeling.\(identifier: table)")
+            }
+            #expect(error?.message.hasSuffix("is used by \"Groep \(table)\" rule 1") == true)
+            try await world.pool.script(
+                "update koppeling.criterion set value_id = 999 where kind = '\(criterion.kind.rawValue)'")
+            try await world.pool.query("select koppeling.refresh_memberships(\(group)::bigint, null, 'test', 'test')")
+            #expect(try await world.groups.find("Groep \(table)")?.isValid == false)
+        }
+        #expect(try await world.rules.list(group: 3).rules == [[Criterion(nil, kind: .company)]])
+    }
+
+    @Test("are refused when they make no sense, in words", .database)
+    func nonsense() async throws {
+        let world = World()
+        let group = try await world.group()
+        try await world.pool.script(
+            """
+            insert into koppeling.company (source, external_id, name)
+                values ('crm', '7', 'Bakker'), ('crm', '8', 'Bakker');
+            """)
+        let news = "Mailingen / Nieuwsbrief"
+        for (rule, words) in [
+            ([Criterion(news), Criterion(news, negated: true)], "and excludes it"),
+            ([Criterion("bakker", kind: .company)], "several companies"),
+            ([Criterion("Kok", kind: .function)], #"there is no function "Kok""#),
+        ] {
+            let error = await #expect(throws: TargetGroupsError.self) {
+                try await world.rules.save([rule], group: group, over: 2, actor: "piet")
+            }
+            #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+        }
+        for json in [
+            #"{}"#, #"[{}]"#, #"[["x"]]"#, #"[[{}]]"#, #"[[{"value": "a", "kind": "x"}]]"#, #"[[{"valeu": "a"}]]"#,
+        ] {
+            let error = await #expect(throws: PostgresError.self) {
+                try await world.pool.query("select koppeling.read_rules(\(JSONText(json)))")
+            }
+            #expect(error?.sqlState == "22023", "\(json)")
+        }
+    }
+
     @Test("freeze the group when what they name is lost all the same; a no and a hand still work", .database)
     func lostValue() async throws {
         let world = World()

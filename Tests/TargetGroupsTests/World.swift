@@ -41,7 +41,7 @@ struct World {
         let group = try await groups.create(name)
         try await pool.query(
             "update koppeling.target_group set linked = true, email_kind = 'zakelijk' where id = \(group.id)::bigint")
-        let labels = rules.flatMap { $0.compactMap(\.value) }
+        let labels = rules.joined().filter { $0.kind == .personCategory }.compactMap(\.value)
         try await pool.query("select koppeling.make_categories(\(labels)::text[])")
         _ = try await self.rules.save(rules, group: group.id, over: 1, confirmOnlyNegated: true, actor: "test")
         return group.id

@@ -13,8 +13,12 @@ struct Call: Sendable {
     let body: Body
     let remoteIP: String
     let requestID: String
+    /// By which name the caller knows the sandbox.
+    let host: String
     /// The account that the credentials belong to; known once the call is admitted.
     var account: Account?
+    /// The user of that account who gave them.
+    var user: User?
 
     /// What came as the body, parsed before the call takes its turn.
     struct Body: Sendable {
@@ -48,6 +52,9 @@ struct Call: Sendable {
         case .json(let value): throw .invalid([("", "Schema describes object, \(value.kind) found instead")])
         }
     }
+
+    /// The body as a form.
+    var form: Query { Query(String(decoding: body.bytes, as: UTF8.self)) }
 
     /// The prefix of the Marketing API.
     static let marketing = "/3.0"

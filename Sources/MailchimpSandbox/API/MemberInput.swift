@@ -11,6 +11,12 @@ struct MemberInput: Sendable {
     var ipOpt: String?
     var timestampSignup: Int?
     var timestampOpt: Int?
+    /// Interests and marketing permissions by their ids, yes or no; what is not named stays as it is.
+    var interests: [(id: String, isOn: Bool)] = []
+    var permissions: [(id: String, isOn: Bool)] = []
+    var tags: [String]?
+    /// Whether the tags take the place of those that the member has.
+    var replacesTags = false
 
     init(address: String? = nil, status: MemberStatus? = nil, merge: JSONObject? = nil) {
         self.address = address
@@ -18,7 +24,8 @@ struct MemberInput: Sendable {
         self.merge = merge
     }
 
-    init(_ body: JSONObject) throws(Problem) {
+    /// Reads a body; only some calls take tags, and the others do not even look at them.
+    init(_ body: JSONObject, takesTags: Bool = false) throws(Problem) {
         var reader = Reader(body: body)
         address = reader.text("email_address").map { String($0.trimming) }
         status = reader.status("status")
@@ -27,11 +34,13 @@ struct MemberInput: Sendable {
         emailType = reader.text("email_type")
         language = reader.text("language")
         isVIP = reader.flag("vip")
-        ipSignup = reader.text("ip_signup")
-        ipOpt = reader.text("ip_opt")
+        ipSignup = reader.ip("ip_signup")
+        ipOpt = reader.ip("ip_opt")
         timestampSignup = reader.instant("timestamp_signup")
         timestampOpt = reader.instant("timestamp_opt")
-        reader.checkTags()
+        interests = reader.interests()
+        permissions = reader.permissions()
+        if takesTags { tags = reader.tags() }
         if !reader.errors.isEmpty { throw .invalid(reader.errors) }
     }
 
@@ -56,6 +65,13 @@ struct MemberInput: Sendable {
             return nil
         }
 
+        mutating func ip(_ name: String) -> String? {
+            guard let text = text(name), !text.isEmpty else { return nil }
+            if IPAddress.isValid(text) { return text }
+            errors.append((name, "This value is not a valid IP address."))
+            return nil
+        }
+
         mutating func instant(_ name: String) -> Int? {
             guard let text = text(name), !text.isEmpty else { return nil }
             guard let milliseconds = Timestamp.milliseconds(text) else {
@@ -65,15 +81,39 @@ struct MemberInput: Sendable {
             return milliseconds / 1000
         }
 
-        mutating func checkTags() {
-            guard let tags = body["tags"] else { return }
-            guard let values = tags.array else {
-                errors.append(("tags", "Schema describes array, \(tags.kind) found instead"))
-                return
+        mutating func interests() -> [(id: String, isOn: Bool)] {
+            var choices: [(id: String, isOn: Bool)] = []
+            for pair in object("interests")?.pairs ?? [] {
+                if let isOn = flag(pair.value, "interests.item:\(pair.key)") { choices.append((pair.key, isOn)) }
             }
-            for (index, tag) in values.enumerated() where tag.string == nil {
+            return choices
+        }
+
+        mutating func permissions() -> [(id: String, isOn: Bool)] {
+            var choices: [(id: String, isOn: Bool)] = []
+            for (index, item) in (value("marketing_permissions", as: "array") { $0.array } ?? []).enumerated() {
+                let path = "marketing_permissions.item:\(index)"
+                guard let id = item["marketing_permission_id"]?.string else {
+                    errors.append((path, "Required fields were not provided: marketing_permission_id"))
+                    continue
+                }
+                if let isOn = flag(item["enabled"] ?? false, "\(path).enabled") { choices.append((id, isOn)) }
+            }
+            return choices
+        }
+
+        private mutating func flag(_ value: JSON, _ path: String) -> Bool? {
+            if let isOn = value.bool { return isOn }
+            errors.append((path, "Schema describes boolean, \(value.kind) found instead"))
+            return nil
+        }
+
+        mutating func tags() -> [String]? {
+            guard let tags = value("tags", as: "array", { $0.array }) else { return nil }
+            for (index, tag) in tags.enumerated() where tag.string == nil {
                 errors.append(("tags.item:\(index)", "Schema describes string, \(tag.kind) found instead"))
             }
+            return tags.compactMap { $0.string.map { String($0.trimming) } }.filter { !$0.isEmpty }
         }
 
         private mutating func value<T>(_ name: String, as kind: String, _ read: (JSON) -> T?) -> T? {

@@ -41,11 +41,21 @@ extension Problem {
     static let keyInvalid = Problem(
         401, "API Key Invalid", "Your API key may be invalid, or you've attempted to access the wrong datacenter.")
     static let userDisabled = Problem(403, "User Disabled", "This account has been disabled.")
+    static let forbidden = Problem(403, "Forbidden", "You don't have permission to access this resource.")
     static let complianceBlocked = Problem(503, "ComplianceRelated", "This method has been disabled.")
     static let methodOverride = Problem(
         422, "InvalidMethodOverride", "The X-HTTP-Method-Override header can only be used with POST requests.")
     static let bothFieldLists = Problem(
         422, "RequestedFieldsInvalid", "The fields and exclude_fields parameters cannot be used together.")
+
+    static let nestingTooDeep = Problem(
+        414, "Resource Nesting Too Deep", "The path of this request goes deeper than any resource.")
+
+    static func unknownFields(_ names: [String]) -> Problem {
+        Problem(
+            422, "RequestedFieldsInvalid",
+            "The fields parameter names what this resource does not have: \(names.joined(separator: ", ")).")
+    }
 
     static func tooManyConnections(_ limit: Int) -> Problem {
         Problem(429, "TooManyRequests", "You have exceeded the limit of \(limit) simultaneous connections.")
@@ -57,6 +67,14 @@ extension Problem {
             "The resource submitted could not be validated. For field-specific details, see the 'errors' array.")
         problem.errors = errors
         return problem
+    }
+
+    static func missing(_ fields: [String]) -> Problem {
+        .invalid([("", "Required fields were not provided: \(fields.joined(separator: ", "))")])
+    }
+
+    static func notAmong(_ field: String, _ accepted: [String]) -> Problem {
+        .invalid([(field, "Data presented is not one of the accepted values: \(accepted.joined(separator: ", ")).")])
     }
 
     /// A refusal of the whole call that names no field.
@@ -118,14 +136,18 @@ extension Problem {
     static func triggered(_ title: String) -> Problem {
         let known = [
             "BadRequest": 400, "InvalidAction": 400, "InvalidResource": 400, "JSONParseError": 400,
-            "APIKeyMissing": 401,
-            "APIKeyInvalid": 401, "Forbidden": 403, "UserDisabled": 403, "WrongDatacenter": 403,
+            "MemberExists": 400, "MemberInComplianceState": 400, "ForgottenEmailNotSubscribed": 400,
+            "MergeMaxLimitExceeded": 400, "APIKeyMissing": 401, "APIKeyInvalid": 401, "Forbidden": 403,
+            "UserDisabled": 403, "WrongDatacenter": 403,
             "ResourceNotFound": 404,
             "MethodNotAllowed": 405, "ResourceNestingTooDeep": 414, "InvalidMethodOverride": 422,
             "RequestedFieldsInvalid": 422, "TooManyRequests": 429, "InternalServerError": 500, "ComplianceRelated": 503,
         ]
         let key = title.filter { !$0.isWhitespace }.lowercased()
         let match = known.first { $0.key.lowercased() == key }
-        return Problem(match?.value ?? 400, match?.key ?? title, "This error was asked for with X-Trigger-Error.")
+        var problem = Problem(
+            match?.value ?? 400, match?.key ?? title, "This error was asked for with X-Trigger-Error.")
+        if problem.status == 405 { problem.allow = "GET" }
+        return problem
     }
 }

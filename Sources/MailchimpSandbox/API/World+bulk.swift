@@ -6,7 +6,7 @@ extension World {
     {
         let body = try call.object()
         guard let members = body["members"]?.array else {
-            throw .invalid([("", "Required fields were not provided: members")])
+            throw .missing(["members"])
         }
         guard members.count <= Self.bulkLimit else {
             throw .invalid([("members", "This collection should contain \(Self.bulkLimit) elements or less.")])
@@ -17,7 +17,9 @@ extension World {
                 throw .invalid([("members.item:\(index)", "Schema describes object, \(member.kind) found instead")])
             }
             do {
-                inputs.append(try MemberInput(object))
+                var input = try MemberInput(object, takesTags: switches.bulkAppliesTags)
+                input.replacesTags = body["sync_tags"]?.bool ?? false
+                inputs.append(input)
             } catch {
                 throw .invalid((error.errors ?? []).map { ("members.item:\(index).\($0.field)", $0.message) })
             }
@@ -100,7 +102,8 @@ struct BulkResult {
     func json(_ audience: Audience, _ links: Links, _ selection: FieldSelection) -> JSON {
         func members(_ slots: [Int], _ name: String) -> JSON {
             guard selection.wants(name) else { return [] }
-            let rendering = MemberRendering(audience, links: selection.wants(name, "_links") ? links : nil)
+            let rendering = MemberRendering(
+                audience, links: selection.wants(name, "_links") ? links : nil, form: .brief)
             return .array(slots.compactMap { audience.member(at: $0).map { rendering.json($0) } })
         }
         return [

@@ -4,9 +4,8 @@ extension World {
         -> Answer
     {
         let filter = try MemberFilter(call.query, switches)
-        let count = try call.query.number("count", default: 10, in: 0...1000)
-        let offset = try call.query.number("offset", default: 0, in: 0...Int.max)
-        let page = filter.page(of: audience, offset: offset, count: count)
+        let paging = try paging(call)
+        let page = filter.page(of: audience, offset: paging.offset, count: paging.count)
         var body = JSONObject()
         if selection.wants("members") {
             let rendering = MemberRendering(audience, links: selection.wants("members", "_links") ? links : nil)
@@ -40,6 +39,7 @@ struct MemberFilter {
     private let uniqueEmailID: String?
     private let emailType: String?
     private let onlyVIP: Bool
+    private let interests: InterestMatch?
     private let order: Order?
     private let isDescending: Bool
 
@@ -53,6 +53,7 @@ struct MemberFilter {
         } else {
             status = nil
         }
+        if query.flag("since_last_campaign"), status == nil { throw .missing(["status"]) }
         hidesArchived = switches.listingHidesArchived
         var from = try query.instant("since_last_changed").map { Self.first($0, inclusive: switches.sinceIsInclusive) }
         if let unsubscribed = try query.instant("unsubscribed_since") {
@@ -68,6 +69,7 @@ struct MemberFilter {
         uniqueEmailID = query["unique_email_id"]
         emailType = query["email_type"]
         onlyVIP = query.flag("vip_only")
+        interests = try InterestMatch(query)
         if let field = query["sort_field"], !field.isEmpty {
             guard let known = Order(rawValue: field) else {
                 throw .invalid([
@@ -136,6 +138,7 @@ struct MemberFilter {
 
     private var looksOnlyAtStatus: Bool {
         optFrom == nil && optBefore == nil && uniqueEmailID == nil && emailType == nil && !onlyVIP
+            && interests == nil
     }
 
     private func isVisible(_ candidate: MemberStatus) -> Bool {
@@ -152,8 +155,39 @@ struct MemberFilter {
         if let uniqueEmailID, member.uniqueEmailID != uniqueEmailID { return false }
         if let emailType, member.emailType != emailType { return false }
         if onlyVIP, !member.isVIP { return false }
+        if let interests, !interests.holds(member.agreements.interests) { return false }
         if let optFrom, member.timestampOpt ?? Int.min < optFrom { return false }
         if let optBefore, member.timestampOpt ?? Int.max >= optBefore { return false }
         return true
+    }
+}
+
+/// A filter by interests, whose three parameters come together.
+struct InterestMatch: Sendable {
+    private enum Match: String, CaseIterable {
+        case any, all, none
+    }
+
+    private let ids: Set<String>
+    private let match: Match
+
+    init?(_ query: Query) throws(Problem) {
+        let names = ["interest_category_id", "interest_ids", "interest_match"]
+        let given = names.filter { query[$0]?.isEmpty == false }
+        guard !given.isEmpty else { return nil }
+        guard given == names else { throw .missing(names.filter { !given.contains($0) }) }
+        guard let match = Match(rawValue: query["interest_match"] ?? "") else {
+            throw .notAmong("interest_match", Match.allCases.map(\.rawValue))
+        }
+        self.match = match
+        ids = Set((query["interest_ids"] ?? "").split(separator: ",").map { String($0.trimming) })
+    }
+
+    func holds(_ interests: Set<String>) -> Bool {
+        switch match {
+        case .any: !interests.isDisjoint(with: ids)
+        case .all: interests.isSuperset(of: ids)
+        case .none: interests.isDisjoint(with: ids)
+        }
     }
 }

@@ -5,7 +5,7 @@ extension World {
     }
 
     func create(_ call: Call, _ audience: Audience, _ links: Links) throws(Problem) -> Answer {
-        let input = try MemberInput(try call.object())
+        let input = try MemberInput(try call.object(), takesTags: true)
         try require(["email_address": input.address != nil, "status": input.status != nil])
         guard let address = input.address, let status = input.status else { throw .notFound }
         let context = context(call)
@@ -63,6 +63,8 @@ extension World {
     func activity(_ call: Call, _ reference: String, _ audience: Audience, _ links: Links) throws(Problem) -> Answer {
         guard let member = audience.member(at: try slot(reference, in: audience)) else { throw .notFound }
         let wanted = call.query["action"].map { Set($0.split(separator: ",").map { String($0.trimming) }) }
+        let known = ["abuse", "bounce", "click", "open", "sent", "unsub", "ecomm"]
+        guard wanted?.isSubset(of: known) ?? true else { throw .notAmong("action", known) }
         let entries = member.activity.reversed().filter { wanted?.contains($0.action) ?? true }.prefix(50)
         let path = "/lists/\(audience.id)/members/\(member.hash.hex)"
         let body: JSON = [
@@ -100,8 +102,6 @@ extension World {
 
     private func require(_ fields: KeyValuePairs<String, Bool>) throws(Problem) {
         let missing = fields.filter { !$0.value }.map(\.key)
-        guard missing.isEmpty else {
-            throw .invalid([("", "Required fields were not provided: \(missing.joined(separator: ", "))")])
-        }
+        guard missing.isEmpty else { throw .missing(missing) }
     }
 }

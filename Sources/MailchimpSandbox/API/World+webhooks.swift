@@ -20,25 +20,49 @@ extension World {
         guard let url = body["url"]?.string, !url.isEmpty else {
             throw .invalid([("url", "Required fields were not provided: url")])
         }
-        try checkIsNew(url, audience)
-        // The receiver must answer a GET before it is believed to exist.
-        let status = try? await PlainHTTP.send("GET", url, timeout: configuration.webhookTimeout)
-        guard status == 200 else {
-            let answered = status.map { "it answered \($0)" } ?? "it did not answer"
-            throw .invalid([("url", "We could not validate the WebHook URL: \(answered).")])
-        }
-        try checkIsNew(url, audience)
-        var hook = Webhook(id: newID(10), url: url, events: [], sources: [])
-        hook.events = try Self.flags(body["events"], Webhook.eventNames, "events")
-        hook.sources = try Self.flags(body["sources"], Webhook.sourceNames, "sources")
+        let events = try Self.flags(body["events"], Webhook.eventNames, "events", of: [])
+        let sources = try Self.flags(body["sources"], Webhook.sourceNames, "sources", of: [])
+        try await validate(url, audience)
+        let hook = Webhook(
+            id: newID(10), url: url, events: events, sources: sources,
+            secret: switches.signsWebhooks ? HexID(random: &generator).hex : nil)
         audience.webhooks.append(hook)
-        return .ok(json(hook, audience, links), schema: "Lists/Webhooks/Instance")
+        return .ok(json(hook, audience, links, showsSecret: true), schema: "Lists/Webhooks/Instance")
+    }
+
+    /// Changes what is named; a webhook that was switched off stays so.
+    func changeWebhook(_ call: Call, _ id: String, _ audience: Audience, _ links: Links) async throws(Problem) -> Answer
+    {
+        guard let hook = audience.webhooks.first(where: { $0.id == id }) else { throw .notFound }
+        let body = try call.object()
+        let events = try Self.flags(body["events"], Webhook.eventNames, "events", of: hook.events)
+        let sources = try Self.flags(body["sources"], Webhook.sourceNames, "sources", of: hook.sources)
+        let url = body["url"]?.string ?? hook.url
+        if url != hook.url { try await validate(url, audience) }
+        // It may have been deleted while its new address was asked.
+        guard let index = audience.webhooks.firstIndex(where: { $0.id == id }) else { throw .notFound }
+        audience.webhooks[index].url = url
+        audience.webhooks[index].events = events
+        audience.webhooks[index].sources = sources
+        return .ok(json(audience.webhooks[index], audience, links), schema: "Lists/Webhooks/Instance")
     }
 
     func removeWebhook(_ id: String, _ audience: Audience) throws(Problem) -> Answer {
         guard let index = audience.webhooks.firstIndex(where: { $0.id == id }) else { throw .notFound }
         audience.webhooks.remove(at: index)
+        courier.waiting.removeAll(for: id)
         return .noContent
+    }
+
+    /// The receiver must answer a GET before it is believed to exist.
+    private func validate(_ url: String, _ audience: Audience) async throws(Problem) {
+        try checkIsNew(url, audience)
+        let status = try? await PlainHTTP.send("GET", url, timeout: courier.settings.timeout)
+        guard status == 200 else {
+            let answered = status.map { "it answered \($0)" } ?? "it did not answer"
+            throw .invalid([("url", "We could not validate the WebHook URL: \(answered).")])
+        }
+        try checkIsNew(url, audience)
     }
 
     private func checkIsNew(_ url: String, _ audience: Audience) throws(Problem) {
@@ -47,23 +71,33 @@ extension World {
         }
     }
 
-    private static func flags(_ value: JSON?, _ names: [String], _ field: String) throws(Problem) -> Set<String> {
-        guard let value else { return [] }
+    /// The flags that are set once those that are named have been changed.
+    private static func flags(_ value: JSON?, _ names: [String], _ field: String, of former: Set<String>)
+        throws(Problem) -> Set<String>
+    {
+        guard let value else { return former }
         guard let object = value.object else {
             throw .invalid([(field, "Schema describes object, \(value.kind) found instead")])
         }
-        return Set(names.filter { object[$0]?.bool == true })
+        return Set(names.filter { object[$0]?.bool ?? former.contains($0) })
     }
 
-    private func json(_ hook: Webhook, _ audience: Audience, _ links: Links) -> JSON {
+    private func json(_ hook: Webhook, _ audience: Audience, _ links: Links, showsSecret: Bool = false) -> JSON {
         func flags(_ names: [String], _ set: Set<String>) -> JSON {
             .object(JSONObject(pairs: names.map { JSONObject.Pair(key: $0, value: .bool(set.contains($0))) }))
         }
         let parent = "/lists/\(audience.id)/webhooks"
-        return [
+        var object: JSONObject = [
             "id": .string(hook.id), "url": .string(hook.url), "events": flags(Webhook.eventNames, hook.events),
             "sources": flags(Webhook.sourceNames, hook.sources), "list_id": .string(audience.id),
-            "_links": links.item("\(parent)/\(hook.id)", parent: parent, schema: "Lists/Webhooks", deletes: true),
         ]
+        if let secret = hook.secret {
+            object.append("signing_enabled", true)
+            // Shown once; whoever loses it makes another webhook.
+            if showsSecret { object.append("signing_secret", .string(secret)) }
+        }
+        object.append(
+            "_links", links.item("\(parent)/\(hook.id)", parent: parent, schema: "Lists/Webhooks", deletes: true))
+        return .object(object)
     }
 }

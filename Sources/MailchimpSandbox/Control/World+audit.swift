@@ -5,6 +5,12 @@ extension World {
         case ("GET", 1): return audit(mergeField: call.query["merge_field"])
         case ("GET", 2) where call.segments[1] == "repeats":
             return repeats(most: try call.query.number("count", default: 100, in: 0...10_000))
+        case ("PUT", 1):
+            guard let grace = try call.object()["grace_milliseconds"]?.integer, grace >= 0 else {
+                throw Self.wrong("grace_milliseconds is a number of milliseconds.")
+            }
+            audit.consent.grace = .milliseconds(grace)
+            return audit(mergeField: nil)
         case ("DELETE", 1):
             audit.reset()
             return ["reset": true]
@@ -26,12 +32,37 @@ extension World {
                 "carried_out": .integer(audit.carriedOut), "refused": .integer(audit.refused),
                 "asked_again": .integer(audit.askedAgain), "attempts": .list(attempts),
             ],
+            "consent": consent,
             "duplicates": .array(listOrder.compactMap { audiences[$0] }.flatMap { duplicates($0, mergeField: tag) }),
             "most_in_flight": byUser(audit.mostInFlight), "in_flight": byUser(audit.inFlight),
         ]
     }
 
-    private func byUser(_ counts: [String: Int]) -> JSON {
+    private var consent: JSON {
+        let audit = audit.consent
+        let second = now()
+        let cases = (audit.cases.ordered + audit.open.values.sorted { $0.at.tick < $1.at.tick }).map { found -> JSON in
+            [
+                "verdict": .string(found.verdict.rawValue), "at": .string(Timestamp.text(found.at.second)),
+                "no": found.no.map { .string($0) } ?? .null, "no_at": .string(Timestamp.text(found.noAt)),
+                "list": .string(found.list), "email_address": .string(found.address),
+                "request": .string(found.request), "restored_at": .string(Timestamp.text(found.restoredAt)),
+            ]
+        }
+        let late = audit.open.values.count { second - $0.at.second > ConsentAudit.restoring }
+        return [
+            "subscribed_against_known_no": .integer(audit.counts[.knownNo, default: 0]),
+            "subscribed_without_read": .integer(audit.counts[.withoutRead, default: 0]),
+            "no_in_between": [
+                "count": .integer(audit.counts[.noInBetween, default: 0]), "restored": .integer(audit.restored),
+                "restored_late": .integer(audit.restoredLate), "not_restored": .integer(late),
+                "open": .integer(audit.open.count - late),
+            ],
+            "refused_attempts": .integer(self.audit.refused), "cases": .array(cases),
+        ]
+    }
+
+    func byUser(_ counts: [String: Int]) -> JSON {
         .object(
             JSONObject(pairs: counts.sorted { $0.key < $1.key }.map { .init(key: $0.key, value: .integer($0.value)) }))
     }

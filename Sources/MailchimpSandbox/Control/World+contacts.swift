@@ -5,6 +5,7 @@ extension World {
         switch (call.method, parts[2], parts.count) {
         case ("POST", "contacts", 3): return try addContacts(try call.object(), audience)
         case ("POST", "acts", 3): return try actOnMany(try call.object(), audience)
+        case ("POST", "events", 3): return try sendEvent(try call.object(), audience)
         case ("GET", "members", 3): return try inspect(call, audience)
         case ("GET", "members", 4):
             guard let member = audience.member(at: try controlledSlot(parts[3], audience)) else { throw .notFound }
@@ -130,21 +131,5 @@ extension World {
             throw Self.wrong("The contact is not archived.")
         }
         try setStatus(beneath, slot, audience, context, reason: consent.unsubscribeReason)
-    }
-
-    private func inspect(_ call: Call, _ audience: Audience) throws(Problem) -> JSON {
-        let offset = try call.query.number("offset", default: 0, in: 0...Int.max)
-        let count = try call.query.number("count", default: 100, in: 0...10_000)
-        let wanted = call.query["status"].flatMap { MemberStatus(rawValue: $0) }
-        let slots = audience.statuses.indices.lazy.filter { slot in
-            guard let status = audience.statuses[slot] else { return false }
-            return wanted == nil || status == wanted
-        }
-        let inspection = MemberInspection(audience)
-        let members = slots.dropFirst(offset).prefix(count).compactMap {
-            audience.member(at: $0).map { inspection.json($0) }
-        }
-        let total = audience.count.filter { wanted == nil || $0.key == wanted }.values.reduce(0, +)
-        return ["members": .list(members), "total": .integer(total)]
     }
 }

@@ -50,7 +50,11 @@ extension World {
                 latency[keyPath: path] = milliseconds
             }
         }
-        return .object(
+        return latencyState
+    }
+
+    var latencyState: JSON {
+        .object(
             JSONObject(
                 pairs: SandboxLatency.names.map { .init(key: $0.name, value: .number(latency[keyPath: $0.path])) }))
     }
@@ -83,25 +87,5 @@ extension World {
         guard call.method == "PUT", let addresses = try call.object()["addresses"]?.array else { throw .notFound }
         throttledAddresses = Set(addresses.compactMap { $0.string.map { HexID(address: $0) } })
         return ["addresses": .integer(throttledAddresses.count)]
-    }
-
-    func webhooksDoor(_ call: Call) throws(Problem) -> JSON {
-        if call.method == "GET", call.segments.count == 2, call.segments[1] == "deliveries" {
-            return ["deliveries": .list(courier.journal.ordered)]
-        }
-        guard call.segments.count == 1 else { throw .notFound }
-        if call.method == "PUT" {
-            let body = try call.object()
-            courier.dropShare = body["drop_share"]?.double ?? 0
-            courier.doubleShare = body["double_share"]?.double ?? 0
-            courier.shuffleMilliseconds = body["shuffle_milliseconds"]?.double ?? 0
-        }
-        return [
-            "drop_share": .number(courier.dropShare), "double_share": .number(courier.doubleShare),
-            "shuffle_milliseconds": .number(courier.shuffleMilliseconds), "fired": .integer(courier.fired),
-            "dropped": .integer(courier.dropped), "delivered": .integer(courier.delivered),
-            "failed_attempts": .integer(courier.refused), "given_up": .integer(courier.failed),
-            "pending": .integer(courier.pending),
-        ]
     }
 }

@@ -22,6 +22,7 @@ struct Audit: Sendable {
     var attempts = Ring<Attempt>(capacity: 1000)
     var inFlight: [String: Int] = [:]
     var mostInFlight: [String: Int] = [:]
+    var consent = ConsentAudit()
 
     mutating func begin(_ account: String) -> Int {
         let count = inFlight[account, default: 0] + 1
@@ -39,6 +40,7 @@ struct Audit: Sendable {
         askedAgain = 0
         attempts.removeAll()
         mostInFlight = inFlight
+        consent.reset()
     }
 }
 
@@ -60,5 +62,20 @@ extension World {
             Audit.Attempt(
                 at: now(), noAt: noAt, no: no, list: audience.id, address: address, wanted: wanted,
                 wasCarriedOut: carriedOut, request: context.request))
+    }
+
+    /// Tells the audit of consent what became of a contact; `former` is nil for one that is new.
+    func noteConsent(of member: Member, was former: MemberStatus?, in audience: Audience, _ context: WriteContext) {
+        let second = now()
+        if former == nil { audit.consent.appear(member.contactID, in: audience.id, at: second) }
+        switch (member.status, context.party) {
+        case (.subscribed, .contact):
+            audit.consent.sayYes(member.contactID, member.hash, in: audience.id, at: second)
+        case (.subscribed, .api):
+            audit.consent.subscribe(
+                member.contactID, member.hash, member.address, in: audience.id, request: context.request, at: second)
+        case (.unsubscribed, _), (.cleaned, _): audit.consent.settle(member.contactID, at: second)
+        default: break
+        }
     }
 }

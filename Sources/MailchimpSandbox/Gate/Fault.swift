@@ -1,25 +1,10 @@
-/// Something that goes wrong on purpose.
+/// Something that goes wrong on purpose: an effect, and the rule by which it meets calls.
 struct Fault: Sendable {
-    enum Effect: String, Sendable, CaseIterable {
-        case tooMany = "429"
-        case tooManyEmpty = "429_empty"
-        case forbiddenHTML = "403_html"
-        case serverError = "500"
-        case badGatewayHTML = "502_html"
-        case unavailable = "503"
-        case unavailableAkamai = "503_akamai"
-        case complianceBlocked = "compliance"
-        case hang
-        case reset
-        case truncated
-        case malformed
-        case slow
-    }
-
     let id: Int
-    let effect: Effect
+    let effect: FaultEffect
     /// Whether the work is done before the fault shows.
     let isAfterWork: Bool
+    /// How long a fault that takes time takes.
     let milliseconds: Int
     var match = Match()
     /// How many matching calls it meets at most, from the next one on.
@@ -34,61 +19,45 @@ struct Fault: Sendable {
     /// Which calls a fault can meet; what is not given matches all.
     struct Match: Sendable {
         var method: String?
+        var path: String?
         var pathPrefix: String?
         var route: String?
         var list: String?
+        /// A contact whom the path names, or one of those in the body.
         var member: HexID?
-        /// A text in the body, for calls that name their member only there.
+        /// Texts, for what nothing else tells apart.
+        var queryContains: String?
         var bodyContains: String?
+        var account: String?
+        /// The login of the user whose key it is.
+        var user: String?
     }
 }
 
-/// The faults in force, in the order of their making; the first that meets a call has it.
-struct FaultBook: Sendable {
-    private(set) var faults: [Fault] = []
-    private var nextID = 1
-
-    mutating func add(_ make: (Int) throws(Problem) -> Fault) throws(Problem) -> Fault {
-        let fault = try make(nextID)
-        nextID += 1
-        faults.append(fault)
-        return fault
-    }
-
-    mutating func remove(_ id: Int) -> Bool {
-        guard let index = faults.firstIndex(where: { $0.id == id }) else { return false }
-        faults.remove(at: index)
+extension Fault.Match {
+    /// Whether a call is one of those; the member is the one whom its path names.
+    func includes(_ call: Call, query: String, _ endpoint: Endpoint?, member hash: HexID?) -> Bool {
+        let texts: [(wanted: String?, found: String?)] = [
+            (method, call.method), (path, call.path), (route, endpoint?.template), (list, endpoint?.subject.list),
+            (account, call.account?.id), (user, call.user?.id),
+        ]
+        guard texts.allSatisfy({ $0.wanted == nil || $0.wanted == $0.found }) else { return false }
+        if let pathPrefix, !call.path.hasPrefix(pathPrefix) { return false }
+        if let queryContains, !query.contains(queryContains) { return false }
+        if let member, member != hash, !call.body.names(member) { return false }
+        if let bodyContains, !String(decoding: call.body.bytes, as: UTF8.self).contains(bodyContains) { return false }
         return true
-    }
-
-    mutating func removeAll() { faults = [] }
-
-    mutating func meet(_ call: Call, _ endpoint: Endpoint?, member: HexID?) -> Fault? {
-        for index in faults.indices where faults[index].matches(call, endpoint, member: member) {
-            if faults[index].skip > 0 {
-                faults[index].skip -= 1
-                continue
-            }
-            if faults[index].remaining == 0 { continue }
-            if faults[index].share < 1, faults[index].generator.share() >= faults[index].share { continue }
-            faults[index].hits += 1
-            if let remaining = faults[index].remaining { faults[index].remaining = remaining - 1 }
-            return faults[index]
-        }
-        return nil
     }
 }
 
-extension Fault {
-    func matches(_ call: Call, _ endpoint: Endpoint?, member hash: HexID?) -> Bool {
-        if let method = match.method, method != call.method { return false }
-        if let prefix = match.pathPrefix, !call.path.hasPrefix(prefix) { return false }
-        if let route = match.route, route != endpoint?.template { return false }
-        if let list = match.list, list != endpoint?.subject.list { return false }
-        if let member = match.member, member != hash { return false }
-        if let text = match.bodyContains, !String(decoding: call.body.bytes, as: UTF8.self).contains(text) {
-            return false
+extension Call.Body {
+    /// Whether the body holds the address of a contact where the API expects addresses.
+    func names(_ member: HexID) -> Bool {
+        guard case .json(let body) = content else { return false }
+        let lists = ["members", "members_to_add", "members_to_remove", "static_segment"]
+        let entries = [body] + lists.flatMap { body[$0]?.array ?? [] }
+        return entries.contains { entry in
+            (entry.string ?? entry["email_address"]?.string).map { HexID(address: $0) == member } ?? false
         }
-        return true
     }
 }

@@ -26,10 +26,10 @@ struct FaultStage {
         case .truncated: return .replaced(cut(reply), status: 0)
         case .malformed: return .replaced(malformed(reply), status: reply.status)
         case .slow: return .replaced(slow(reply, over: fault.milliseconds), status: reply.status)
-        case .tooMany, .tooManyEmpty, .forbiddenHTML, .serverError, .badGatewayHTML, .unavailable, .unavailableAkamai,
-            .complianceBlocked:
-            let canned = Self.canned(fault.effect)
-            return .replaced(canned.response, status: canned.status)
+        case .timeout:
+            try? await Task.sleep(for: .milliseconds(fault.milliseconds))
+            return Self.replaced(by: .badGatewayHTML)
+        default: return Self.replaced(by: fault.effect)
         }
     }
 
@@ -71,11 +71,13 @@ struct FaultStage {
 
     private func slow(_ reply: Reply, over milliseconds: Int) -> Response {
         let body = ResponseBody(contentLength: reply.body.readableBytes) { writer in
-            var rest = reply.body
             let pieces = 10
-            let size = max(1, rest.readableBytes / pieces)
-            while let piece = rest.readSlice(length: min(size, rest.readableBytes)), piece.readableBytes > 0 {
-                try await writer.write(piece)
+            var rest = reply.body
+            let size = max(1, (rest.readableBytes + pieces - 1) / pieces)
+            for _ in 0..<pieces {
+                if let piece = rest.readSlice(length: min(size, rest.readableBytes)), piece.readableBytes > 0 {
+                    try await writer.write(piece)
+                }
                 try await Task.sleep(for: .milliseconds(milliseconds / pieces))
             }
             try await writer.finish(nil)
@@ -83,34 +85,8 @@ struct FaultStage {
         return Response(status: .init(code: reply.status), headers: reply.fields, body: body)
     }
 
-    private static func canned(_ effect: Fault.Effect) -> Reply {
-        let html = "text/html"
-        let json = "application/problem+json; charset=utf-8"
-        switch effect {
-        case .tooMany:
-            let problem = Problem.tooManyConnections(10).json(instance: Reply.newRequestID())
-            return Reply.text(429, json, String(decoding: problem.bytes, as: UTF8.self))
-        case .tooManyEmpty: return Reply(status: 429, fields: [:])
-        case .forbiddenHTML:
-            let page =
-                "<HTML><HEAD><TITLE>Access Denied</TITLE></HEAD><BODY><H1>Access Denied</H1>Reference #18.4f2e3b17</BODY></HTML>"
-            return Reply.text(403, html, page)
-        case .serverError:
-            return Reply.text(
-                500, json,
-                #"{"type":"about:blank","title":"Internal Server Error","status":500,"#
-                    + #""detail":"A deep, internal error has occurred during the processing of your request. Please contact support.","#
-                    + #""instance":"\#(Reply.newRequestID())"}"#)
-        case .badGatewayHTML: return Reply.text(502, html, "<html><body><h1>502 Bad Gateway</h1></body></html>")
-        case .unavailable: return Reply(status: 503, fields: [:])
-        case .unavailableAkamai:
-            return Reply.text(
-                503, "application/json",
-                #"{"type":"akamai_error_message","title":"akamai_503","status":503,"ref_no":"Reference Number: 00.950e16c3"}"#
-            )
-        default:
-            let problem = Problem.complianceBlocked.json(instance: Reply.newRequestID())
-            return Reply.text(503, json, String(decoding: problem.bytes, as: UTF8.self))
-        }
+    private static func replaced(by effect: FaultEffect) -> Outcome {
+        let canned = Reply.canned(effect)
+        return .replaced(canned.response, status: canned.status)
     }
 }

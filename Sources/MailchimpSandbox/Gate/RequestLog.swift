@@ -39,6 +39,8 @@ struct RequestLog: Sendable {
     private(set) var entries: Ring<RequestEntry>
     private(set) var counts: [Kind: Int] = [:]
     private(set) var total = 0
+    /// Those that have not been answered yet, by their number.
+    private(set) var open: [Int: RequestEntry] = [:]
     private var sequence = 0
 
     init(capacity: Int) { entries = Ring(capacity: capacity) }
@@ -48,11 +50,17 @@ struct RequestLog: Sendable {
         return sequence
     }
 
+    mutating func begin(_ entry: RequestEntry) { open[entry.sequence] = entry }
+
     mutating func append(_ entry: RequestEntry) {
+        open[entry.sequence] = nil
         total += 1
         counts[Kind(method: entry.method, route: entry.route, status: entry.status), default: 0] += 1
         entries.append(entry)
     }
+
+    /// How many were refused, failed or were cut off.
+    var failed: Int { counts.reduce(0) { $0 + ($1.key.status == 0 || $1.key.status >= 400 ? $1.value : 0) } }
 
     /// Forgets what was received; the numbering goes on.
     mutating func reset() {

@@ -20,37 +20,43 @@ extension World {
         let endpoint = Endpoint(call.segments)
         var refusal: Problem?
         do {
-            call.account = try authenticate(call)
+            (call.account, call.user) = try authenticate(call)
         } catch {
             refusal = error
         }
         var inFlight = 0
-        if let account = call.account {
-            inFlight = audit.begin(account.loginID)
+        if let account = call.account, let user = call.user {
+            inFlight = audit.begin(user.id)
             if inFlight > configuration.connectionsPerUser {
                 refusal = .tooManyConnections(configuration.connectionsPerUser)
             } else {
-                refusal = standing(account)
+                refusal = standing(account) ?? (user.role.mayCall ? nil : .forbidden)
             }
         }
         if refusal == nil, let title = call.triggeredError { refusal = .triggered(title) }
         if call.methodOverride != nil, refusal == nil {
             if call.method == "POST" { call.method = call.methodOverride ?? "POST" } else { refusal = .methodOverride }
         }
-        if refusal == nil, endpoint == nil { refusal = .notFound }
+        if refusal == nil, endpoint == nil {
+            refusal = call.segments.count > Endpoint.deepest ? .nestingTooDeep : .notFound
+        }
+        audit.consent.arrive(call.requestID, second: now())
         let subject = endpoint?.subject
         let member = subject?.member.flatMap { hash(of: $0, in: subject?.list) }
         let entry = RequestEntry(
             sequence: log.nextSequence(), at: now(), method: call.method, path: call.path, query: query,
             route: endpoint?.template ?? "unknown", list: subject?.list, member: member?.hex, account: call.account?.id,
             inFlight: inFlight, bodySize: call.body.bytes.count)
+        log.begin(entry)
         return Admission(
-            call: call, endpoint: endpoint, fault: faults.meet(call, endpoint, member: member), entry: entry,
+            call: call, endpoint: endpoint, fault: faults.meet(call, query: query, endpoint, member: member),
+            entry: entry,
             refusal: refusal, latency: times(call, endpoint), closesConnection: switches.closesConnections)
     }
 
-    func finish(_ admission: Admission, status: Int, milliseconds: Int) {
-        if let account = admission.call.account { audit.end(account.loginID) }
+    func finish(_ admission: Admission, status: Int, milliseconds: Int, sighting: Sighting?) {
+        audit.consent.leave(admission.call.requestID, sighting: sighting)
+        if let user = admission.call.user { audit.end(user.id) }
         var entry = admission.entry
         entry.status = status
         entry.fault = admission.fault?.effect.rawValue
@@ -58,11 +64,10 @@ extension World {
         log.append(entry)
     }
 
-    /// The account of a call's credentials.
-    private func authenticate(_ call: Call) throws(Problem) -> Account {
-        let key = try Self.key(call)
-        guard let account = accounts.account(key: key) else { throw .keyInvalid }
-        return account
+    /// The account and the user of a call's credentials.
+    private func authenticate(_ call: Call) throws(Problem) -> (Account, User) {
+        guard let owner = accounts.owner(of: try Self.key(call)) else { throw .keyInvalid }
+        return owner
     }
 
     private static func key(_ call: Call) throws(Problem) -> String {

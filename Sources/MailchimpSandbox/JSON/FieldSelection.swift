@@ -45,6 +45,11 @@ struct FieldSelection: Sendable {
         }
     }
 
+    /// The first steps of the wanted paths; none when everything is wanted.
+    var roots: Set<String> {
+        if case .only(let node) = mode { Set(node.children.keys) } else { [] }
+    }
+
     /// Whether anything at this path can be in the answer; what is not wanted need not be built.
     func wants(_ path: String...) -> Bool {
         switch mode {

@@ -5,11 +5,17 @@ final class Audience {
     let id: String
     let webID: Int
     let account: String
-    var name: String
-    var isDoubleOptIn: Bool
+    var settings: ListSettings
     let created: Int
     var mergeFields: [MergeField]
+    var nextMergeID = MergeField.ofNewList.count + 1
     var webhooks: [Webhook] = []
+    /// The figures that the API tells.
+    var statistics: ListStatistics
+    private(set) var lastSubscribed: Int?
+    private(set) var lastUnsubscribed: Int?
+    var segments = SegmentBook()
+    var choices = Choices()
     /// Addresses that were deleted for good, with the no that the contact had given before.
     var forgotten: [HexID: Forgotten] = [:]
     private(set) var members: [Member?] = []
@@ -24,8 +30,8 @@ final class Audience {
         self.id = id
         self.webID = webID
         self.account = account
-        self.name = name
-        self.isDoubleOptIn = isDoubleOptIn
+        settings = ListSettings(name: name, isDoubleOptIn: isDoubleOptIn)
+        statistics = ListStatistics(at: created)
         self.created = created
         mergeFields = MergeField.ofNewList
     }
@@ -55,6 +61,7 @@ final class Audience {
         slotByHash[member.hash] = slot
         slotByContact[member.contactID] = slot
         count[member.status, default: 0] += 1
+        note(member)
         changes.touch(slot, at: member.lastChanged)
         forgotten[member.hash] = nil
         return slot
@@ -72,12 +79,20 @@ final class Audience {
             count[former.status, default: 0] -= 1
             count[member.status, default: 0] += 1
             statuses[slot] = member.status
+            note(member)
         }
         if former.lastChanged != member.lastChanged { changes.touch(slot, at: member.lastChanged) }
     }
 
+    /// Keeps when somebody last came or went.
+    private func note(_ member: Member) {
+        if member.status == .subscribed { lastSubscribed = member.lastChanged }
+        if member.status == .unsubscribed { lastUnsubscribed = member.lastChanged }
+    }
+
     func remove(_ slot: Int) {
         guard let member = members[slot] else { return }
+        for tag in member.tags { segments.change(tag.segment) { $0.slots.remove(slot) } }
         members[slot] = nil
         statuses[slot] = nil
         slotByHash[member.hash] = nil

@@ -45,6 +45,12 @@ struct ChangeOrder: Sendable {
         }
     }
 
+    /// The slots by when they last changed, newest first, for whoever wants only the first few.
+    var newestFirst: some Sequence<Int> {
+        entries.indices.reversed().lazy.map { (Int32($0), Int(entries[$0].slot)) }
+            .filter { position[$0.1] == $0.0 }.map { $0.1 }
+    }
+
     /// The index of the first entry at or after a second.
     private func lowerBound(_ second: Int) -> Int {
         var low = 0

@@ -10,6 +10,9 @@ struct Member: Sendable {
     var consent: Consent
     /// The values in the order of the list's merge fields; shorter where fields came later.
     var merge: [JSON] = []
+    /// In the order in which they were given.
+    var tags: [MemberTag] = []
+    var agreements = Agreements()
     var emailType = "html"
     var language = ""
     var isVIP = false

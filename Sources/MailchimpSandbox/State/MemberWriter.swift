@@ -37,6 +37,8 @@ extension World {
         record(&member, "created \(status.rawValue)", context, at: now)
         if context.party == .api { member.writes = WriteCounts(all: 1, subscribing: status == .subscribed ? 1 : 0) }
         let slot = audience.insert(member)
+        noteConsent(of: member, was: nil, in: audience, context)
+        set(input.tags ?? [], replaces: false, slot, audience, context)
         fire(.status(from: nil, to: status), member, audience, context)
         return slot
     }
@@ -59,9 +61,11 @@ extension World {
             if wanted == .subscribed { optIn(&member, input, context, at: now) }
         }
         let isMove = member.hash != former.hash
-        let isEdit = member.merge != former.merge
+        let isEdit = member.merge != former.merge || member.agreements != former.agreements
+        let isRetagged = input.tags.map { audience.differs(member, from: $0, exactly: input.replacesTags) } ?? false
         let isSame =
-            !isStatusChange && !isEdit && member.address == former.address && member.language == former.language
+            !isStatusChange && !isEdit && !isRetagged && member.address == former.address
+            && member.language == former.language
             && member.isVIP == former.isVIP && member.emailType == former.emailType
         if context.party == .api {
             member.writes.all += 1
@@ -74,9 +78,11 @@ extension World {
                 record(&member, "\(former.status.rawValue) to \(wanted.rawValue)", context, at: now)
             }
             if isMove { record(&member, "address \(former.address) to \(member.address)", context, at: now) }
-            if isEdit { record(&member, "merge fields", context, at: now) }
+            if isEdit { record(&member, Self.edits(former, member, audience), context, at: now) }
         }
         audience.replace(slot, with: member)
+        if isStatusChange { noteConsent(of: member, was: former.status, in: audience, context) }
+        if isRetagged { set(input.tags ?? [], replaces: input.replacesTags, slot, audience, context) }
         if isStatusChange, let wanted { fire(.status(from: former.status, to: wanted), member, audience, context) }
         if isMove {
             fire(.address(former.address), member, audience, context)
@@ -84,6 +90,16 @@ extension World {
             fire(.profile, member, audience, context)
         }
         return !isSame
+    }
+
+    /// Which fields became different, by their tags.
+    private static func edits(_ former: Member, _ member: Member, _ audience: Audience) -> String {
+        func value(_ member: Member, _ index: Int) -> JSON { index < member.merge.count ? member.merge[index] : "" }
+        var names = audience.mergeFields.enumerated()
+            .filter { value(former, $0.offset) != value(member, $0.offset) }.map(\.element.tag)
+        if former.agreements.interests != member.agreements.interests { names.append("interests") }
+        if former.agreements.permissions != member.agreements.permissions { names.append("permissions") }
+        return "changed " + names.joined(separator: ", ")
     }
 
     func record(_ member: inout Member, _ what: String, _ context: WriteContext, at now: Int) {
@@ -157,19 +173,23 @@ extension World {
         if let isVIP = input.isVIP { member.isVIP = isVIP }
         if let ip = input.ipSignup { member.ipSignup = ip }
         if let time = input.timestampSignup { member.timestampSignup = time }
+        member.agreements = try agreements(member, input, audience)
         guard isNew || input.merge != nil else { return }
         let fields = audience.mergeFields
         var values = member.merge
         values.append(contentsOf: repeatElement("", count: max(0, fields.count - values.count)))
         var faults: [(field: String, message: String)] = []
+        var misshapen: [(field: String, message: String)] = []
         for (index, field) in fields.enumerated() {
             if let given = input.merge?[field.tag] {
-                switch field.normalised(given) {
+                switch field.normalised(given, checksPhones: switches.checksPhones) {
                 case .success(let value): values[index] = value
+                case .failure(let fault) where fault.isOfShape:
+                    misshapen.append(("merge_fields.item:\(field.tag)", fault.message))
                 case .failure(let fault): faults.append((field.tag, fault.message))
                 }
-            } else if isNew, !field.defaultValue.isEmpty {
-                values[index] = .string(field.defaultValue)
+            } else if isNew, case .success(let value) = field.normalised(.string(field.defaultValue)) {
+                values[index] = value
             }
             if field.isRequired, !context.skipsRequired, values[index] == "",
                 !faults.contains(where: { $0.field == field.tag })
@@ -177,8 +197,30 @@ extension World {
                 faults.append((field.tag, "Please enter a value"))
             }
         }
+        if !misshapen.isEmpty { throw .invalid(misshapen) }
         if !faults.isEmpty { throw .invalidMerge(faults) }
         member.merge = values
+    }
+
+    /// What a member agrees to once the caller's choices are laid over his own.
+    private func agreements(_ member: Member, _ input: MemberInput, _ audience: Audience) throws(Problem) -> Agreements
+    {
+        var agreements = member.agreements
+        for (id, isOn) in input.interests {
+            guard audience.choices.interests.contains(where: { $0.id == id }) else {
+                if switches.refusesUnknownChoices { throw .invalid("Invalid interest ID: '\(id)'.") }
+                continue
+            }
+            if isOn { agreements.interests.insert(id) } else { agreements.interests.remove(id) }
+        }
+        for (id, isOn) in input.permissions {
+            guard audience.choices.permissions.contains(where: { $0.id == id }) else {
+                if switches.refusesUnknownChoices { throw .invalid("Invalid marketing permission ID: '\(id)'.") }
+                continue
+            }
+            if isOn { agreements.permissions.insert(id) } else { agreements.permissions.remove(id) }
+        }
+        return agreements
     }
 
     private func optIn(_ member: inout Member, _ input: MemberInput, _ context: WriteContext, at now: Int) {

@@ -17,6 +17,10 @@ extension World {
         } else if status == .cleaned {
             member.activity.append(ActivityEntry(at: now, action: "bounce"))
         }
+        if context.party == .contact, status == .unsubscribed {
+            audit.consent.sayNo(
+                member.contactID, member.hash, complaint ? "complained" : "unsubscribed", in: audience.id, at: now)
+        }
         guard former != status || context.party == .contact else { return }
         let staysArchived = former == .archived && status == .unsubscribed && switches.archivedUnsubscribeIsHidden
         if staysArchived {
@@ -31,6 +35,7 @@ extension World {
         member.lastChanged = now
         record(&member, "\(former.rawValue) to \(status.rawValue)\(complaint ? " (complaint)" : "")", context, at: now)
         audience.replace(slot, with: member)
+        noteConsent(of: member, was: former, in: audience, context)
         guard former != member.status || staysArchived else { return }
         fire(.status(from: former, to: status, complaint: complaint), member, audience, context)
     }
@@ -39,6 +44,7 @@ extension World {
     func forget(_ slot: Int, _ audience: Audience, _ context: WriteContext) {
         guard let member = audience.member(at: slot) else { return }
         audience.remove(slot)
+        audit.consent.vanish(member.contactID, member.hash, in: audience.id, at: now())
         audience.forgotten[member.hash] = Audience.Forgotten(at: now(), ownNo: member.consent.ownNo)
         if member.status != .archived { fire(.status(from: member.status, to: .archived), member, audience, context) }
     }

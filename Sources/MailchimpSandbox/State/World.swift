@@ -11,16 +11,20 @@ actor World {
     var switches: SandboxSwitches
     var latency: SandboxLatency
     var accounts = Accounts()
+    var oauthBook = OAuthBook()
     var audiences: [String: Audience] = [:]
     /// The ids of the lists in the order of their making.
     var listOrder: [String] = []
     var log: RequestLog
     var audit = Audit()
     var faults = FaultBook()
-    var courier = CourierState()
+    var courier: CourierState
+    var batches = BatchBook()
     /// Addresses that have signed up to too many lists lately.
     var throttledAddresses: Set<HexID> = []
     var generator: SeededGenerator
+    /// How many seconds the clock stands before real time.
+    var advanced = 0
     private var latest = 0
     private var nextWebID = 400_000_001
 
@@ -31,6 +35,9 @@ actor World {
         latency = configuration.latency
         log = RequestLog(capacity: configuration.requestsKept)
         generator = SeededGenerator(seed: configuration.seed ?? UInt64.random(in: .min ... .max))
+        // Of its own, so that noise on webhooks does not change the identifiers.
+        courier = CourierState(configuration, noise: SeededGenerator(seed: generator.next()))
+        advanced = configuration.startsAt.map { $0 - configuration.clock() } ?? 0
     }
 
     /// Makes the first account and its lists, once.
@@ -40,11 +47,14 @@ actor World {
         for name in configuration.lists { addList(name: name, account: account.id) }
     }
 
-    /// The time in seconds, which never goes back.
+    /// The time in seconds, real time plus what it was advanced; it never goes back.
     func now() -> Int {
-        latest = max(latest, configuration.clock())
+        latest = max(latest, configuration.clock() + advanced)
         return latest
     }
+
+    /// The same time, finer than seconds and only good for comparing.
+    func instant() -> ContinuousClock.Instant { .now + .seconds(advanced) }
 
     func newID(_ digits: Int) -> String { HexID.digits(generator.next(), digits) }
 
@@ -53,14 +63,21 @@ actor World {
         return nextWebID
     }
 
+    func newKey(_ dataCentre: String) -> String { HexID(random: &generator).hex + "-" + dataCentre }
+
     @discardableResult
     func addAccount(key: String?, name: String, dataCentre: String?) -> Account {
-        let key = key ?? HexID(random: &generator).hex + "-" + (dataCentre ?? "us1")
+        let key = key ?? newKey(dataCentre ?? "us1")
         let account = Account(
-            id: newID(16), loginID: String(newWebID()), name: name, keys: [key],
-            dataCentre: dataCentre ?? Accounts.dataCentre(of: key), created: now())
+            id: newID(16), name: name, dataCentre: dataCentre ?? Accounts.dataCentre(of: key), created: now(),
+            users: [newUser(name: "\(name) Owner", role: .owner, key: key)])
         accounts.add(account)
         return account
+    }
+
+    func newUser(name: String, email: String? = nil, role: User.Role, key: String) -> User {
+        let id = String(newWebID())
+        return User(id: id, name: name, email: email ?? "user\(id)@sandbox.test", role: role, keys: [key])
     }
 
     @discardableResult

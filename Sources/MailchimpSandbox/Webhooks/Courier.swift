@@ -1,39 +1,35 @@
 /// Delivers webhooks for as long as it runs, many at a time and in no particular order, as the real ones come.
 struct Courier: Sendable {
     let world: World
-    let retries: [Duration]
-    let timeout: Duration
-
-    /// More at once would only meet the receiver's own limits.
-    private static let atOnce = 128
 
     func run() async {
-        let deliveries = await world.openDeliveries()
-        await withTaskGroup(of: Void.self) { group in
-            var running = 0
-            for await delivery in deliveries {
-                if running >= Self.atOnce {
-                    await group.next()
-                    running -= 1
+        let bell = await world.openCourier()
+        await withDiscardingTaskGroup { group in
+            var alarm: Task<Void, Never>?
+            for await _ in bell {
+                alarm?.cancel()
+                while let delivery = await world.takeDue() { group.addTask { await deliver(delivery) } }
+                alarm = await world.untilNextDue().map { wait in
+                    Task {
+                        guard (try? await Task.sleep(for: wait)) != nil else { return }
+                        await world.ringCourier()
+                    }
                 }
-                running += 1
-                group.addTask { await deliver(delivery) }
             }
+            alarm?.cancel()
             group.cancelAll()
         }
     }
 
     private func deliver(_ delivery: Delivery) async {
-        if delivery.delay > .zero { try? await Task.sleep(for: delivery.delay) }
-        for attempt in 0...retries.count {
-            if attempt > 0 { try? await Task.sleep(for: retries[attempt - 1]) }
-            guard !Task.isCancelled, await world.isWanted(delivery) else { return await world.abandon(delivery) }
-            let headers = [("Content-Type", "application/x-www-form-urlencoded")]
-            let status = try? await PlainHTTP.send(
-                "POST", delivery.url, headers: headers, body: delivery.body, timeout: timeout)
-            let isLast = attempt == retries.count || status == 410
-            await world.note(delivery, attempt: attempt + 1, status: status ?? 0, isLast: isLast)
-            if isLast || (200..<300).contains(status ?? 0) { return }
+        var headers = [("Content-Type", "application/x-www-form-urlencoded")]
+        if let secret = delivery.secret {
+            let signature = Signature.header(of: delivery.body, secret: secret, at: await world.realTime())
+            headers.append((Signature.name, signature))
         }
+        let status = try? await PlainHTTP.send(
+            "POST", delivery.url, headers: headers, body: delivery.body, timeout: await world.courier.settings.timeout)
+        guard !Task.isCancelled else { return }
+        await world.note(delivery, status: status ?? 0)
     }
 }

@@ -60,70 +60,46 @@ extension World {
             case let value: fields.append(("data[merges][\(field.tag)]", String(decoding: value.bytes, as: UTF8.self)))
             }
         }
+        fields += groupings(member, audience)
         fields.append(("data[list_id]", audience.id))
         return fields
     }
 
-    private func send(_ type: String, _ fields: [(String, String)], to hook: Webhook, _ audience: Audience) {
+    /// The interests that the contact has chosen, a grouping for each question.
+    private func groupings(_ member: Member, _ audience: Audience) -> [(String, String)] {
+        let choices = audience.choices
+        return choices.categories.enumerated().flatMap { index, category -> [(String, String)] in
+            let chosen = choices.interests(of: category.id).filter { member.agreements.interests.contains($0.id) }
+            let name = "data[merges][GROUPINGS][\(index)]"
+            return [
+                ("\(name)[id]", String(HexID(digest: Array(category.id.utf8)).low % 100_000)),
+                ("\(name)[unique_id]", category.id), ("\(name)[name]", category.title),
+                ("\(name)[groups]", chosen.map(\.name).joined(separator: ", ")),
+            ]
+        }
+    }
+
+    /// Now, as the receiver reads it who is told no zone.
+    private var firedAt: Int { switches.firedAtIsLocal ? CentralEuropeanTime.local(now()) : now() }
+
+    /// Puts an event on its way to one receiver; what is to go wrong on purpose is decided here.
+    func send(_ type: String, _ fields: [(String, String)], to hook: Webhook, _ audience: Audience) {
         courier.fired += 1
-        guard generator.share() >= courier.dropShare else {
+        let settings = courier.settings
+        guard courier.noise.share() >= settings.dropShare, courier.waiting.count < CourierState.mostWaiting else {
             courier.dropped += 1
             return
         }
-        let all = [("type", type), ("fired_at", Timestamp.plain(now()))] + fields
+        let all = [("type", type), ("fired_at", Timestamp.plain(firedAt))] + fields
         let body = all.map { "\(PercentCoding.encode($0.0))=\(PercentCoding.encode($0.1))" }.joined(separator: "&")
-        let copies = generator.share() < courier.doubleShare ? 2 : 1
+        let copies = courier.noise.share() < settings.doubleShare ? 2 : 1
         for _ in 0..<copies {
-            let delay = courier.shuffleMilliseconds * generator.share()
-            courier.pending += 1
-            courier.deliveries?.yield(
+            let delay = Int(settings.shuffleMilliseconds * courier.noise.share())
+            courier.waiting.insert(
                 Delivery(
-                    list: audience.id, webhook: hook.id, url: hook.url, type: type, body: body,
-                    delay: .milliseconds(Int(delay))))
+                    id: courier.nextID(), list: audience.id, webhook: hook.id, url: hook.url, type: type, body: body,
+                    secret: hook.secret, due: instant() + .milliseconds(delay)))
         }
+        ringCourier()
     }
-
-    /// Whether a delivery is still wanted: its webhook may be gone or switched off.
-    func isWanted(_ delivery: Delivery) -> Bool {
-        audiences[delivery.list]?.webhooks.contains { $0.id == delivery.webhook && $0.disabled == nil } ?? false
-    }
-
-    /// Notes what came of one try to deliver; a status of 0 means that no answer came.
-    func note(_ delivery: Delivery, attempt: Int, status: Int, isLast: Bool) {
-        courier.journal.append([
-            "at": .string(Timestamp.text(now())), "list": .string(delivery.list), "webhook": .string(delivery.webhook),
-            "type": .string(delivery.type), "attempt": .integer(attempt), "status": .integer(status),
-            "body": .string(delivery.body),
-        ])
-        let succeeded = (200..<300).contains(status)
-        if succeeded { courier.delivered += 1 } else { courier.refused += 1 }
-        if isLast || succeeded { courier.pending -= 1 }
-        if isLast, !succeeded { courier.failed += 1 }
-        guard let audience = audiences[delivery.list],
-            let index = audience.webhooks.firstIndex(where: { $0.id == delivery.webhook })
-        else { return }
-        if succeeded {
-            audience.webhooks[index].failures = 0
-        } else if status == 410 {
-            audience.webhooks[index].disabled = "it answered 410"
-        } else if isLast {
-            audience.webhooks[index].failures += 1
-            let limit = configuration.webhookFailuresUntilDisabled
-            if limit > 0, audience.webhooks[index].failures >= limit {
-                audience.webhooks[index].disabled = "\(limit) deliveries in a row failed"
-            }
-        }
-    }
-
-    /// The deliveries to be made from now on; whoever asked before gets no more.
-    func openDeliveries() -> AsyncStream<Delivery> {
-        let (stream, continuation) = AsyncStream<Delivery>.makeStream()
-        courier.deliveries?.finish()
-        courier.deliveries = continuation
-        courier.pending = 0
-        return stream
-    }
-
-    /// Notes that a delivery is not made any more.
-    func abandon(_ delivery: Delivery) { courier.pending -= 1 }
 }

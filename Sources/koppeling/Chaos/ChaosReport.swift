@@ -3,6 +3,7 @@ import Postgres
 
 /// What was broken how often, and what became of the jobs.
 struct ChaosReport: Sendable {
+    var chaos = "queue"
     var broken: [(name: String, count: Int)] = []
     var findings: [Ledger.Finding] = []
     /// What went wrong beside the figures.
@@ -14,7 +15,7 @@ struct ChaosReport: Sendable {
     }
 
     private struct Line: Encodable {
-        var chaos = "queue"
+        var chaos: String
         var part: String
         var figure: String
         var value: Int64
@@ -23,13 +24,15 @@ struct ChaosReport: Sendable {
 
     /// Prints it as a table, or as a JSON object a line.
     func show(json: Bool) {
-        var lines = broken.map { Line(part: "broken", figure: $0.name, value: Int64($0.count), isGood: $0.count > 0) }
+        var lines = broken.map {
+            Line(chaos: chaos, part: "broken", figure: $0.name, value: Int64($0.count), isGood: $0.count > 0)
+        }
         lines += findings.map {
             Line(
-                part: $0.isFault ? "must be none" : "found", figure: $0.name, value: $0.count,
+                chaos: chaos, part: $0.isFault ? "must be none" : "found", figure: $0.name, value: $0.count,
                 isGood: !$0.isFault || $0.count == 0)
         }
-        lines += complaints.map { Line(part: "complaint", figure: $0, value: 1, isGood: false) }
+        lines += complaints.map { Line(chaos: chaos, part: "complaint", figure: $0, value: 1, isGood: false) }
         var part = ""
         for line in lines {
             if json {

@@ -8,15 +8,20 @@ final class Crew: Sendable {
     private let members: Locked<[Program.Worker]>
     private let hired: Locked<Int>
 
-    init(size: Int, program: Program, folder: String) throws {
+    private let command: String
+
+    init(size: Int, command: String = "chaos-worker", program: Program, folder: String) throws {
+        self.command = command
         self.program = program
         self.folder = folder
         hired = Locked(size)
-        members = Locked(try (0..<size).map { try Self.hire($0, program, folder) })
+        members = Locked(try (0..<size).map { try Self.hire($0, command, program, folder) })
     }
 
-    private static func hire(_ number: Int, _ program: Program, _ folder: String) throws -> Program.Worker {
-        try program.startWorker(["chaos-worker", "worker-\(number)"], log: "\(folder)/worker-\(number % 8).log")
+    private static func hire(_ number: Int, _ command: String, _ program: Program, _ folder: String) throws
+        -> Program.Worker
+    {
+        try program.startWorker([command, "worker-\(number)"], log: "\(folder)/worker-\(number % 8).log")
     }
 
     /// Sends a random worker a signal; false when it has just ended.
@@ -35,7 +40,7 @@ final class Crew: Sendable {
                     number += 1
                     return number
                 }
-                if let worker = try? Self.hire(number, program, folder) { members[place] = worker }
+                if let worker = try? Self.hire(number, command, program, folder) { members[place] = worker }
             }
         }
     }

@@ -5,14 +5,20 @@ import Postgres
 /// `koppeling action`: what is to be carried out in Mailchimp, and what was.
 struct ActionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "action", abstract: "List actions, run those that wait for a person.",
-        subcommands: [List.self, Run.self])
+        commandName: "action", abstract: "List actions, run those that wait for a person or were rejected.",
+        subcommands: [List.self, Reasons.self, Run.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the newest actions.")
 
         @Option(help: "Only this state: staged, parked, running, done, rejected or superseded.")
         var state: String?
+
+        @Option(help: "Only this instance, by its name.")
+        var instance: String?
+
+        @Option(help: "Only those with a lower number: the next page.")
+        var before: Int64 = .max
 
         @OptionGroup var listing: ListingOptions
 
@@ -23,8 +29,29 @@ struct ActionCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, instance, action, state, contact, reason, attempt, enqueued_at, finished_at, worker
                     from koppeling.actions
-                    where \(state)::text is null or state = \(state)::text
+                    where (\(state)::text is null or state = \(state)::text)
+                        and (\(instance)::text is null or instance = \(instance)::text) and id < \(before)::bigint
                     order by id desc
+                    limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Reasons: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List why actions were rejected, and how many for each reason.")
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select instance, action, actions, latest, reason from koppeling.rejected_reasons
+                    order by actions desc, instance, action, reason
                     limit \(listing.limit)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
@@ -34,8 +61,11 @@ struct ActionCommand: AsyncParsableCommand {
 
     struct Run: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Run actions that wait because their template is manual.",
-            discussion: "Names the actions, or takes all of an instance with --all.")
+            abstract: "Run actions that wait for a person, or that were rejected. Prints how many.",
+            discussion: """
+                Names the actions; or takes all that wait in an instance with --all; or all that it rejected for one \
+                reason with --all and --reason.
+                """)
 
         @Argument(help: "The actions' numbers.")
         var actions: [Int64] = []
@@ -43,19 +73,29 @@ struct ActionCommand: AsyncParsableCommand {
         @Option(help: "All that wait in this instance.")
         var all: String?
 
+        @Option(help: "With --all: those that were rejected for this reason, as `koppeling action reasons` has it.")
+        var reason: String?
+
+        @Option(help: "With --all: only create, update or delete.")
+        var action: String?
+
         func validate() throws {
-            guard actions.isEmpty != (all == nil) else {
+            guard actions.isEmpty != (all == nil), all != nil || reason == nil && action == nil else {
                 throw ValidationError("name actions, or an instance with --all")
             }
         }
 
         func run() async throws {
             try await Runtime.with { runtime in
-                let rows = try await runtime.pool.query(
-                    """
-                    select koppeling.run_parked(\(actions)::bigint[], \(all)::text)
-                    """)
-                Console.line(String(try rows.scalar(as: Int64.self)))
+                let query: Query =
+                    if let all, let reason {
+                        "select koppeling.run_rejected_actions(\(all)::text, \(reason)::text, \(action)::text)"
+                    } else if let all {
+                        "select koppeling.run_waiting_actions(\(all)::text, \(action)::text)"
+                    } else {
+                        "select koppeling.run_actions(\(actions)::bigint[])"
+                    }
+                Console.line(String(try await runtime.pool.query(query).scalar(as: Int64.self)))
             }
         }
     }

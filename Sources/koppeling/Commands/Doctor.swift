@@ -1,4 +1,5 @@
 import ArgumentParser
+import Connector
 import FoundationEssentials
 import Postgres
 
@@ -61,6 +62,22 @@ private struct Findings {
         } else {
             note("KOPPELING_PUBLIC_URL", "not set, so Mailchimp sends no webhooks; pulls find changes later")
         }
+        if let previous = settings.previousSecretKeys, let key = settings.secretKey {
+            do throws(ConnectorError) {
+                _ = try Vault(base64: key, previous: previous)
+                note("KOPPELING_SECRET_KEY_PREVIOUS", "set; take it away once koppeling account rekey is done")
+            } catch {
+                bad("KOPPELING_SECRET_KEY_PREVIOUS", error.message)
+            }
+        }
+        switch (settings.clientID, settings.clientSecret, settings.publicURL) {
+        case (nil, nil, _): note("MAILCHIMP_CLIENT_ID", "not set, so accounts are connected by key, not by OAuth")
+        case (nil, _, _), (_, nil, _):
+            bad("MAILCHIMP_CLIENT_ID", "set both it and MAILCHIMP_CLIENT_SECRET, as Mailchimp shows them for the app")
+        case (_, _, nil):
+            bad("MAILCHIMP_CLIENT_ID", "OAuth needs KOPPELING_PUBLIC_URL, where Mailchimp sends browsers back to")
+        default: good("MAILCHIMP_CLIENT_ID", "set, with its secret")
+        }
         if let url = settings.mailchimpURL { note("KOPPELING_MAILCHIMP_URL", "every account is at \(url)") }
     }
 
@@ -82,8 +99,29 @@ private struct Findings {
             bad("schema", error.message)
             return
         }
+        try await checkSealed(runtime)
         try await checkWork(pool)
         try await checkQueue(pool)
+    }
+
+    /// Whether the keys of this process open what is stored.
+    private mutating func checkSealed(_ runtime: Runtime) async throws {
+        guard let key = try? runtime.secretKey(),
+            let vault = try? Vault(base64: key, previous: runtime.settings.previousSecretKeys)
+        else { return }
+        let census = try await SealedValues(pool: runtime.pool, vault: vault).census()
+        if let first = census.closed.first {
+            bad(
+                "sealed",
+                "\(census.closed.count) stored secrets cannot be opened, among them \(first): add the key that sealed "
+                    + "them to KOPPELING_SECRET_KEY_PREVIOUS, or renew the credential")
+        }
+        if census.previous > 0 {
+            note("sealed", "\(census.previous) stored secrets are sealed with an old key: run koppeling account rekey")
+        }
+        if census.closed.isEmpty, census.previous == 0 {
+            good("sealed", "\(census.current) stored secrets, all with the present key")
+        }
     }
 
     private mutating func checkQueue(_ pool: Pool) async throws {

@@ -14,32 +14,10 @@ struct Enqueue: AsyncParsableCommand {
     @Argument(help: "What kind of job it is; table koppeling.job_kind has those that may be enqueued.")
     var kind: String?
 
-    @Option(help: "What the job is about, as a JSON object or array.")
-    var args: String?
-
-    @Option(help: "The queue; default without.")
-    var queue: String?
-
-    @Option(help: "Of the jobs with this key only one waits.")
-    var key: String?
-
-    @Option(help: "What becomes of the one that waits with the key: keep, replace or append; keep without.")
-    var keyMode: String?
-
-    @Option(help: "Of the jobs with this key only one runs, in the order of their ids.")
-    var orderKey: String?
-
-    @Option(help: "What a limit may be set for; see koppeling limit.")
-    var limitKey: String?
+    @OptionGroup var options: JobOptions
 
     @Option(help: "Not before this moment, such as 2030-01-31T12:00:00Z; infinity parks it.")
     var runAt: String?
-
-    @Option(parsing: .unconditional, help: "Lower numbers go first; from -10000 to 10000.")
-    var priority: Int?
-
-    @Option(help: "After so many failed attempts it is rejected; 20 without.")
-    var maxAttempts: Int?
 
     func run() async throws {
         try await Runtime.with { runtime in
@@ -57,10 +35,11 @@ struct Enqueue: AsyncParsableCommand {
             let rows = try await pool.query(
                 """
                 select (koppeling.enqueue_each(jsonb_build_array(jsonb_build_object(
-                    'kind', \(kind)::text, 'args', \(args)::text::jsonb, 'queue', \(queue)::text, 'key', \(key)::text,
-                    'key_mode', \(keyMode)::text, 'order_key', \(orderKey)::text, 'limit_key', \(limitKey)::text,
-                    'run_at', \(runAt)::text, 'priority', \(priority)::bigint,
-                    'max_attempts', \(maxAttempts)::bigint))))[1]
+                    'kind', \(kind)::text, 'args', \(options.args)::text::jsonb, 'queue', \(options.queue)::text,
+                    'key', \(options.key)::text, 'key_mode', \(options.keyMode)::text,
+                    'order_key', \(options.orderKey)::text, 'limit_key', \(options.limitKey)::text,
+                    'run_at', \(runAt)::text, 'priority', \(options.priority)::bigint,
+                    'max_attempts', \(options.maxAttempts)::bigint))))[1]
                 """)
             return try rows.scalar()
         } catch {
@@ -71,8 +50,7 @@ struct Enqueue: AsyncParsableCommand {
     }
 
     func validate() throws {
-        let options: [Any?] = [args, queue, key, keyMode, orderKey, limitKey, runAt, priority, maxAttempts]
-        guard kind != nil || options.allSatisfy({ $0 == nil }) else {
+        guard kind != nil || options.isEmpty && runAt == nil else {
             throw ValidationError("options describe one job, whose KIND is missing; a line of stdin has its own fields")
         }
     }

@@ -6,7 +6,7 @@ import TargetGroups
 struct GroupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "group", abstract: "List target groups and their members; decide about one by hand.",
-        subcommands: [Create.self, List.self, Members.self, Add.self, Remove.self, Release.self])
+        subcommands: [Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a target group without rules.")
@@ -29,13 +29,54 @@ struct GroupCommand: AsyncParsableCommand {
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select g.name, g.linked, g.email_kind, g.valid, c.active, c.inactive
+                    select g.name, g.linked, g.email_kind, g.valid, c.active, c.inactive, k.defects, k.checked_at
                     from koppeling.target_group g
+                    left join koppeling.group_check k on k.target_group_id = g.id
                     cross join lateral (
                         select count(*) filter (where m.status = 'active') as active,
                             count(*) filter (where m.status = 'inactive') as inactive
                         from koppeling.membership m where m.target_group_id = g.id
                     ) c
+                    order by koppeling.fold(g.name)
+                    limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Look at groups in full, and mend and count what is not as the facts say.",
+            discussion: "Workers do so each night. Any defect is a mistake of ours: please report it.")
+
+        @Argument(help: "The group; all of them without.")
+        var group: String?
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                var only: Int64?
+                if let group { only = try await Groups(pool: runtime.pool).require(group).id }
+                let groups = try await runtime.pool.query(
+                    """
+                    select id from koppeling.target_group
+                    where \(only)::bigint is null or id = \(only)::bigint order by id
+                    """)
+                for group in groups {
+                    let id = try group.decode("id", as: Int64.self)
+                    try await runtime.pool.unlimitedTransaction { connection in
+                        _ = try await connection.query("select koppeling.check_group(\(id)::bigint)")
+                    }
+                }
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select g.name, g.valid, c.defects, c.all_defects, c.checked_at
+                    from koppeling.group_check c
+                    join koppeling.target_group g on g.id = c.target_group_id
+                    where \(only)::bigint is null or g.id = \(only)::bigint
                     order by koppeling.fold(g.name)
                     limit \(listing.limit)
                     \(unsafe: Listing.close)

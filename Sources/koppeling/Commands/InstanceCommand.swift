@@ -6,7 +6,10 @@ import Postgres
 struct InstanceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "instance", abstract: "Link lists, turn the links on and off, read lists again.",
-        subcommands: [Link.self, List.self, Enable.self, Disable.self, Pull.self, Template.self])
+        subcommands: [
+            Link.self, List.self, Status.self, Enable.self, Disable.self, Pull.self, Template.self, Restored.self,
+            DryRun.self,
+        ])
 
     struct Link: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -25,11 +28,14 @@ struct InstanceCommand: AsyncParsableCommand {
         @Option(help: "Which of a person's addresses is written to.")
         var emailKind = "zakelijk"
 
+        @Flag(help: "Make the merge fields FNAME and LNAME where the list has none.")
+        var makeFields = false
+
         func run() async throws {
             try await LinkServices.with { runtime, services in
                 let instance = try await services.instances.link(
                     account: try await services.accounts.find(account), list: list, name: name,
-                    emailKind: emailKind.lowercased(), actor: runtime.actor)
+                    emailKind: emailKind.lowercased(), makesFields: makeFields, actor: runtime.actor)
                 Console.line("\(instance.id)  \(instance.name)  \(instance.targetGroup)")
             }
         }
@@ -48,6 +54,47 @@ struct InstanceCommand: AsyncParsableCommand {
                     select * from koppeling.instance_status order by instance limit \(listing.limit)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Restored: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List whose no a call of ours went over unawares, and when it was restored; the newest first.")
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select * from koppeling.restored_nos order by id desc limit \(listing.limit)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show how an instance is: its flags, its work, and the calls that its account's login may make.")
+
+        @Argument(help: "The instance's name or number.")
+        var instance: String
+
+        @Flag(help: "One JSON object instead of lines.")
+        var json = false
+
+        func run() async throws {
+            try await LinkServices.with { runtime, services in
+                let id = try await services.instances.find(instance).id
+                try await Listing.showOne(
+                    """
+                    \(unsafe: Listing.open)
+                    select * from koppeling.instance_status where id = \(id)::bigint
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: json)
             }
         }
     }
@@ -101,14 +148,19 @@ struct InstanceCommand: AsyncParsableCommand {
         @Argument(help: "create, update or delete.")
         var template: String
 
-        @Argument(help: "automatic or manual.")
+        @Argument(help: "automatic or manual; removed, while the instance is off.")
         var mode: Mode
 
-        enum Mode: String, ExpressibleByArgument { case automatic, manual }
+        enum Mode: String, ExpressibleByArgument { case automatic, manual, removed }
 
         func run() async throws {
             try await LinkServices.with { _, services in
-                try await services.instances.setAutomatic(mode == .automatic, template: template, instance: instance)
+                if mode == .removed {
+                    try await services.instances.removeTemplate(template, instance: instance)
+                } else {
+                    try await services.instances.setAutomatic(
+                        mode == .automatic, template: template, instance: instance)
+                }
             }
         }
     }

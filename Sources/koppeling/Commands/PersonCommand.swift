@@ -6,7 +6,11 @@ import TargetGroups
 struct PersonCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "person", abstract: "Put persons in, archive them, record that they want no mail.",
-        subcommands: [Put.self, Import.self, Archive.self, Reactivate.self, Unsubscribe.self])
+        subcommands: [
+            Put.self, Import.self, Archive.self, Reactivate.self, Merge.self, Unsubscribe.self, PersonExport.self,
+            PersonErase.self,
+            PersonErased.self,
+        ])
 
     struct Put: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -28,6 +32,31 @@ struct PersonCommand: AsyncParsableCommand {
                     from (select \(json) as persons) as given
                     """)
                 Console.line(String(try rows.scalar(as: Int64.self)))
+            }
+        }
+    }
+
+    struct Import: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Import persons from a CSV file, all of them or none.", discussion: ImportArguments.discussion)
+
+        @OptionGroup var arguments: ImportArguments
+
+        func run() async throws {
+            try await arguments.run(.persons)
+        }
+    }
+
+    struct Merge: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Merge another record of a person into this one, which stays.",
+            discussion: "The stricter of what either decided or said holds. The other identity means this person then.")
+
+        @OptionGroup var pair: MergeArguments
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Persons(pool: runtime.pool).merge(pair.other, into: pair.survivor, actor: runtime.actor)
             }
         }
     }

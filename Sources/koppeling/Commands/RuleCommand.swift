@@ -7,7 +7,7 @@ struct RuleCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rule",
         abstract: "Say who belongs to a target group: whoever matches one of its rules.",
-        subcommands: [Add.self, List.self, Remove.self])
+        subcommands: [Add.self, Preview.self, List.self, Remove.self])
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -17,22 +17,56 @@ struct RuleCommand: AsyncParsableCommand {
         @Argument(help: "The group.")
         var group: String
 
-        @Argument(help: "Categories that a person must have, each as \"Group / Name\".")
-        var categories: [String] = []
-
-        @Option(name: .customLong("not"), help: "A category that a person must not have; may be given several times.")
-        var excluded: [String] = []
+        @OptionGroup var rule: RuleArguments
 
         @Flag(help: "Yes, a rule that only excludes, and so matches nearly everybody, is meant.")
         var confirm = false
 
-        func validate() throws {
-            guard !(categories + excluded).isEmpty else { throw ValidationError("a rule needs a category, or --not") }
+        func run() async throws {
+            let criteria = rule.criteria
+            try await change(group, confirm: confirm) { $0.append(criteria) }
         }
+    }
+
+    struct Preview: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what a group's rules, with this one added, would do; nothing is changed.")
+
+        @Argument(help: "The group.")
+        var group: String
+
+        @OptionGroup var rule: RuleArguments
+
+        @Flag(help: "Look at everybody, however long it takes, instead of estimating after a second.")
+        var exact = false
+
+        @Flag(help: "As JSON.")
+        var json = false
 
         func run() async throws {
-            let rule = categories.map { Criterion($0) } + excluded.map { Criterion($0, negated: true) }
-            try await change(group, confirm: confirm) { $0.append(rule) }
+            try await Runtime.with { runtime in
+                let group = try await Groups(pool: runtime.pool).require(group)
+                let rules = Rules(pool: runtime.pool)
+                let preview = try await rules.preview(
+                    try await rules.list(group: group.id).rules + [rule.criteria], group: group.id, exact: exact)
+                if json { return Console.line(try JSONText(encoding: preview).text) }
+                Self.show(preview)
+            }
+        }
+
+        private static func show(_ preview: RulePreview) {
+            let about = preview.estimated ? "about " : ""
+            for rule in preview.rules {
+                Console.line(
+                    "Rule \(rule.rule) matches \(about)\(rule.matches) persons; so far \(about)\(rule.total) in all.")
+            }
+            Console.line(
+                "\(about)\(preview.joins) join, \(about)\(preview.leaves) leave; "
+                    + "\(about)\(preview.unsubscribed) who match said no and stay out.")
+            for person in preview.sample {
+                Console.line("  \(person.change.rawValue)  \(person.source) \(person.id)  \(person.name)")
+            }
+            if preview.estimated { Console.line("An estimate: some thousand persons stand for all; --exact counts.") }
         }
     }
 
@@ -51,7 +85,7 @@ struct RuleCommand: AsyncParsableCommand {
                     """
                     \(unsafe: Listing.open)
                     select r.position as rule, coalesce((c.criterion ->> 'negated')::boolean, false) as negated,
-                        c.criterion ->> 'value' as category
+                        c.criterion ->> 'kind' as kind, c.criterion ->> 'value' as value
                     from jsonb_array_elements(koppeling.rules_json(\(group.id))) with ordinality as r (criteria, position)
                     cross join jsonb_array_elements(r.criteria) as c (criterion)
                     limit \(listing.limit)
@@ -94,5 +128,60 @@ struct RuleCommand: AsyncParsableCommand {
                 changed, group: group.id, over: current.version, confirmOnlyNegated: confirm, actor: runtime.actor)
             Console.line("The group has \(changed.count) rules; \(saved.changed) memberships changed.")
         }
+    }
+}
+
+/// What a rule asks for.
+struct RuleArguments: ParsableArguments {
+    @Argument(help: "Categories that a person must have, each as \"Group / Name\".")
+    var categories: [String] = []
+
+    @Option(name: .customLong("not"), help: "A category that a person must not have; may be given several times.")
+    var excluded: [String] = []
+
+    @Option(help: "A function that one of the person's positions must have.")
+    var function: String?
+
+    @Option(help: "The department of that position.")
+    var department: String?
+
+    @Option(help: "The company of that position, as source/id or by its name.")
+    var company: String?
+
+    @Option(help: "A category of that company; may be given several times.")
+    var companyCategory: [String] = []
+
+    @Option(help: "A function that none of the person's positions may have; may be given several times.")
+    var notFunction: [String] = []
+
+    @Option(help: "The same for a department.")
+    var notDepartment: [String] = []
+
+    @Option(help: "The same for a company.")
+    var notCompany: [String] = []
+
+    @Option(help: "The same for a category of the company.")
+    var notCompanyCategory: [String] = []
+
+    func validate() throws {
+        guard !criteria.isEmpty else {
+            throw ValidationError(
+                "a rule needs a category, --function, --department, --company, or something not to be")
+        }
+    }
+
+    /// The criteria, in the order of the kinds.
+    var criteria: [Criterion] {
+        let asked: [(Criterion.Kind, [String])] = [
+            (.personCategory, categories), (.function, [function].compactMap(\.self)),
+            (.department, [department].compactMap(\.self)), (.company, [company].compactMap(\.self)),
+            (.companyCategory, companyCategory),
+        ]
+        let refused: [(Criterion.Kind, [String])] = [
+            (.personCategory, excluded), (.function, notFunction), (.department, notDepartment),
+            (.company, notCompany), (.companyCategory, notCompanyCategory),
+        ]
+        return asked.flatMap { kind, values in values.map { Criterion($0, kind: kind) } }
+            + refused.flatMap { kind, values in values.map { Criterion($0, kind: kind, negated: true) } }
     }
 }

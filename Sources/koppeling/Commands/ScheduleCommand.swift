@@ -151,29 +151,7 @@ extension ScheduleCommand {
             help: "What to do about ticks more than a minute late: skip them, or one job once for all; once without.")
         var missed: String?
 
-        @Option(help: "What its jobs are about, as a JSON object or array.")
-        var args: String?
-
-        @Option(help: "The queue of its jobs; default without.")
-        var queue: String?
-
-        @Option(help: "Of the jobs with this key only one waits.")
-        var key: String?
-
-        @Option(help: "What becomes of the one that waits with the key: keep, replace or append; keep without.")
-        var keyMode: String?
-
-        @Option(help: "Of the jobs with this key only one runs, in the order of their ids.")
-        var orderKey: String?
-
-        @Option(help: "What a limit may be set for; see koppeling limit.")
-        var limitKey: String?
-
-        @Option(parsing: .unconditional, help: "Lower numbers go first; from -10000 to 10000.")
-        var priority: Int?
-
-        @Option(help: "After so many failed attempts a job is rejected; 20 without.")
-        var maxAttempts: Int?
+        @OptionGroup var options: JobOptions
 
         func run() async throws {
             try await Runtime.with { runtime in Console.line(try await put(runtime.pool)) }
@@ -185,11 +163,12 @@ extension ScheduleCommand {
                 let rows = try await pool.query(
                     """
                     select coalesce(to_json(koppeling.put_schedule_object(\(name), jsonb_build_object(
-                        'cron', \(cron)::text, 'kind', \(kind)::text, 'args', \(args)::text::jsonb,
-                        'time_zone', \(timeZone)::text, 'missed', \(missed)::text, 'queue', \(queue)::text,
-                        'key', \(key)::text, 'key_mode', \(keyMode)::text, 'order_key', \(orderKey)::text,
-                        'limit_key', \(limitKey)::text, 'priority', \(priority)::bigint,
-                        'max_attempts', \(maxAttempts)::bigint))) #>> '{}', 'paused')
+                        'cron', \(cron)::text, 'kind', \(kind)::text, 'args', \(options.args)::text::jsonb,
+                        'time_zone', \(timeZone)::text, 'missed', \(missed)::text, 'queue', \(options.queue)::text,
+                        'key', \(options.key)::text, 'key_mode', \(options.keyMode)::text,
+                        'order_key', \(options.orderKey)::text,
+                        'limit_key', \(options.limitKey)::text, 'priority', \(options.priority)::bigint,
+                        'max_attempts', \(options.maxAttempts)::bigint))) #>> '{}', 'paused')
                     """)
                 return try rows.scalar()
             } catch {

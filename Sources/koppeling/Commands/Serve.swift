@@ -14,19 +14,24 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         try await Runtime.with(connections: 16) { runtime in
-            try await runtime.run([runtime.serviceCenter()])
+            // Without a key it serves all that needs none.
+            let services = runtime.hasSecretKey ? try LinkServices(runtime) : nil
+            defer { services?.shutdown() }
+            try await runtime.run([runtime.serviceCenter(services)])
         }
     }
 }
 
 extension Runtime {
     /// The service center of this deployment, with the figures of this process.
-    func serviceCenter() -> ServiceCenter {
+    func serviceCenter(_ services: LinkServices?) -> ServiceCenter {
         let metrics = PrometheusRegistry()
         MetricsSystem.bootstrap(metrics)
         return ServiceCenter(
-            pool: pool, configuration: .init(host: settings.listen.host, port: settings.listen.port), metrics: metrics,
-            logger: logger)
+            pool: pool,
+            configuration: .init(
+                host: settings.listen.host, port: settings.listen.port, publicURL: settings.publicURL),
+            tickets: services?.tickets, vault: services?.vault, metrics: metrics, logger: logger)
     }
 
     /// What a worker process shows of itself; nil when nobody said where.

@@ -16,7 +16,7 @@ struct TokenCommand: AsyncParsableCommand {
         var name: String
 
         @Option(
-            help: "What its bearer may do: enqueue, read or operate; repeat it for more. Enqueue alone without.",
+            help: "enqueue, read, operate, persons or disclose; repeat it for more. Enqueue alone without.",
             transform: right)
         var may: [TokenRight] = []
 
@@ -30,7 +30,7 @@ struct TokenCommand: AsyncParsableCommand {
 
     private static func right(_ name: String) throws -> TokenRight {
         guard let right = TokenRight(rawValue: name) else {
-            throw ValidationError("--may is enqueue, read or operate, not \(name)")
+            throw ValidationError("--may is enqueue, read, operate, persons or disclose, not \(name)")
         }
         return right
     }

@@ -12,7 +12,7 @@ struct Up: AsyncParsableCommand {
             _ = try await Migrator.locate().migrate(try await Connection.connect(runtime.direct))
             let services = try LinkServices(runtime)
             defer { services.shutdown() }
-            try await runtime.run([runtime.serviceCenter(), runtime.workerService(services)])
+            try await runtime.run([runtime.serviceCenter(services), runtime.workerService(services)])
         }
     }
 }

@@ -5,22 +5,38 @@ import TargetGroups
 
 /// `koppeling why`: why a person is, or is not, a member.
 struct Why: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Say why a person is, or is not, a member of a group.")
+    static let configuration = CommandConfiguration(
+        abstract: "Say why a person is, or is not, in a group and on its list.",
+        discussion: """
+            The facts and what blocks, the rule that matches, the last changes and actions, and what Mailchimp said. With \
+            --at the facts are those of that moment, as the audit has them; the contact is always as it is known now.
+            """)
 
-    @OptionGroup var member: MemberArguments
+    @OptionGroup var person: PersonArguments
+
+    @Argument(help: "The group.")
+    var group: String
+
+    @Option(help: "A moment, such as 2026-05-31T08:00:00Z or 2026-05-31.")
+    var at: String?
 
     @Flag(help: "As one JSON object.")
     var json = false
 
     func run() async throws {
         try await Runtime.with { runtime in
-            let (group, person) = try await member.find(in: runtime.pool)
-            let explanation = try await Memberships(pool: runtime.pool).why(person: person, group: group)
-            if json {
-                Console.line(try JSONText(encoding: explanation).text)
-            } else {
-                for line in lines(explanation) { Console.line(line) }
-            }
+            let explanation: JSONText = try await runtime.pool.query(
+                """
+                select koppeling.why(\(person.source)::text, \(person.id)::text, \(group)::text,
+                    \(at)::text::timestamptz)
+                """
+            ).scalar()
+            let lines =
+                json
+                ? [explanation.text]
+                : try lines(explanation.decode(Explanation.self))
+                    + DeliveryLines.of(try explanation.decode(DeliveryLines.Whole.self).delivery)
+            for line in lines { Console.line(line) }
         }
     }
 
@@ -31,13 +47,14 @@ struct Why: AsyncParsableCommand {
         case .exclude: lines.append("Removed by hand.")
         case .none:
             if let rule = explanation.matchedRule, explanation.ruleMatch {
-                lines.append("Rule \(rule) matches.")
+                lines.append("Rule \(rule) matches: \(explanation.ruleText ?? "").")
             } else {
                 lines.append("No rule matches.")
             }
         }
         lines += explanation.suppressions.map {
-            "\($0.reason.rawValue), said by \($0.source) at \($0.occurredAt.formatted(.iso8601))"
+            let moment = $0.occurredAt.formatted(.iso8601)
+            return "\($0.reason.rawValue), at the \($0.standsAt), said by \($0.source) at \(moment)"
         }
         if explanation.isPending { lines.append("A change of the person still waits to be evaluated.") }
         if !explanation.changes.isEmpty { lines.append("") }

@@ -3,6 +3,7 @@ import Connector
 import IO
 import JobQueue
 import Logging
+import Postgres
 import ServiceLifecycle
 import TargetGroups
 
@@ -45,12 +46,15 @@ struct WorkerService: Service {
     let runtime: Runtime
     let worker: Worker
     let accounts: Accounts
+    let vault: Vault
 
     func run() async throws {
         let webhooks = runtime.settings.publicURL.map { WebhookAddress(publicURL: $0) }
         let switchboard = Switchboard(
             pool: runtime.pool, worker: worker, accounts: accounts, webhooks: webhooks, logger: runtime.logger)
         let pool = runtime.pool
+        // What is not planned now is planned by the worker that starts next.
+        _ = try? await pool.query("select koppeling.plan_group_checks()")
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await worker.run() }
             group.addTask {
@@ -58,9 +62,13 @@ struct WorkerService: Service {
                     queue: "default",
                     handlers: [
                         EvaluateHandler(pool: pool), PutPersonsHandler(pool: pool), PullRequestHandler(pool: pool),
-                        EchoHandler(),
+                        ErasureHandler(pool: pool, vault: vault), EchoHandler(),
                     ])
             }
+            // A consumption of its own: no edit waits while a large plan is applied.
+            group.addTask { try await worker.consume(queue: "default", handlers: [ApplyPlanHandler(pool: pool)]) }
+            // And so while all groups are looked at.
+            group.addTask { try await worker.consume(queue: "default", handlers: [CheckGroupsHandler(pool: pool)]) }
             group.addTask { await cancelWhenGracefulShutdown { try? await switchboard.run() } }
             try await group.waitForAll()
         }
@@ -72,6 +80,6 @@ extension Runtime {
     func workerService(_ services: LinkServices) -> WorkerService {
         WorkerService(
             runtime: self, worker: Worker(pool: pool, listenSettings: direct, logger: logger),
-            accounts: services.accounts)
+            accounts: services.accounts, vault: services.vault)
     }
 }

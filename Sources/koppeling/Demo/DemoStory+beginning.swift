@@ -77,7 +77,7 @@ extension DemoStory {
         let number = try plan[0].decode("id", as: Int64.self)
         let stale = try await world.program.run(
             "plan", "approve", String(number), "--plan-version", String(version + 1), expecting: 1)
-        try expect(stale.errors.contains("look at it again"), "a stale approval says: \(stale.errors)")
+        try expect(stale.errors.contains("has changed"), "a stale approval says: \(stale.errors)")
         let began = ContinuousClock.now
         try await world.program.run("plan", "approve", String(number), "--plan-version", String(version))
         try await world.quiet()

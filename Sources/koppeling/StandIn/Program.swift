@@ -16,7 +16,7 @@ struct Program: Sendable {
     /// - Throws: ``Failure`` when it does not exit with the expected code.
     @discardableResult
     func run(_ arguments: String..., input: String = "", expecting code: Int32 = 0) async throws -> Run {
-        let finished = try await Self.finish(try start(arguments), input: input)
+        let finished = try await Self.finish(try Self.start(prepared(arguments)), input: input)
         guard finished.code == code else {
             throw Failure(
                 "`koppeling \(arguments.joined(separator: " "))` ended with \(finished.code) instead of \(code): "
@@ -55,10 +55,15 @@ struct Program: Sendable {
         }
 
         /// The most memory it had so far, in MB.
-        func peakMemory() -> Double {
+        func peakMemory() -> Double { memory("VmHWM:") }
+
+        /// The memory it has now, in MB.
+        func residentMemory() -> Double { memory("VmRSS:") }
+
+        private func memory(_ figure: String) -> Double {
             let path = "/proc/\(process.processIdentifier)/status"
             let status = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
-            let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+            let line = status.split(separator: "\n").first { $0.hasPrefix(figure) }
             let kilobytes = line?.split(separator: " ").compactMap { Double($0) }.first
             return (kilobytes ?? 0) / 1024
         }
@@ -75,10 +80,24 @@ struct Program: Sendable {
         }
 
         /// Lets it finish or give back what it has, and waits for its end.
+        ///
+        /// One that has ended already stays so.
         func stop() {
             try? input.fileHandleForWriting.close()
             process.waitUntilExit()
         }
+    }
+
+    /// Runs another program to its end and returns what it printed.
+    ///
+    /// - Throws: ``Failure`` when it fails.
+    static func output(of program: String, _ arguments: [String]) async throws -> String {
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = arguments
+        let finished = try await finish(try start(process), input: "")
+        guard finished.code == 0 else { throw Failure("\(program) failed: \(finished.errors)") }
+        return finished.output
     }
 
     // Sendable because it is handed from the starting task to the thread that waits, and used by no other.
@@ -97,8 +116,7 @@ struct Program: Sendable {
         return process
     }
 
-    private func start(_ arguments: [String]) throws -> Started {
-        let process = prepared(arguments)
+    private static func start(_ process: Process) throws -> Started {
         let started = Started(process: process, input: Pipe(), output: Pipe(), errors: Pipe())
         process.standardInput = started.input
         process.standardOutput = started.output

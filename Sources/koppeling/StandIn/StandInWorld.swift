@@ -1,3 +1,4 @@
+import Connector
 import EmbeddedPostgres
 import Foundation
 import HTTPClient
@@ -16,6 +17,9 @@ struct StandInWorld: Sendable {
     /// A key of another account, which has no list.
     static let emptyKey = "fedcba9876543210fedcba9876543210-us7"
 
+    /// What seals the credentials; nothing here is worth hiding.
+    private static let secretKey = Data(count: 32).base64EncodedString()
+
     let folder: String
     let database: ConnectionSettings
     let pool: Pool
@@ -28,13 +32,15 @@ struct StandInWorld: Sendable {
 
     /// Starts all of it, runs the body, and ends it again.
     static func with<Value: Sendable>(
-        logger: Logger, listen: ListenAddress, _ body: @Sendable (StandInWorld) async throws -> Value
+        logger: Logger, listen: ListenAddress, lists: [String] = ["Nieuwsbrief"],
+        configure: (inout SandboxConfiguration) -> Void = { _ in },
+        _ body: @Sendable (StandInWorld) async throws -> Value
     ) async throws -> Value {
         let folder = "/tmp/koppeling-standin-\(getpid())"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let embedded = EmbeddedPostgres(directory: folder + "/postgres", logger: logger)
-        let sandbox = Self.sandbox(logger)
+        let sandbox = Self.sandbox(lists, logger, configure)
         let http = HTTPClient(connectionsPerHost: 4, allowPlaintext: true)
         let result: Result<Value, any Error>
         do {
@@ -53,11 +59,14 @@ struct StandInWorld: Sendable {
         return try result.get()
     }
 
-    private static func sandbox(_ logger: Logger) -> MailchimpSandbox {
+    private static func sandbox(
+        _ lists: [String], _ logger: Logger, _ configure: (inout SandboxConfiguration) -> Void
+    ) -> MailchimpSandbox {
         var configuration = SandboxConfiguration()
         configuration.key = apiKey
-        configuration.lists = ["Nieuwsbrief"]
+        configuration.lists = lists
         configuration.controlDoorIsOpen = true
+        configure(&configuration)
         return MailchimpSandbox(configuration: configuration, logger: logger)
     }
 
@@ -68,7 +77,7 @@ struct StandInWorld: Sendable {
         _ body: @Sendable (StandInWorld) async throws -> Value
     ) async throws -> Value {
         let pool = Pool(database, maximum: 8)
-        let center = serviceCenter(pool, listen, logger)
+        let center = try serviceCenter(pool, listen, logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             let services = ServiceGroup(services: [center], logger: logger)
             group.addTask { try await services.run() }
@@ -77,9 +86,9 @@ struct StandInWorld: Sendable {
                 folder: folder, database: database, pool: pool, embedded: embedded, sandbox: sandbox,
                 sandboxRoot: sandboxRoot, serviceCenterURL: url, http: http,
                 program: Program(environment: [
-                    "DATABASE_URL": database.url, "KOPPELING_SECRET_KEY": Data(count: 32).base64EncodedString(),
+                    "DATABASE_URL": database.url, "KOPPELING_SECRET_KEY": secretKey,
                     "KOPPELING_MAILCHIMP_URL": sandboxRoot, "KOPPELING_PUBLIC_URL": url,
-                    "KOPPELING_ENVIRONMENT": "training",
+                    "KOPPELING_ENVIRONMENT": "production",
                 ]))
             let value = try await body(world)
             await services.triggerGracefulShutdown()
@@ -90,9 +99,13 @@ struct StandInWorld: Sendable {
     }
 
     /// Whoever asked for a port gets it when it is free, else another.
-    private static func serviceCenter(_ pool: Pool, _ listen: ListenAddress, _ logger: Logger) -> ServiceCenter {
+    private static func serviceCenter(
+        _ pool: Pool, _ listen: ListenAddress, _ logger: Logger
+    ) throws -> ServiceCenter {
         let port = isFree(listen.port) ? listen.port : 0
-        return ServiceCenter(pool: pool, configuration: .init(host: "127.0.0.1", port: port), logger: logger)
+        return ServiceCenter(
+            pool: pool, configuration: .init(host: "127.0.0.1", port: port), vault: try Vault(base64: secretKey),
+            logger: logger)
     }
 
     private static func isFree(_ port: Int) -> Bool {
@@ -128,7 +141,7 @@ struct StandInWorld: Sendable {
             try await number(
                 """
                 select count(*) from koppeling.job
-                where kind in ('action', 'group.evaluate', 'instance.webhooks')
+                where kind in ('action', 'group.evaluate', 'plan.apply', 'instance.webhooks')
                    or kind = 'instance.pull' and run_at <= koppeling.now()
                 """) == 0
         }

@@ -243,7 +243,8 @@ extension QueueModel {
             let priority = min(jobs[other].entry.priority, entry.priority)
             jobs[other].entry = entry
             jobs[other].entry.priority = priority
-            jobs[other].entry.maxAttempts = max(entry.maxAttempts, jobs[other].attempt)
+            jobs[other].attempt = jobs[place].attempt
+            jobs[other].deaths = jobs[place].deaths
             jobs[other].runAt = jobs[place].runAt
         }
         jobs[place].foldedInto = jobs[other].id

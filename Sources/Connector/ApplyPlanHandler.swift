@@ -1,0 +1,40 @@
+public import JobQueue
+public import Postgres
+
+/// Applies approved plans, some persons a transaction: whoever takes over from a worker that died goes on where it was.
+public struct ApplyPlanHandler: JobHandler {
+    private struct Arguments: Decodable {
+        var plan: Int64
+    }
+
+    /// Persons a transaction: as many as a bulk call takes, so that the first calls leave while the rest is applied.
+    private static let piece: Int32 = 500
+
+    private let pool: Pool
+
+    /// For the plans of a database.
+    public init(pool: Pool) {
+        self.pool = pool
+    }
+
+    /// `plan.apply`.
+    public var kinds: Set<String> { ["plan.apply"] }
+
+    /// Applies each plan to its end.
+    public func run(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
+        var outcomes: [Int64: Outcome] = [:]
+        for job in jobs {
+            guard let arguments = try? job.args.decode(Arguments.self) else {
+                outcomes[job.id] = .rejected(reason: #"args must be {"plan": number}"#)
+                continue
+            }
+            while try await applyPiece(of: arguments.plan) { try Task.checkCancellation() }
+            outcomes[job.id] = .done(nil)
+        }
+        return outcomes
+    }
+
+    private func applyPiece(of plan: Int64) async throws -> Bool {
+        try await pool.query("select koppeling.apply_plan(\(plan)::bigint, \(Self.piece)::int)").scalar()
+    }
+}

@@ -1,0 +1,78 @@
+public import Postgres
+
+/// Erases persons: from the database at once, from Mailchimp by the actions that follow.
+public struct Erasures: Sendable {
+    private let pool: Pool
+    private let key: ErasureKey
+
+    /// The erasures of a database; the vault opens the key of their ledger.
+    public init(pool: Pool, vault: Vault) {
+        self.pool = pool
+        key = ErasureKey(pool: pool, vault: vault)
+    }
+
+    /// Erases a person; somebody who was erased already is reported as she is.
+    ///
+    /// - Parameters:
+    ///   - source: the system that the person comes from.
+    ///   - id: the identity in that system.
+    ///   - actor: who erases, for the report.
+    ///   - proves: whether every table is searched for what was known of her; reads the whole database.
+    ///   - isDryRun: whether all is taken back: the report says what would be removed.
+    /// - Returns: the report, as JSON: what was removed, what becomes of each contact, and the traces that are left.
+    /// - Throws: ``ConnectorError`` when there is no such person.
+    public func erase(
+        source: String, id: String, actor: String, proves: Bool = false, isDryRun: Bool = false
+    ) async throws -> JSONText {
+        let key = try await key.bytes()
+        struct TakenBack: Error { var report: JSONText }
+        do {
+            return try await pool.transaction { connection in
+                let known = try await connection.query(
+                    "select koppeling.texts_of(koppeling.find_person(\(source)::text, \(id)::text)) as texts"
+                ).first?.decode("texts", as: [String]?.self)
+                let rows = try await connection.query(
+                    """
+                    select coalesce(koppeling.erase_person_now(
+                            koppeling.find_person(\(source)::text, \(id)::text), \(key)::bytea, \(actor)::text),
+                        koppeling.find_erasure(\(key)::bytea, \(source)::text, \(id)::text)) as erasure
+                    """)
+                guard let erasure = try rows.first?.decode("erasure", as: Int64?.self) else {
+                    throw ConnectorError(
+                        .notFound,
+                        "there is no person with source \"\(source)\" and id \"\(id)\", and none was erased: check both"
+                    )
+                }
+                let report: JSONText = try await connection.query(
+                    """
+                    select koppeling.erasure_report(\(erasure)::bigint)
+                        || case when \(proves)::boolean
+                           then jsonb_build_object('traces', koppeling.traces(\(known ?? [])::text[])) else '{}' end
+                        || jsonb_build_object('isDryRun', \(isDryRun)::boolean)
+                    """
+                ).scalar()
+                if isDryRun { throw TakenBack(report: report) }
+                return report
+            }
+        } catch let taken as TakenBack {
+            return taken.report
+        }
+    }
+
+    /// Erases the person of this number.
+    func erase(person: Int64, actor: String) async throws {
+        let key = try await key.bytes()
+        try await pool.transaction { connection in
+            try await connection.query(
+                "select koppeling.erase_person_now(\(person)::bigint, \(key)::bytea, \(actor)::text)")
+        }
+    }
+
+    /// Holds the next persons who came in, or were given an address, against the ledger; false when there are none.
+    func checkNext() async throws -> Bool {
+        let key = try await key.bytes()
+        return try await pool.transaction { connection in
+            try await connection.query("select koppeling.check_erasures(\(key)::bytea, 1000) > 0").scalar()
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Connector
+import Postgres
+
+/// `koppeling environment`: training or production, and whether this is the deployment that was confirmed.
+struct EnvironmentCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "environment", abstract: "Show and confirm which deployment this is; restrict training.",
+        subcommands: [Show.self, Confirm.self, Addresses.self])
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what was confirmed, what differs since, and the addresses that training takes.")
+
+        @Flag(help: "As one JSON object.")
+        var json = false
+
+        func run() async throws {
+            try await LinkServices.with { runtime, services in
+                _ = try await services.accounts.deployment.check()
+                try await Listing.showOne(
+                    """
+                    \(unsafe: Listing.open)
+                    select d.environment, d.confirmed_at, d.confirmed_by, d.changed, d.changed_at,
+                        array(select t.pattern from koppeling.training_address t order by t.pattern) as addresses
+                    from koppeling.deployment d
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: json)
+            }
+        }
+    }
+
+    struct Confirm: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say that this database, key and environment are the deployment from now on.",
+            discussion: "The instances stay off until they are turned on; in training they are dry runs.")
+
+        func run() async throws {
+            try await LinkServices.with { runtime, services in
+                try await services.accounts.deployment.confirm(actor: runtime.actor)
+                Console.line("Confirmed as \(runtime.settings.environment.rawValue). Turn instances on one by one.")
+            }
+        }
+    }
+
+    struct Addresses: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "In training, let only these addresses into a list; without any, every address.")
+
+        @Argument(help: "Patterns such as *@test.example.org.")
+        var patterns: [String] = []
+
+        func run() async throws {
+            try await LinkServices.with { runtime, services in
+                try await services.accounts.deployment.setTrainingAddresses(patterns, actor: runtime.actor)
+            }
+        }
+    }
+}
+
+extension InstanceCommand {
+    struct DryRun: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "dry-run", abstract: "Let an instance only show its actions, or with --off carry them out.")
+
+        @Argument(help: "The instance's name or number.")
+        var instance: String
+
+        @Flag(help: "Carry them out.")
+        var off = false
+
+        func run() async throws {
+            try await LinkServices.with { _, services in
+                try await services.instances.setDryRun(!off, instance: instance)
+            }
+        }
+    }
+}

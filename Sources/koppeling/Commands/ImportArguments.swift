@@ -1,0 +1,68 @@
+import ArgumentParser
+import IO
+import Postgres
+import TargetGroups
+
+/// What every import of a file is told, and how it is carried out.
+struct ImportArguments: ParsableArguments {
+    @Argument(help: "The CSV file, in UTF-8 or Windows-1252.")
+    var file: String
+
+    @Option(help: "The source of rows that name none.")
+    var source: String?
+
+    @Option(help: "Import the good rows, and write the others into this file, each with its reason.")
+    var skipBad: String?
+
+    @Flag(help: "Only say what would happen.")
+    var dryRun = false
+
+    @Flag(help: "The report as one JSON object.")
+    var json = false
+
+    /// What all of these commands say of themselves.
+    static let discussion = """
+        The first line names the columns, in English or Dutch. An empty cell clears the field; a column that is not there \
+        leaves it; what is not in the file stays as it is.
+        """
+
+    /// Imports the file as rows of this kind.
+    func run(_ kind: ImportKind) async throws {
+        try await Runtime.with { runtime in
+            let progress = ProgressLines()
+            let report = try await FileImport(kind, path: file, source: source, rejects: skipBad, isDryRun: dryRun)
+                .run(in: runtime.pool) { progress.show($0) }
+            try show(report)
+        }
+    }
+
+    private func show(_ report: ImportReport) throws {
+        if json {
+            Console.line(try JSONText(encoding: report).text)
+        } else if report.isImported || dryRun {
+            Console.line(
+                "\(report.rows) rows: \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
+                    + "\(report.rejected) with faults; \(report.categoriesMade) new categories.")
+        }
+        guard !report.isImported, !dryRun else { return }
+        for fault in report.faults { Console.error("\(file): \(fault)") }
+        throw Failure(
+            "Nothing was imported, because \(report.rejected) rows have faults: "
+                + "mend them, or import the others with --skip-bad REJECTS.csv.")
+    }
+}
+
+/// Progress on stderr, a line every few seconds.
+private final class ProgressLines: Sendable {
+    private let shown = Locked(ContinuousClock.now)
+
+    func show(_ progress: ImportProgress) {
+        let isDue = shown.withLock { shown in
+            guard shown + .seconds(2) < .now else { return false }
+            shown = .now
+            return true
+        }
+        guard isDue, progress.total > 0 else { return }
+        Console.error("\(progress.phase.rawValue) \(progress.done * 100 / progress.total) %")
+    }
+}

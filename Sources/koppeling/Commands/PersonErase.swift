@@ -1,0 +1,97 @@
+import ArgumentParser
+import Connector
+import FoundationEssentials
+import Postgres
+
+/// `koppeling person erase`: forget a person everywhere, here and in Mailchimp.
+struct PersonErase: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "erase", abstract: "Erase a person, here and in Mailchimp, for good; again, say how far it is.",
+        discussion: """
+            Everything that tells who it was goes at once; contacts in Mailchimp are deleted by the workers, also of \
+            instances that are off. Nothing brings the person back: a later put of the same source and id is skipped.
+            """)
+
+    @OptionGroup var person: PersonArguments
+
+    @Flag(help: "Say what would be removed, and remove nothing.")
+    var dryRun = false
+
+    @Flag(help: "Search every table for what is left; reads the whole database.")
+    var prove = false
+
+    @Flag(help: "As one JSON object.")
+    var json = false
+
+    func run() async throws {
+        try await LinkServices.with { runtime, services in
+            let report = try await Erasures(pool: runtime.pool, vault: services.vault).erase(
+                source: person.source, id: person.id, actor: runtime.actor, proves: prove, isDryRun: dryRun)
+            for line in json ? [report.text] : try Self.lines(report) { Console.line(line) }
+        }
+    }
+
+    private struct Report: Decodable {
+        struct Contact: Decodable {
+            var instance: String
+            var outcome: String
+            var at: String
+        }
+        var person: Int64
+        var erasedAt: String
+        var actor: String
+        var removed: [String: Int64]
+        var contacts: [Contact]
+        var isComplete: Bool
+        var isDryRun: Bool
+        var putsSkipped: Int64
+        var traces: [String: Int64]?
+    }
+
+    private static func lines(_ json: JSONText) throws -> [String] {
+        let report = try json.decode(Report.self)
+        var lines = [
+            report.isDryRun
+                ? "Would erase person \(report.person). Nothing was changed."
+                : "Person \(report.person), erased at \(report.erasedAt) by \(report.actor)."
+        ]
+        lines += Listing.aligned(
+            report.removed.sorted { $0.key < $1.key }.map { ["  " + $0.key, String($0.value)] })
+        lines += report.contacts.map { "Contact in '\($0.instance)': \($0.outcome), \($0.at)." }
+        if report.putsSkipped > 0 { lines.append("Put again and skipped: \(report.putsSkipped).") }
+        if let traces = report.traces {
+            lines += traces.sorted { $0.key < $1.key }.map { "Left in \($0.key): \($0.value)." }
+            if traces.isEmpty { lines.append("No table holds an address of this person.") }
+        }
+        if !report.isDryRun {
+            lines.append(
+                report.isComplete ? "Complete." : "Not complete: Mailchimp is still to be told, or was just now.")
+        }
+        return lines
+    }
+}
+
+/// `koppeling person erased`: who was erased, by number.
+struct PersonErased: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "erased", abstract: "List the erasures, the newest first, by number only.")
+
+    @OptionGroup var listing: ListingOptions
+
+    @Option(help: "Only those before this number.")
+    var before: Int64?
+
+    func run() async throws {
+        try await Runtime.with { runtime in
+            try await Listing.show(
+                """
+                \(unsafe: Listing.open)
+                select * from koppeling.erasures
+                where \(before)::bigint is null or id < \(before)::bigint
+                order by id desc
+                limit \(listing.limit)
+                \(unsafe: Listing.close)
+                """, from: runtime.pool, json: listing.json)
+        }
+    }
+}
