@@ -6,7 +6,7 @@ import Testing
 @testable import Connector
 
 /// What a person does with actions: run, run again, and look at what comes and goes.
-@Suite("Actions", .database, .timeLimit(.minutes(10)))
+@Suite("Actions", .database)
 struct ActionTests {
     private func ids(_ list: LinkedList, _ state: String) async throws -> [Int64] {
         try await list.pool.query("select id from koppeling.actions where state = \(state) order by id")

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Nobody who said no is mailed again, wherever and however the no was said.
-@Suite("Whoever said no", .database, .timeLimit(.minutes(10)))
+@Suite("Whoever said no", .database)
 struct ConsentTests {
     /// Everything that might bring somebody back, and the check that nothing did.
     private func tryEverything(_ id: String, _ list: LinkedList) async throws {

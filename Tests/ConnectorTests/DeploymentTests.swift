@@ -6,7 +6,7 @@ import Testing
 @testable import Connector
 
 /// A dump that is restored elsewhere, or opened with other settings, sends nothing.
-@Suite("A deployment", .database, .timeLimit(.minutes(5)))
+@Suite("A deployment", .database)
 struct DeploymentTests {
     private func isEnabled(_ list: LinkedList) async throws -> Bool {
         try await list.instances.find(list.instance.name).enabled

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What happens rarely, each as the specification numbers it in docs/domain.md.
-@Suite("Edge cases of the link", .database, .timeLimit(.minutes(10)))
+@Suite("Edge cases of the link", .database)
 struct EdgeCaseTests {
     @Test("a link that was off for a while sends the net difference: who came and went meanwhile is never sent")
     func offForAWhile() async throws {

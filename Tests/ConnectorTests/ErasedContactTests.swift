@@ -7,7 +7,7 @@ import Testing
 @testable import Connector
 
 /// Whoever is erased is deleted from every list for good, whatever else is going on.
-@Suite("The contact of an erased person", .database, .timeLimit(.minutes(10)))
+@Suite("The contact of an erased person", .database)
 struct ErasedContactTests {
     private struct Report: Decodable {
         struct Contact: Decodable {

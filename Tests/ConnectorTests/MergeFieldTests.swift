@@ -6,7 +6,7 @@ import Testing
 @testable import Connector
 
 /// What fills the merge fields of a list.
-@Suite("Merge fields", .database, .timeLimit(.minutes(10)))
+@Suite("Merge fields", .database)
 struct MergeFieldTests {
     private let pool = TestDatabase.current.pool
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// From a person's facts to the list, through the real queue and over HTTP.
-@Suite("What goes out", .database, .timeLimit(.minutes(10)))
+@Suite("What goes out", .database)
 struct OutboundTests {
     @Test("creates those who enter with their names, in bulk, and leaves the others alone")
     func create() async throws {

@@ -5,7 +5,7 @@ import Testing
 @testable import Connector
 
 /// The brake between what is wanted and what is sent.
-@Suite("A change plan", .database, .timeLimit(.minutes(10)))
+@Suite("A change plan", .database)
 struct PlanTests {
     private func held(_ list: LinkedList) async throws -> Plans.Plan? {
         try await Plans(pool: list.pool).list().first { $0.state == "held" }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// A call subscribes somebody whose no nobody could see: it is found, restored and listed.
-@Suite("A no that fell in between", .database, .timeLimit(.minutes(10)))
+@Suite("A no that fell in between", .database)
 struct RestoredNoTests {
     private struct Audit: Decodable {
         struct Between: Decodable {

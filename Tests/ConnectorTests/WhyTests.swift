@@ -8,7 +8,7 @@ import Testing
 @testable import Connector
 
 /// Why somebody is, or is not, on the list; and all that is held on somebody.
-@Suite("What is said of a person", .database, .timeLimit(.minutes(10)))
+@Suite("What is said of a person", .database)
 struct WhyTests {
     private struct Delivery: Decodable {
         struct Contact: Decodable {

@@ -5,7 +5,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("koppeling account", .database, .timeLimit(.minutes(10)))
+@Suite("koppeling account", .database)
 struct AccountCommandTests {
     private static let key = "00000000000000000000000000000001-us1"
     private static let old = Data(repeating: 7, count: 32).base64EncodedString()

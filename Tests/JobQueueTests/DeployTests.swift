@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// One release takes over from another while both work.
-@Suite(.database, .timeLimit(.minutes(10))) struct DeployTests {
+@Suite(.database) struct DeployTests {
     let bench = Bench()
 
     /// What the next release might bring: a column, a function, and new bodies of those that all workers call.

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The queue through a pooler that lends sessions by the transaction.
-@Suite(.database, .timeLimit(.minutes(10))) struct PoolerTests {
+@Suite(.database) struct PoolerTests {
     let bench = Bench()
 
     /// Two workers, jobs of some order keys, a handler that completes in its own transaction, a retry, a death.

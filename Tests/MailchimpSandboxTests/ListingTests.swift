@@ -101,7 +101,7 @@ import Testing
         }
     }
 
-    @Test("the order of changes is that of a plain list of all changes", .timeLimit(.minutes(1)))
+    @Test("the order of changes is that of a plain list of all changes")
     func changeOrder() {
         var generator = SeededGenerator(seed: 42)
         var order = ChangeOrder()

@@ -4,7 +4,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("A server that says nothing more", .emptyDatabase, .timeLimit(.minutes(10))) struct SilenceTests {
+@Suite("A server that says nothing more", .emptyDatabase) struct SilenceTests {
     private func limited(_ time: Duration) -> ConnectionSettings {
         var settings = TestDatabase.current.settings
         settings.statementTimeout = time
@@ -89,7 +89,7 @@ import Testing
     }
 }
 
-@Suite("A client that is gone", .emptyDatabase, .timeLimit(.minutes(10))) struct GoneClientTests {
+@Suite("A client that is gone", .emptyDatabase) struct GoneClientTests {
     @Test("does not leave its statement running") func statement() async throws {
         let database = TestDatabase.current
         let relay = try SilentRelay(to: database.settings)

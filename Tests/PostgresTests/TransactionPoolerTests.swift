@@ -3,7 +3,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("Through a pooler in transaction mode", .emptyDatabase, .timeLimit(.minutes(10))) struct TransactionPoolerTests {
+@Suite("Through a pooler in transaction mode", .emptyDatabase) struct TransactionPoolerTests {
     @Test("statements, transactions and copies work", arguments: Pooling.available)
     func everything(_ pooling: Pooling) async throws {
         try await withPooler(pooling) { settings in

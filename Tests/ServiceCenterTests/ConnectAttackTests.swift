@@ -5,7 +5,7 @@ import ServiceCenter
 import TestSupport
 import Testing
 
-@Suite("Connecting an account: what must not work", .database, .timeLimit(.minutes(10)))
+@Suite("Connecting an account: what must not work", .database)
 struct ConnectAttackTests {
     /// Sets the clock of the database ahead.
     private func jump(minutes: Int) async throws {

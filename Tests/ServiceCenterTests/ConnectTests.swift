@@ -7,7 +7,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite("Connecting an account in a browser", .database, .timeLimit(.minutes(10)))
+@Suite("Connecting an account in a browser", .database)
 struct ConnectTests {
     @Test func `the whole way: the command learns which account it is, and its lists can be read`() async throws {
         try await ConnectBench.run { bench in

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// A webhook's whole way: made at the sandbox by a pull, signed there, and checked at our own door.
-@Suite("Webhooks, from making to delivery", .database, .timeLimit(.minutes(10)))
+@Suite("Webhooks, from making to delivery", .database)
 struct WebhookLoopTests {
     /// A linked list whose webhook leads to a service center of ours, and a worker that reads it.
     private struct Loop: Sendable {
