@@ -53,6 +53,9 @@ create table koppeling.membership (
 );
 create index membership_by_person on koppeling.membership (person_id);
 create index membership_by_status on koppeling.membership (target_group_id, status, person_id);
+-- All but the many who are members just because a rule matches.
+create index membership_not_plain on koppeling.membership (target_group_id, person_id)
+    where via is distinct from 'rule' or override <> 'none' or not rule_match;
 
 create table koppeling.audit_entry (
     id bigint generated always as identity primary key,

@@ -1,118 +1,137 @@
 -- Rules: who has what they ask for. Each rule is one statement, planned with its values, so that a rule costs about
 -- what somebody would have written by hand for it.
 
--- The values that the criteria of a rule ask for, or, negated, ask not to be there.
+-- The values that the criteria of a rule ask for, or, negated, ask not to be there; and how many categories, categories
+-- of companies, and things of a position itself these are.
 create type koppeling.criteria_values as (
-    categories bigint[], functions bigint[], departments bigint[], companies bigint[], company_categories bigint[]
+    categories bigint[], functions bigint[], departments bigint[], companies bigint[], company_categories bigint[],
+    tags int, circles int, seats int, placed boolean
 );
 
 create function koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean)
     returns koppeling.criteria_values
-    language plpgsql stable
+    language plpgsql stable parallel safe
 as $$
 begin
     return (
         select row(
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}'),
-            coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'), '{}')
-        )::koppeling.criteria_values
-        from unnest(p_criteria) c
-        left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
-        where c.negated = p_negated);
+            v.categories, v.functions, v.departments, v.companies, v.company_categories,
+            cardinality(v.categories), cardinality(v.company_categories), n.seats,
+            n.seats + cardinality(v.company_categories) > 0)::koppeling.criteria_values
+        from (
+            select
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}') as categories,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}') as functions,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}') as departments,
+                coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'),
+                    '{}') as companies,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'),
+                    '{}') as company_categories
+            from unnest(p_criteria) c
+            left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
+            where c.negated = p_negated
+        ) v
+        cross join lateral (select cardinality(v.functions || v.departments || v.companies) as seats) n);
 end $$;
 
--- Who has all that these criteria, of one rule, ask for; of everybody when p_persons is null. No criteria: nobody.
--- What is asked of a function, a department, a company and its categories holds at one and the same position; what must
--- not be there is at none. With the values known to the planner, what is not asked for falls away. Counts are compared
--- by >=, and cannot be more: of an = the planner believes that hardly anybody passes.
-create function koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[])
+-- Who has all that is asked for and nothing that must not be there; of everybody when p_persons is null. To be called
+-- with variables, in a statement that is planned anew each time: then it becomes part of that statement, and what is
+-- not asked for falls away. What is asked of a function, a department, a company and its categories holds at one and
+-- the same position; what must not be there is at none. Counts are compared by >=, and cannot be more: of an = the
+-- planner believes that hardly anybody passes.
+create function koppeling.persons_having(
+    p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[])
     returns table (person_id bigint)
-    language plpgsql stable set plan_cache_mode = force_custom_plan set work_mem = '64MB'
+    language sql stable parallel safe
 as $$
-#variable_conflict use_column
-declare
-    v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
-    v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
-    v_tags int := cardinality(v_asked.categories);
-    v_circles int := cardinality(v_asked.company_categories);
-    v_placed boolean := v_circles > 0
-        or cardinality(v_asked.functions || v_asked.departments || v_asked.companies) > 0;
-begin
-    -- One position has one of each: to ask for two of them is to ask for nobody.
-    if coalesce(cardinality(p_criteria), 0) = 0 or cardinality(v_asked.functions) > 1
-        or cardinality(v_asked.departments) > 1 or cardinality(v_asked.companies) > 1
-    then
-        return;
-    end if;
-
-    return query
     with placed as not materialized (
         select o.person_id
         from koppeling.position o
-        where v_placed and v_circles = 0
+        where p_asked.placed and p_asked.circles = 0
             and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
-            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
-            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
+            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
+            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
+            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
         union all
         select o.person_id
         from koppeling.position o
         join (
             select i.company_id from koppeling.company_in_category i
-            where i.company_category_id = any (v_asked.company_categories)
-            group by i.company_id having count(*) >= v_circles
+            where i.company_category_id = any (p_asked.company_categories)
+            group by i.company_id having count(*) >= p_asked.circles
         ) k on k.company_id = o.company_id
-        where v_circles > 0
+        where p_asked.circles > 0
             and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
-            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
-            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
+            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
+            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
+            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
     ), tagged as not materialized (
         select t.person_id
         from koppeling.person_category t
-        where v_tags = 1 and t.category_id = v_asked.categories[1]
+        where p_asked.tags = 1 and t.category_id = p_asked.categories[1]
             and (p_persons is null or t.person_id = any (p_persons))
         union all
         select t.person_id
         from koppeling.person_category t
-        where v_tags > 1 and t.category_id = any (v_asked.categories)
+        where p_asked.tags > 1 and t.category_id = any (p_asked.categories)
             and (p_persons is null or t.person_id = any (p_persons))
-        group by t.person_id having count(*) >= v_tags
+        group by t.person_id having count(*) >= p_asked.tags
     )
     select m.person_id
     from (
-        select t.person_id from tagged t where not v_placed
+        select t.person_id from tagged t where not p_asked.placed
         union all
-        select t.person_id from tagged t where v_placed and t.person_id in (select o.person_id from placed o)
+        select t.person_id from tagged t where p_asked.placed and t.person_id in (select o.person_id from placed o)
         union all
-        select distinct o.person_id from placed o where v_tags = 0
+        select distinct o.person_id from placed o where p_asked.tags = 0
         union all
         select p.id from koppeling.person p
-        where v_tags = 0 and not v_placed and (p_persons is null or p.id = any (p_persons))
+        where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
     ) m
     where not exists (
             select from koppeling.person_category n
-            where cardinality(v_not.categories) > 0
-                and n.person_id = m.person_id and n.category_id = any (v_not.categories))
+            where p_not.tags > 0
+                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
         and not exists (
             select from koppeling.position n
-            where cardinality(v_not.functions || v_not.departments || v_not.companies) > 0 and n.person_id = m.person_id
-                and (n.job_function_id = any (v_not.functions) or n.department_id = any (v_not.departments)
-                    or n.company_id = any (v_not.companies)))
+            where p_not.seats > 0 and n.person_id = m.person_id
+                and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
+                    or n.company_id = any (p_not.companies)))
         and not exists (
             select from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
-            where cardinality(v_not.company_categories) > 0
-                and n.person_id = m.person_id and k.company_category_id = any (v_not.company_categories));
+            where p_not.circles > 0
+                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
+$$;
+
+-- Whether anybody can have what is asked for: something is, and one position has one of each.
+create function koppeling.can_match(p_criteria koppeling.criterion[], p_asked koppeling.criteria_values)
+    returns boolean
+    language sql immutable parallel safe
+as $$
+    select coalesce(cardinality(p_criteria), 0) > 0 and cardinality(p_asked.functions) <= 1
+        and cardinality(p_asked.departments) <= 1 and cardinality(p_asked.companies) <= 1
+$$;
+
+-- Who has all that these criteria, of one rule, ask for; of everybody when p_persons is null. No criteria: nobody.
+create function koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[])
+    returns table (person_id bigint)
+    language plpgsql stable parallel safe set plan_cache_mode = force_custom_plan set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+    v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
+    v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
+begin
+    if koppeling.can_match(p_criteria, v_asked) then
+        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
+    end if;
 end $$;
 
 -- Who matches the rules of a group, each with the first rule that does; of everybody when p_persons is null.
 create function koppeling.rule_matches(p_group bigint, p_persons bigint[])
     returns table (person_id bigint, rule_id bigint)
-    language sql stable
+    language sql stable parallel safe
 as $$
     select distinct on (m.person_id) m.person_id, r.id
     from koppeling.rule r
@@ -121,6 +140,37 @@ as $$
     where r.target_group_id = p_group
     order by m.person_id, r.position
 $$;
+
+-- Whether whom the rules match is who is noted to match, and by the same rule: told by how many they are and a sum of
+-- hashes, so that nobody need be compared with anybody.
+create function koppeling.matches_are_noted(p_group bigint) returns boolean
+    language plpgsql stable set plan_cache_mode = force_custom_plan set work_mem = '64MB'
+as $$
+declare
+    v_rules bigint[] := array(select r.id from koppeling.rule r where r.target_group_id = p_group);
+    -- A rule that is alone becomes part of the statement.
+    v_only bigint := case when cardinality(v_rules) = 1 then v_rules[1] end;
+    v_criteria koppeling.criterion[] := array(select c from koppeling.criterion c where c.rule_id = v_only);
+    v_asked koppeling.criteria_values := koppeling.criteria_values(v_criteria, false);
+    v_not koppeling.criteria_values := koppeling.criteria_values(v_criteria, true);
+begin
+    return (
+        select (m.number, m.hashes) is not distinct from (n.number, n.hashes)
+        from (
+            select count(*) as number, sum(hashint8extended(a.person_id, a.rule_id)) as hashes
+            from (
+                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, null) h
+                where v_only is not null and koppeling.can_match(v_criteria, v_asked)
+                union all
+                select r.person_id, r.rule_id from koppeling.rule_matches(p_group, null) r where v_only is null
+            ) a
+        ) m
+        cross join (
+            select count(*) as number, sum(hashint8extended(s.person_id, s.matched_rule_id)) as hashes
+            from koppeling.membership s
+            where s.target_group_id = p_group and s.rule_match
+        ) n);
+end $$;
 
 -- Notes whether every value the rules name is still there, and returns it.
 create function koppeling.check_rules(p_group bigint) returns boolean

@@ -199,10 +199,26 @@ create function koppeling.check_group(p_group bigint) returns bigint
 as $$
 declare
     v_rules bigint := case when koppeling.check_rules(p_group) then p_group end;
+    -- Null: everybody. A member by a rule, against whom nothing stands, is right when the match is.
+    v_doubtful bigint[];
     v_persons bigint[];
 begin
+    if v_rules is null or koppeling.matches_are_noted(p_group) then
+        v_doubtful := array(
+            select m.person_id from koppeling.membership m
+            where m.target_group_id = p_group
+                and (m.via is distinct from 'rule' or m.override <> 'none' or not m.rule_match)
+            union
+            select m.person_id
+            from (
+                select o.person_id from koppeling.open_reasons(p_group, null) o
+                union all
+                select p.id from koppeling.person p where p.state <> 'active'
+            ) barred
+            join koppeling.membership m on m.target_group_id = p_group and m.person_id = barred.person_id);
+    end if;
     select coalesce(array_agg(d.person_id), '{}') into v_persons
-    from koppeling.membership_differences(p_group, v_rules, null, null) d
+    from koppeling.membership_differences(p_group, v_rules, v_doubtful, null) d
     where not exists (select from koppeling.evaluation_request q where q.person_id = d.person_id)
         and not exists (
             select from koppeling.holder_check h

@@ -28,7 +28,11 @@ CREATE TYPE koppeling.criteria_values AS (
 	functions bigint[],
 	departments bigint[],
 	companies bigint[],
-	company_categories bigint[]
+	company_categories bigint[],
+	tags integer,
+	circles integer,
+	seats integer,
+	placed boolean
 );
 
 CREATE TYPE koppeling.cron_times AS (
@@ -1123,6 +1127,22 @@ begin
     return null;
 end $$;
 
+CREATE TABLE koppeling.criterion (
+    id bigint NOT NULL,
+    rule_id bigint NOT NULL,
+    kind text NOT NULL,
+    value_id bigint NOT NULL,
+    negated boolean DEFAULT false NOT NULL,
+    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
+);
+
+CREATE FUNCTION koppeling.can_match(p_criteria koppeling.criterion[], p_asked koppeling.criteria_values) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select coalesce(cardinality(p_criteria), 0) > 0 and cardinality(p_asked.functions) <= 1
+        and cardinality(p_asked.departments) <= 1 and cardinality(p_asked.companies) <= 1
+$$;
+
 CREATE FUNCTION koppeling.cancel_job(id bigint, reason text DEFAULT 'cancelled by a person'::text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1320,10 +1340,26 @@ CREATE FUNCTION koppeling.check_group(p_group bigint) RETURNS bigint
     AS $$
 declare
     v_rules bigint := case when koppeling.check_rules(p_group) then p_group end;
+    -- Null: everybody. A member by a rule, against whom nothing stands, is right when the match is.
+    v_doubtful bigint[];
     v_persons bigint[];
 begin
+    if v_rules is null or koppeling.matches_are_noted(p_group) then
+        v_doubtful := array(
+            select m.person_id from koppeling.membership m
+            where m.target_group_id = p_group
+                and (m.via is distinct from 'rule' or m.override <> 'none' or not m.rule_match)
+            union
+            select m.person_id
+            from (
+                select o.person_id from koppeling.open_reasons(p_group, null) o
+                union all
+                select p.id from koppeling.person p where p.state <> 'active'
+            ) barred
+            join koppeling.membership m on m.target_group_id = p_group and m.person_id = barred.person_id);
+    end if;
     select coalesce(array_agg(d.person_id), '{}') into v_persons
-    from koppeling.membership_differences(p_group, v_rules, null, null) d
+    from koppeling.membership_differences(p_group, v_rules, v_doubtful, null) d
     where not exists (select from koppeling.evaluation_request q where q.person_id = d.person_id)
         and not exists (
             select from koppeling.holder_check h
@@ -2058,30 +2094,29 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
    WHERE (s.person_id = contacts_of.p_person);
 END;
 
-CREATE TABLE koppeling.criterion (
-    id bigint NOT NULL,
-    rule_id bigint NOT NULL,
-    kind text NOT NULL,
-    value_id bigint NOT NULL,
-    negated boolean DEFAULT false NOT NULL,
-    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
-);
-
 CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     AS $$
 begin
     return (
         select row(
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}'),
-            coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'), '{}')
-        )::koppeling.criteria_values
-        from unnest(p_criteria) c
-        left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
-        where c.negated = p_negated);
+            v.categories, v.functions, v.departments, v.companies, v.company_categories,
+            cardinality(v.categories), cardinality(v.company_categories), n.seats,
+            n.seats + cardinality(v.company_categories) > 0)::koppeling.criteria_values
+        from (
+            select
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}') as categories,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}') as functions,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}') as departments,
+                coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'),
+                    '{}') as companies,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'),
+                    '{}') as company_categories
+            from unnest(p_criteria) c
+            left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
+            where c.negated = p_negated
+        ) v
+        cross join lateral (select cardinality(v.functions || v.departments || v.companies) as seats) n);
 end $$;
 
 CREATE FUNCTION koppeling.cron_field(p_field text, p_name text, p_low integer, p_high integer, p_names text[]) RETURNS integer[]
@@ -4207,6 +4242,37 @@ CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_era
            WHERE (m.id = ANY (mark_erased.p_members));
 END;
 
+CREATE FUNCTION koppeling.matches_are_noted(p_group bigint) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+declare
+    v_rules bigint[] := array(select r.id from koppeling.rule r where r.target_group_id = p_group);
+    -- A rule that is alone becomes part of the statement.
+    v_only bigint := case when cardinality(v_rules) = 1 then v_rules[1] end;
+    v_criteria koppeling.criterion[] := array(select c from koppeling.criterion c where c.rule_id = v_only);
+    v_asked koppeling.criteria_values := koppeling.criteria_values(v_criteria, false);
+    v_not koppeling.criteria_values := koppeling.criteria_values(v_criteria, true);
+begin
+    return (
+        select (m.number, m.hashes) is not distinct from (n.number, n.hashes)
+        from (
+            select count(*) as number, sum(hashint8extended(a.person_id, a.rule_id)) as hashes
+            from (
+                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, null) h
+                where v_only is not null and koppeling.can_match(v_criteria, v_asked)
+                union all
+                select r.person_id, r.rule_id from koppeling.rule_matches(p_group, null) r where v_only is null
+            ) a
+        ) m
+        cross join (
+            select count(*) as number, sum(hashint8extended(s.person_id, s.matched_rule_id)) as hashes
+            from koppeling.membership s
+            where s.target_group_id = p_group and s.rule_match
+        ) n);
+end $$;
+
 CREATE FUNCTION koppeling.member_for(p_instance bigint, p_address text, p_key text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5809,8 +5875,71 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
     ) e
 $$;
 
+CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[]) RETURNS TABLE(person_id bigint)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    with placed as not materialized (
+        select o.person_id
+        from koppeling.position o
+        where p_asked.placed and p_asked.circles = 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
+            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
+            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
+        union all
+        select o.person_id
+        from koppeling.position o
+        join (
+            select i.company_id from koppeling.company_in_category i
+            where i.company_category_id = any (p_asked.company_categories)
+            group by i.company_id having count(*) >= p_asked.circles
+        ) k on k.company_id = o.company_id
+        where p_asked.circles > 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
+            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
+            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
+    ), tagged as not materialized (
+        select t.person_id
+        from koppeling.person_category t
+        where p_asked.tags = 1 and t.category_id = p_asked.categories[1]
+            and (p_persons is null or t.person_id = any (p_persons))
+        union all
+        select t.person_id
+        from koppeling.person_category t
+        where p_asked.tags > 1 and t.category_id = any (p_asked.categories)
+            and (p_persons is null or t.person_id = any (p_persons))
+        group by t.person_id having count(*) >= p_asked.tags
+    )
+    select m.person_id
+    from (
+        select t.person_id from tagged t where not p_asked.placed
+        union all
+        select t.person_id from tagged t where p_asked.placed and t.person_id in (select o.person_id from placed o)
+        union all
+        select distinct o.person_id from placed o where p_asked.tags = 0
+        union all
+        select p.id from koppeling.person p
+        where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
+    ) m
+    where not exists (
+            select from koppeling.person_category n
+            where p_not.tags > 0
+                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
+        and not exists (
+            select from koppeling.position n
+            where p_not.seats > 0 and n.person_id = m.person_id
+                and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
+                    or n.company_id = any (p_not.companies)))
+        and not exists (
+            select from koppeling.position n
+            join koppeling.company_in_category k on k.company_id = n.company_id
+            where p_not.circles > 0
+                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
+$$;
+
 CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     AS $$
@@ -5818,77 +5947,10 @@ CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_p
 declare
     v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
     v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
-    v_tags int := cardinality(v_asked.categories);
-    v_circles int := cardinality(v_asked.company_categories);
-    v_placed boolean := v_circles > 0
-        or cardinality(v_asked.functions || v_asked.departments || v_asked.companies) > 0;
 begin
-    -- One position has one of each: to ask for two of them is to ask for nobody.
-    if coalesce(cardinality(p_criteria), 0) = 0 or cardinality(v_asked.functions) > 1
-        or cardinality(v_asked.departments) > 1 or cardinality(v_asked.companies) > 1
-    then
-        return;
+    if koppeling.can_match(p_criteria, v_asked) then
+        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
     end if;
-
-    return query
-    with placed as not materialized (
-        select o.person_id
-        from koppeling.position o
-        where v_placed and v_circles = 0
-            and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
-            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
-            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
-        union all
-        select o.person_id
-        from koppeling.position o
-        join (
-            select i.company_id from koppeling.company_in_category i
-            where i.company_category_id = any (v_asked.company_categories)
-            group by i.company_id having count(*) >= v_circles
-        ) k on k.company_id = o.company_id
-        where v_circles > 0
-            and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
-            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
-            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
-    ), tagged as not materialized (
-        select t.person_id
-        from koppeling.person_category t
-        where v_tags = 1 and t.category_id = v_asked.categories[1]
-            and (p_persons is null or t.person_id = any (p_persons))
-        union all
-        select t.person_id
-        from koppeling.person_category t
-        where v_tags > 1 and t.category_id = any (v_asked.categories)
-            and (p_persons is null or t.person_id = any (p_persons))
-        group by t.person_id having count(*) >= v_tags
-    )
-    select m.person_id
-    from (
-        select t.person_id from tagged t where not v_placed
-        union all
-        select t.person_id from tagged t where v_placed and t.person_id in (select o.person_id from placed o)
-        union all
-        select distinct o.person_id from placed o where v_tags = 0
-        union all
-        select p.id from koppeling.person p
-        where v_tags = 0 and not v_placed and (p_persons is null or p.id = any (p_persons))
-    ) m
-    where not exists (
-            select from koppeling.person_category n
-            where cardinality(v_not.categories) > 0
-                and n.person_id = m.person_id and n.category_id = any (v_not.categories))
-        and not exists (
-            select from koppeling.position n
-            where cardinality(v_not.functions || v_not.departments || v_not.companies) > 0 and n.person_id = m.person_id
-                and (n.job_function_id = any (v_not.functions) or n.department_id = any (v_not.departments)
-                    or n.company_id = any (v_not.companies)))
-        and not exists (
-            select from koppeling.position n
-            join koppeling.company_in_category k on k.company_id = n.company_id
-            where cardinality(v_not.company_categories) > 0
-                and n.person_id = m.person_id and k.company_category_id = any (v_not.company_categories));
 end $$;
 
 CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
@@ -7514,7 +7576,7 @@ begin
 end $$;
 
 CREATE FUNCTION koppeling.rule_matches(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, rule_id bigint)
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
     select distinct on (m.person_id) m.person_id, r.id
     from koppeling.rule r
@@ -10216,6 +10278,8 @@ CREATE INDEX job_suspect ON koppeling.job USING btree (queue, kind, priority, ru
 CREATE INDEX membership_by_person ON koppeling.membership USING btree (person_id);
 
 CREATE INDEX membership_by_status ON koppeling.membership USING btree (target_group_id, status, person_id);
+
+CREATE INDEX membership_not_plain ON koppeling.membership USING btree (target_group_id, person_id) WHERE ((via IS DISTINCT FROM 'rule'::text) OR (override <> 'none'::text) OR (NOT rule_match));
 
 CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)), id);
 

@@ -89,28 +89,6 @@ struct RuleOracleTests {
         #expect(saved.changed == 4, "two left, one joined, and one is kept out")
     }
 
-    @Test("are checked: what nobody noticed is mended and counted, what waits for an evaluation is not", .database)
-    func check() async throws {
-        let world = World()
-        let group = try await world.group("Groep")
-        let (lost, waiting) = (try await world.put("1"), try await world.put("2"))
-        try await world.evaluate()
-        try await world.pool.script(
-            """
-            insert into koppeling.person_category select p.id, c.id from koppeling.person p, koppeling.category c;
-            select koppeling.request_evaluation(array[\(waiting)], 'test');
-            """)
-        let check: Query = "select koppeling.check_group(\(group)::bigint)"
-        #expect(try await world.pool.query(check).scalar(as: Int64.self) == 1)
-        #expect(try await world.membership(lost, group) == .byRule)
-        #expect(try await world.membership(waiting, group) == nil)
-        try await world.evaluate()
-        #expect(try await world.pool.query(check).scalar(as: Int64.self) == 0)
-        let rows = try await world.pool.query("select defects, all_defects from koppeling.group_check")
-        #expect(try rows[0].decode("defects", as: Int64.self) == 0)
-        #expect(try rows[0].decode("all_defects", as: Int64.self) == 1)
-    }
-
     private func expect(
         _ oracle: RuleOracle, _ groups: [(id: Int64, rules: [[RuleOracle.Term]])], _ persons: ClosedRange<Int>,
         _ moment: String

@@ -59,17 +59,7 @@ struct GroupCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 var only: Int64?
                 if let group { only = try await Groups(pool: runtime.pool).require(group).id }
-                let groups = try await runtime.pool.query(
-                    """
-                    select id from koppeling.target_group
-                    where \(only)::bigint is null or id = \(only)::bigint order by id
-                    """)
-                for group in groups {
-                    let id = try group.decode("id", as: Int64.self)
-                    try await runtime.pool.unlimitedTransaction { connection in
-                        _ = try await connection.query("select koppeling.check_group(\(id)::bigint)")
-                    }
-                }
+                _ = try await GroupChecks(pool: runtime.pool).run(only: only)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
