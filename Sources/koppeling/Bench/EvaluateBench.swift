@@ -210,7 +210,9 @@ struct EvaluateBench: Sendable {
         var times: [Double] = []
         while !Task.isCancelled {
             let number = times.count
-            guard let time = try? await seconds({ try await edit(Int64(number * 41 % persons + 1), number) }) else { break }
+            guard let time = try? await seconds({ try await edit(Int64(number * 41 % persons + 1), number) }) else {
+                break
+            }
             times.append(time)
         }
         return times
