@@ -95,6 +95,14 @@ begin
     from decided d
     where d.old <> d.new;
 
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, new, actor, cause)
+    select
+        o.target_group_id, p_survivor, 'status',
+        jsonb_build_object('status', o.status, 'via', o.via, 'reasons', o.reasons), p_actor, 'merge'
+    from koppeling.membership o
+    where o.person_id = p_other and not exists (
+        select from koppeling.membership s
+        where s.target_group_id = o.target_group_id and s.person_id = p_survivor);
     insert into koppeling.membership as m (
         target_group_id, person_id, matched_rule_id, rule_match, ever_member, override, overridden_by, status, via,
         reasons)
