@@ -146,3 +146,91 @@ revoke execute on function
     koppeling.require_endable(bigint, boolean), koppeling.end_link(bigint, boolean, text),
     koppeling.relink_instance(bigint, bigint, text, text, jsonb, bytea, bytea, boolean, text)
 from public;
+
+-- Makes nobody wanted in a linked group: its rules and what was decided by hand to add go, and everybody who leaves by
+-- that waits in a plan, however few they are. Returns the plan, or null when nobody leaves.
+create function koppeling.empty_group(p_group bigint, p_actor text) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_plan bigint;
+    v_included bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    perform koppeling.begin_pass();
+    insert into koppeling.change_plan (target_group_id, held_because) values (p_group, 'the group is to be deleted')
+    on conflict (target_group_id) where state = 'held' do update set held_because = excluded.held_because
+    returning id into v_plan;
+    v_included := array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and m.override = 'include');
+    if v_included <> '{}' then
+        insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
+        select p_group, p, 'override', '"include"', '"none"', p_actor, 'deleting the group' from unnest(v_included) p;
+        perform koppeling.derive_memberships(p_group, v_included, 'deleting the group', p_actor, 'none');
+    end if;
+    perform koppeling.save_rules(g.id, g.rules_version, '[]', true, p_actor)
+    from koppeling.target_group g where g.id = p_group;
+    perform koppeling.membership_changed(p_group, null);
+    return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
+end $$;
+
+-- Deletes a group that is not linked. What was said by persons stays in the ledger, and in the audit what the group was.
+create function koppeling.delete_group(p_group bigint, p_actor text) returns void
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_group koppeling.target_group;
+    v_instance text := (
+        select i.name from koppeling.connector_instance i where i.target_group_id = p_group);
+begin
+    perform koppeling.lock_group(p_group);
+    select * into v_group from koppeling.target_group g where g.id = p_group for update;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group %s', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    if v_instance is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('group "%s" is linked by instance "%s"', v_group.name, v_instance),
+            hint = format('Turn it off (koppeling instance disable "%s"), then say what becomes of its contacts: '
+                '--contacts archive, or leave.', v_instance);
+    end if;
+    insert into koppeling.audit_entry (target_group_id, kind, old, actor, cause)
+    values (p_group, 'group.deleted',
+        jsonb_build_object('name', v_group.name, 'rules', koppeling.rules_json(p_group)), p_actor, 'by hand');
+    delete from koppeling.membership m where m.target_group_id = p_group;
+    delete from koppeling.target_group g where g.id = p_group;
+end $$;
+
+-- Deletes a linked group whose instance is off, with the instance. Its contacts are left as they are; or, when they are
+-- to be archived, that comes first: until none of them is left there is only a plan, and this is called again.
+-- Returns {"isDone", "left", "plan", "version", "leaves"}.
+create function koppeling.delete_linked_group(
+    p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) returns jsonb
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_left bigint := koppeling.count_ours(p_instance);
+    v_group bigint;
+    v_plan bigint;
+begin
+    if p_archives and not p_list_is_gone
+        and (v_left > 0 or exists (select from koppeling.claim c where c.instance_id = p_instance))
+    then
+        select i.target_group_id into strict v_group from koppeling.connector_instance i
+        where i.id = p_instance and not i.enabled;
+        v_plan := koppeling.empty_group(v_group, p_actor);
+        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+            select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
+            from koppeling.plans p where p.id = v_plan), '{}');
+    end if;
+    v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
+    perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
+    perform koppeling.delete_group(v_group, p_actor);
+    return jsonb_build_object('isDone', true, 'left', v_left);
+end $$;
+
+revoke execute on function
+    koppeling.empty_group(bigint, text), koppeling.delete_group(bigint, text),
+    koppeling.delete_linked_group(bigint, boolean, boolean, text)
+from public;

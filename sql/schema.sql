@@ -2392,6 +2392,59 @@ CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
 
+CREATE FUNCTION koppeling.delete_group(p_group bigint, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_group koppeling.target_group;
+    v_instance text := (
+        select i.name from koppeling.connector_instance i where i.target_group_id = p_group);
+begin
+    perform koppeling.lock_group(p_group);
+    select * into v_group from koppeling.target_group g where g.id = p_group for update;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group %s', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    if v_instance is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('group "%s" is linked by instance "%s"', v_group.name, v_instance),
+            hint = format('Turn it off (koppeling instance disable "%s"), then say what becomes of its contacts: '
+                '--contacts archive, or leave.', v_instance);
+    end if;
+    insert into koppeling.audit_entry (target_group_id, kind, old, actor, cause)
+    values (p_group, 'group.deleted',
+        jsonb_build_object('name', v_group.name, 'rules', koppeling.rules_json(p_group)), p_actor, 'by hand');
+    delete from koppeling.membership m where m.target_group_id = p_group;
+    delete from koppeling.target_group g where g.id = p_group;
+end $$;
+
+CREATE FUNCTION koppeling.delete_linked_group(p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_left bigint := koppeling.count_ours(p_instance);
+    v_group bigint;
+    v_plan bigint;
+begin
+    if p_archives and not p_list_is_gone
+        and (v_left > 0 or exists (select from koppeling.claim c where c.instance_id = p_instance))
+    then
+        select i.target_group_id into strict v_group from koppeling.connector_instance i
+        where i.id = p_instance and not i.enabled;
+        v_plan := koppeling.empty_group(v_group, p_actor);
+        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+            select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
+            from koppeling.plans p where p.id = v_plan), '{}');
+    end if;
+    v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
+    perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
+    perform koppeling.delete_group(v_group, p_actor);
+    return jsonb_build_object('isDone', true, 'left', v_left);
+end $$;
+
 CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2562,6 +2615,33 @@ begin
     return true;
 exception when lock_not_available then
     return false;
+end $$;
+
+CREATE FUNCTION koppeling.empty_group(p_group bigint, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_plan bigint;
+    v_included bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    perform koppeling.begin_pass();
+    insert into koppeling.change_plan (target_group_id, held_because) values (p_group, 'the group is to be deleted')
+    on conflict (target_group_id) where state = 'held' do update set held_because = excluded.held_because
+    returning id into v_plan;
+    v_included := array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and m.override = 'include');
+    if v_included <> '{}' then
+        insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
+        select p_group, p, 'override', '"include"', '"none"', p_actor, 'deleting the group' from unnest(v_included) p;
+        perform koppeling.derive_memberships(p_group, v_included, 'deleting the group', p_actor, 'none');
+    end if;
+    perform koppeling.save_rules(g.id, g.rules_version, '[]', true, p_actor)
+    from koppeling.target_group g where g.id = p_group;
+    perform koppeling.membership_changed(p_group, null);
+    return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
 end $$;
 
 CREATE FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) RETURNS void
@@ -3234,7 +3314,8 @@ begin
                 'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
                 'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
             from koppeling.suppression s
-            join koppeling.target_group g on g.id = s.target_group_id
+            -- It may have been deleted since: what was said stays.
+            left join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
         'contacts', coalesce((
@@ -10953,9 +11034,15 @@ REVOKE ALL ON FUNCTION koppeling.confirm_deployment(p_marks text[], p_environmen
 
 GRANT SELECT ON TABLE koppeling.former_link TO koppeling_reader;
 
+REVOKE ALL ON FUNCTION koppeling.delete_group(p_group bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.delete_linked_group(p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.empty_group(p_group bigint, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
 

@@ -249,6 +249,14 @@ public struct Instances: Sendable {
         return found
     }
 
+    /// The instance that links a group; nil when none does.
+    public func find(group: Int64) async throws -> Instance? {
+        let rows = try await pool.query(
+            "select name from koppeling.connector_instance where target_group_id = \(group)::bigint")
+        guard let row = rows.first else { return nil }
+        return try await find(row.decode("name", as: String.self))
+    }
+
     private func select(name: String?) async throws -> [Instance] {
         let rows = try await pool.query(
             """

@@ -19,7 +19,7 @@ extension Instances {
     /// - Parameters:
     ///   - instance: whose link ends.
     ///   - acceptsUnread: whether it ends also when the list cannot be read.
-    ///   - body: what ends it in the database.
+    ///   - body: what ends it in the database, or makes ready for that.
     /// - Returns: what the body returned, and how the list was found.
     /// - Throws: ``ConnectorError`` when the instance is on, or the list cannot be read.
     func part<Value: Sendable>(
@@ -40,7 +40,7 @@ extension Instances {
             let list = try await lastReading(old, link, acceptsUnread)
             let value = try await body(list)
             // A webhook that stays behind reports to an address that is nobody's.
-            if list == .read, !link.isDryRun { try? await old.removeWebhooks(link) }
+            if list == .read, !link.isDryRun, try await old.link() == nil { try? await old.removeWebhooks(link) }
             return (value, list)
         }
     }

@@ -21,7 +21,6 @@ extension Instances {
     }
 
     private struct Answer: Decodable {
-        var instance: Int64
         var left: Int64
         var noes: Int64
         var plan: Int64?
@@ -56,7 +55,7 @@ extension Instances {
                 instance, to: chosen, of: owner, makesFields: makesFields, listIsGone: old == .gone, actor: actor)
         }
         return Relinked(
-            instance: try await find(String(answer.instance)), oldList: old, left: answer.left, noes: answer.noes,
+            instance: try await find(instance.name), oldList: old, left: answer.left, noes: answer.noes,
             plan: answer.plan, version: answer.version, joins: answer.joins)
     }
 
