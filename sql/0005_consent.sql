@@ -3,7 +3,8 @@
 -- An entry stands at a contact, at an address, or at a person; one event leaves one of each that it concerns.
 create table koppeling.suppression (
     id bigint generated always as identity primary key,
-    target_group_id bigint not null references koppeling.target_group,
+    -- Outlives its group: whoever said no has said so when the list is linked again.
+    target_group_id bigint not null,
     reason text not null
         check (reason in ('complained', 'unsubscribed', 'cleaned', 'forgotten', 'removedInMailchimp')),
     contact_id text,
@@ -328,6 +329,7 @@ begin
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
     on conflict (person_id) do nothing;
+    perform koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -341,7 +343,7 @@ begin
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
         if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
-            or exists (select from koppeling.value_change)
+            or exists (select from koppeling.value_change) or exists (select from koppeling.spreading_no)
         then
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');

@@ -1,5 +1,10 @@
 -- What each audience member needs, staged as jobs of the instance's queue; what a call is decided on, and its record.
 
+-- Noes that are to hold in every list and do not yet: they bind all the same.
+create table koppeling.spreading_no (
+    suppression_id bigint primary key references koppeling.suppression on delete cascade
+);
+
 -- Open suppressions that bind an address or a contact: at it, or at a person who holds it or claims it.
 create function koppeling.binding_reasons(p_group bigint, p_key text, p_contact text, p_member bigint)
     returns text[]
@@ -20,6 +25,14 @@ begin atomic
               select e.person_id from koppeling.email_address e where e.address_key = p_key
               union all
               select c.person_id from koppeling.claim c where c.member_id = p_member))
+        union all
+        select s.reason
+        from koppeling.spreading_no w
+        join koppeling.suppression s on s.id = w.suppression_id
+        where s.address_key = p_key or s.person_id = any (array(
+            select e.person_id from koppeling.email_address e where e.address_key = p_key
+            union all
+            select c.person_id from koppeling.claim c where c.member_id = p_member))
     ) s;
 end;
 

@@ -216,7 +216,8 @@ begin
                 'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
                 'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
             from koppeling.suppression s
-            join koppeling.target_group g on g.id = s.target_group_id
+            -- It may have been deleted since: what was said stays.
+            left join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
         'contacts', coalesce((

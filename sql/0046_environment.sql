@@ -10,6 +10,8 @@ create table koppeling.deployment (
     database_oid oid not null,
     confirmed_at timestamptz not null default koppeling.now(),
     confirmed_by text not null,
+    -- Whether a complaint or an unsubscribe holds in every linked list, whichever it was said to.
+    noes_for_all_lists boolean not null default false,
     -- What differs from then, and since when that is known: as long as it does, no instance works.
     changed text,
     changed_at timestamptz,

@@ -28,11 +28,7 @@ CREATE TYPE koppeling.criteria_values AS (
 	functions bigint[],
 	departments bigint[],
 	companies bigint[],
-	company_categories bigint[],
-	tags integer,
-	circles integer,
-	seats integer,
-	placed boolean
+	company_categories bigint[]
 );
 
 CREATE TYPE koppeling.cron_times AS (
@@ -299,6 +295,7 @@ CREATE TABLE koppeling.deployment (
     database_oid oid NOT NULL,
     confirmed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     confirmed_by text NOT NULL,
+    noes_for_all_lists boolean DEFAULT false NOT NULL,
     changed text,
     changed_at timestamp with time zone,
     CONSTRAINT deployment_check CHECK (((changed IS NULL) = (changed_at IS NULL))),
@@ -484,6 +481,38 @@ begin
           order by d.person_id) d
     cross join lateral koppeling.readdress_claim(p_instance, d.person_id, d.address, d.address_key) r (member_id);
     return v_touched || v_more;
+end $$;
+
+CREATE FUNCTION koppeling.apply_noes_to_all_lists(p_all boolean, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_to bigint;
+    v_from bigint;
+    v_carried bigint := 0;
+begin
+    -- Whoever is recording a no has recorded it, or waits and sees the setting.
+    perform koppeling.lock_group(i.target_group_id)
+    from (select i.target_group_id from koppeling.connector_instance i order by i.target_group_id) i;
+    update koppeling.deployment d set noes_for_all_lists = p_all where d.noes_for_all_lists <> p_all;
+    if not found then
+        return 0;
+    end if;
+    insert into koppeling.audit_entry (kind, new, actor, cause)
+    values ('deployment.noes', to_jsonb(case when p_all then 'all lists' else 'each list' end), p_actor, 'set');
+    if p_all then
+        for v_to in select i.target_group_id from koppeling.connector_instance i order by i.target_group_id loop
+            for v_from in
+                select i.target_group_id from koppeling.connector_instance i
+                where i.target_group_id <> v_to order by i.target_group_id
+            loop
+                v_carried := v_carried
+                    + koppeling.carry_noes(v_from, v_to, p_actor, array['complained', 'unsubscribed']);
+            end loop;
+        end loop;
+    end if;
+    return v_carried;
 end $$;
 
 CREATE FUNCTION koppeling.apply_plan(p_plan bigint, p_lines integer) RETURNS boolean
@@ -851,6 +880,23 @@ CREATE FUNCTION koppeling.begin_call_under_permit(p_permit bigint) RETURNS boole
             FROM begun)) AS "exists";
 END;
 
+CREATE FUNCTION koppeling.begin_consent(p_group bigint, p_account bigint, p_list text, p_others boolean, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_carried bigint;
+begin
+    select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
+    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
+    where g.id <> p_group;
+    if exists (select from koppeling.erasure) then
+        perform koppeling.enqueue_internal('erasure.check', jsonb_build_object('group', p_group),
+            key => 'erasure.check.' || p_group, order_key => 'erasure.check');
+    end if;
+    return v_carried;
+end $$;
+
 CREATE FUNCTION koppeling.begin_creates(p_members bigint[]) RETURNS TABLE(members bigint[], body text)
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -937,6 +983,28 @@ begin
              when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
         v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
         jsonb_build_object('hook', v_type));
+end $$;
+
+CREATE FUNCTION koppeling.bind_carried(p_entries bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_holders bigint[] := array(
+        select distinct e.person_id
+        from koppeling.suppression s
+        join koppeling.email_address e on e.address_key = s.address_key
+        where s.id = any (p_entries));
+begin
+    perform koppeling.bind_holders(v_holders);
+    insert into koppeling.holder_check (suppression_id)
+    select s.id from koppeling.suppression s where s.id = any (p_entries) and s.address_key is not null;
+    if found then
+        perform koppeling.enqueue(kind => 'group.evaluate');
+    end if;
+    return v_holders || array(
+        select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
 CREATE FUNCTION koppeling.bind_given_addresses() RETURNS trigger
@@ -1067,6 +1135,10 @@ CREATE VIEW koppeling.open_suppression AS
            FROM koppeling.suppression_lift l
           WHERE (l.suppression_id = s.id))));
 
+CREATE TABLE koppeling.spreading_no (
+    suppression_id bigint NOT NULL
+);
+
 CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact text, p_member bigint) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1083,6 +1155,17 @@ CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact 
           SELECT s_1.reason
             FROM koppeling.open_suppression s_1
            WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
+                    FROM koppeling.email_address e
+                   WHERE (e.address_key = binding_reasons.p_key)
+                 UNION ALL
+                  SELECT c.person_id
+                    FROM koppeling.claim c
+                   WHERE (c.member_id = binding_reasons.p_member)))))
+         UNION ALL
+          SELECT s_1.reason
+            FROM (koppeling.spreading_no w
+              JOIN koppeling.suppression s_1 ON ((s_1.id = w.suppression_id)))
+           WHERE ((s_1.address_key = binding_reasons.p_key) OR (s_1.person_id = ANY (ARRAY( SELECT e.person_id
                     FROM koppeling.email_address e
                    WHERE (e.address_key = binding_reasons.p_key)
                  UNION ALL
@@ -1126,22 +1209,6 @@ begin
     end if;
     return null;
 end $$;
-
-CREATE TABLE koppeling.criterion (
-    id bigint NOT NULL,
-    rule_id bigint NOT NULL,
-    kind text NOT NULL,
-    value_id bigint NOT NULL,
-    negated boolean DEFAULT false NOT NULL,
-    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
-);
-
-CREATE FUNCTION koppeling.can_match(p_criteria koppeling.criterion[], p_asked koppeling.criteria_values) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$
-    select coalesce(cardinality(p_criteria), 0) > 0 and cardinality(p_asked.functions) <= 1
-        and cardinality(p_asked.departments) <= 1 and cardinality(p_asked.companies) <= 1
-$$;
 
 CREATE FUNCTION koppeling.cancel_job(id bigint, reason text DEFAULT 'cancelled by a person'::text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1229,6 +1296,43 @@ END;
 CREATE FUNCTION koppeling.capitalised(name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (name ~~ 'ij%'::text) THEN ('IJ'::text || substr(name, 3)) ELSE ((upper(("left"(name, 1) COLLATE "und-x-icu")) COLLATE "default") || substr(name, 2)) END;
+
+CREATE FUNCTION koppeling.carry_noes(p_from bigint, p_to bigint, p_actor text, p_reasons text[] DEFAULT ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_carried bigint[];
+    v_persons bigint[];
+begin
+    perform koppeling.lock_group(p_to);
+    with carried as (
+        insert into koppeling.suppression (
+            target_group_id, reason, address_key, person_id, follows, source, occurred_at, detail)
+        select p_to, n.reason, n.address_key, n.person_id, n.entry, n.source, n.occurred_at,
+               jsonb_build_object('carried', p_from, 'actor', p_actor)
+        from koppeling.portable_noes(p_from) n
+        where n.reason = any (p_reasons)
+          and not exists (
+              select from koppeling.open_suppression o
+              where o.target_group_id = p_to and o.reason = n.reason and o.address_key = n.address_key
+                -- A user's word stands beside what Mailchimp said, and beside his own before.
+                and (n.source <> 'user' or o.source = 'user' and o.occurred_at >= n.occurred_at))
+          and not exists (
+              select from koppeling.open_suppression o
+              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id)
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') into v_carried from carried;
+    if v_carried <> '{}' then
+        v_persons := koppeling.bind_carried(v_carried);
+        perform koppeling.rederive(p_to, array(
+            select m.person_id from koppeling.membership m
+            where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
+    end if;
+    return cardinality(v_carried);
+end $$;
 
 CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OUT name text) RETURNS record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1340,26 +1444,10 @@ CREATE FUNCTION koppeling.check_group(p_group bigint) RETURNS bigint
     AS $$
 declare
     v_rules bigint := case when koppeling.check_rules(p_group) then p_group end;
-    -- Null: everybody. A member by a rule, against whom nothing stands, is right when the match is.
-    v_doubtful bigint[];
     v_persons bigint[];
 begin
-    if v_rules is null or koppeling.matches_are_noted(p_group) then
-        v_doubtful := array(
-            select m.person_id from koppeling.membership m
-            where m.target_group_id = p_group
-                and (m.via is distinct from 'rule' or m.override <> 'none' or not m.rule_match)
-            union
-            select m.person_id
-            from (
-                select o.person_id from koppeling.open_reasons(p_group, null) o
-                union all
-                select p.id from koppeling.person p where p.state <> 'active'
-            ) barred
-            join koppeling.membership m on m.target_group_id = p_group and m.person_id = barred.person_id);
-    end if;
     select coalesce(array_agg(d.person_id), '{}') into v_persons
-    from koppeling.membership_differences(p_group, v_rules, v_doubtful, null) d
+    from koppeling.membership_differences(p_group, v_rules, null, null) d
     where not exists (select from koppeling.evaluation_request q where q.person_id = d.person_id)
         and not exists (
             select from koppeling.holder_check h
@@ -1375,6 +1463,33 @@ begin
     on conflict (target_group_id) do update
     set checked_at = excluded.checked_at, defects = excluded.defects, all_defects = c.all_defects + excluded.defects;
     return cardinality(v_persons);
+end $$;
+
+CREATE FUNCTION koppeling.check_group_erasures(p_key bytea, p_group bigint, p_after bigint, p_limit bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_pads record := koppeling.hash_pads(p_key);
+    v_persons bigint[] := array(
+        select distinct e.person_id from koppeling.email_address e
+        where e.person_id > p_after order by e.person_id limit p_limit);
+    v_given record;
+begin
+    for v_given in
+        select e.person_id, e.address
+        from koppeling.email_address e
+        join koppeling.erased_hash h on h.subject = 'address' and h.hash = koppeling.keyed_hash(
+            v_pads.inner_pad, v_pads.outer_pad, koppeling.address_subject(e.address_key))
+        where e.person_id = any (v_persons)
+          and exists (select from koppeling.target_group g where g.id = p_group)
+        order by e.person_id, e.kind
+    loop
+        perform koppeling.open_suppression(p_group, 'forgotten', v_given.address, null, array[v_given.person_id],
+            'user', koppeling.now(), '{"because": "erased"}');
+    end loop;
+    return v_persons[cardinality(v_persons)];
 end $$;
 
 CREATE FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) RETURNS void
@@ -2094,29 +2209,140 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
    WHERE (s.person_id = contacts_of.p_person);
 END;
 
+CREATE TABLE koppeling.former_link (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    target_group text NOT NULL,
+    account_id bigint NOT NULL,
+    list_id text NOT NULL,
+    list_name text NOT NULL,
+    ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    ended_by text NOT NULL
+);
+
+CREATE FUNCTION koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT f.target_group_id
+    FROM koppeling.former_link f
+   WHERE ((f.list_id = groups_to_carry_from.p_list) OR (groups_to_carry_from.p_others AND (f.account_id = groups_to_carry_from.p_account)))
+ UNION
+  SELECT i.target_group_id
+    FROM koppeling.connector_instance i
+   WHERE ((groups_to_carry_from.p_others AND (i.account_id = groups_to_carry_from.p_account)) OR (EXISTS ( SELECT
+            FROM koppeling.deployment d
+           WHERE d.noes_for_all_lists)));
+END;
+
+CREATE FUNCTION koppeling.portable_noes(p_group bigint) RETURNS TABLE(reason text, address_key text, person_id bigint, source text, occurred_at timestamp with time zone, entry bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH said AS (
+          SELECT s_1.id,
+             s_1.target_group_id,
+             s_1.reason,
+             s_1.contact_id,
+             s_1.address_key,
+             s_1.person_id,
+             s_1.file_key,
+             s_1.follows,
+             s_1.source,
+             s_1.occurred_at,
+             s_1.recorded_at,
+             s_1.detail
+            FROM koppeling.open_suppression s_1
+           WHERE ((s_1.target_group_id = portable_noes.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])))
+         ), stands AS (
+          SELECT s_1.id,
+             m.id AS member_id,
+             m.address_key,
+             m.file_key,
+             m.moving_to
+            FROM ((koppeling.connector_instance i
+              JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
+              JOIN said s_1 ON ((s_1.contact_id = m.contact_id)))
+           WHERE (i.target_group_id = portable_noes.p_group)
+         UNION
+          SELECT s_1.id,
+             m.id,
+             m.address_key,
+             m.file_key,
+             m.moving_to
+            FROM ((koppeling.connector_instance i
+              JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
+              JOIN said s_1 ON ((s_1.address_key = m.address_key)))
+           WHERE (i.target_group_id = portable_noes.p_group)
+         ), reached AS (
+          SELECT s_1.id,
+             s_1.address_key,
+             s_1.person_id
+            FROM said s_1
+           WHERE (s_1.contact_id IS NULL)
+         UNION ALL
+          SELECT s_1.id,
+             k.key,
+             NULL::bigint
+            FROM (stands s_1
+              CROSS JOIN LATERAL ( VALUES (s_1.address_key), (s_1.file_key), (s_1.moving_to)) k(key))
+           WHERE (k.key IS NOT NULL)
+         UNION ALL
+          SELECT s_1.id,
+             NULL::text,
+             c.person_id
+            FROM (stands s_1
+              JOIN koppeling.claim c ON ((c.member_id = s_1.member_id)))
+         )
+  SELECT DISTINCT ON (s.reason, r.address_key, r.person_id, s.source) s.reason,
+     r.address_key,
+     r.person_id,
+     s.source,
+     s.occurred_at,
+     s.id
+    FROM (reached r
+      JOIN said s ON ((s.id = r.id)))
+   ORDER BY s.reason, r.address_key, r.person_id, s.source, s.occurred_at DESC, s.id;
+END;
+
+CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_others boolean) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT count(DISTINCT n.address_key) AS count
+    FROM (koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g(id)
+      CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
+END;
+
+CREATE FUNCTION koppeling.count_ours(p_instance bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT count(*) AS count FROM (koppeling.audience_member m JOIN koppeling.connector_instance i ON ((i.id = m.instance_id))) WHERE ((m.instance_id = count_ours.p_instance) AND ((m.intent IS NOT NULL) OR ((m.status = 'subscribed'::text) AND ((m.ownership = 'created'::text) OR ((m.ownership = 'adopted'::text) AND (NOT i.keeps_adopted)))))));
+
+CREATE TABLE koppeling.criterion (
+    id bigint NOT NULL,
+    rule_id bigint NOT NULL,
+    kind text NOT NULL,
+    value_id bigint NOT NULL,
+    negated boolean DEFAULT false NOT NULL,
+    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
+);
+
 CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
-    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE
     AS $$
 begin
     return (
         select row(
-            v.categories, v.functions, v.departments, v.companies, v.company_categories,
-            cardinality(v.categories), cardinality(v.company_categories), n.seats,
-            n.seats + cardinality(v.company_categories) > 0)::koppeling.criteria_values
-        from (
-            select
-                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}') as categories,
-                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}') as functions,
-                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}') as departments,
-                coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'),
-                    '{}') as companies,
-                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'),
-                    '{}') as company_categories
-            from unnest(p_criteria) c
-            left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
-            where c.negated = p_negated
-        ) v
-        cross join lateral (select cardinality(v.functions || v.departments || v.companies) as seats) n);
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}'),
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}'),
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}'),
+            coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'), '{}'),
+            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'), '{}')
+        )::koppeling.criteria_values
+        from unnest(p_criteria) c
+        left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
+        where c.negated = p_negated);
 end $$;
 
 CREATE FUNCTION koppeling.cron_field(p_field text, p_name text, p_low integer, p_high integer, p_names text[]) RETURNS integer[]
@@ -2165,6 +2391,59 @@ end $_$;
 CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer, p_names text[]) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
+
+CREATE FUNCTION koppeling.delete_group(p_group bigint, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_group koppeling.target_group;
+    v_instance text := (
+        select i.name from koppeling.connector_instance i where i.target_group_id = p_group);
+begin
+    perform koppeling.lock_group(p_group);
+    select * into v_group from koppeling.target_group g where g.id = p_group for update;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group %s', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    if v_instance is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('group "%s" is linked by instance "%s"', v_group.name, v_instance),
+            hint = format('Turn it off (koppeling instance disable "%s"), then say what becomes of its contacts: '
+                '--contacts archive, or leave.', v_instance);
+    end if;
+    insert into koppeling.audit_entry (target_group_id, kind, old, actor, cause)
+    values (p_group, 'group.deleted',
+        jsonb_build_object('name', v_group.name, 'rules', koppeling.rules_json(p_group)), p_actor, 'by hand');
+    delete from koppeling.membership m where m.target_group_id = p_group;
+    delete from koppeling.target_group g where g.id = p_group;
+end $$;
+
+CREATE FUNCTION koppeling.delete_linked_group(p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_left bigint := koppeling.count_ours(p_instance);
+    v_group bigint;
+    v_plan bigint;
+begin
+    if p_archives and not p_list_is_gone
+        and (v_left > 0 or exists (select from koppeling.claim c where c.instance_id = p_instance))
+    then
+        select i.target_group_id into strict v_group from koppeling.connector_instance i
+        where i.id = p_instance and not i.enabled;
+        v_plan := koppeling.empty_group(v_group, p_actor);
+        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+            select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
+            from koppeling.plans p where p.id = v_plan), '{}');
+    end if;
+    v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
+    perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
+    perform koppeling.delete_group(v_group, p_actor);
+    return jsonb_build_object('isDone', true, 'left', v_left);
+end $$;
 
 CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment text) RETURNS text
     LANGUAGE sql STABLE
@@ -2336,6 +2615,63 @@ begin
     return true;
 exception when lock_not_available then
     return false;
+end $$;
+
+CREATE FUNCTION koppeling.empty_group(p_group bigint, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_plan bigint;
+    v_included bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    perform koppeling.begin_pass();
+    insert into koppeling.change_plan (target_group_id, held_because) values (p_group, 'the group is to be deleted')
+    on conflict (target_group_id) where state = 'held' do update set held_because = excluded.held_because
+    returning id into v_plan;
+    v_included := array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and m.override = 'include');
+    if v_included <> '{}' then
+        insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
+        select p_group, p, 'override', '"include"', '"none"', p_actor, 'deleting the group' from unnest(v_included) p;
+        perform koppeling.derive_memberships(p_group, v_included, 'deleting the group', p_actor, 'none');
+    end if;
+    perform koppeling.save_rules(g.id, g.rules_version, '[]', true, p_actor)
+    from koppeling.target_group g where g.id = p_group;
+    perform koppeling.membership_changed(p_group, null);
+    return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
+end $$;
+
+CREATE FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_instance koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
+    v_group bigint := v_instance.target_group_id;
+begin
+    -- Hooks that nobody looked at: a no in one of them counts.
+    perform koppeling.believe_webhook(h.instance_id, h.body)
+    from (select h.instance_id, h.body from koppeling.webhook_inbox h
+          where h.instance_id = p_instance and h.processed_at is null order by h.id) h;
+    perform koppeling.record_erased(m.id, case when p_list_is_gone then 'listGone' else 'absent' end)
+    from (select m.id from koppeling.audience_member m
+          where m.instance_id = p_instance and m.erasure_id is not null order by m.id) m;
+    perform koppeling.carry_noes(v_group, v_group, p_actor);
+    update koppeling.change_plan p
+    set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
+    where p.target_group_id = v_group and p.state in ('held', 'approved');
+    insert into koppeling.former_link (target_group_id, target_group, account_id, list_id, list_name, ended_by)
+    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_actor
+    from koppeling.target_group g where g.id = v_group;
+    perform koppeling.cancel_jobs(array(
+        select j.id from koppeling.job j where j.queue = koppeling.instance_queue(p_instance)), 'superseded');
+    delete from koppeling.claim c where c.instance_id = p_instance;
+    delete from koppeling.audience_member m where m.instance_id = p_instance;
+    delete from koppeling.connector_instance i where i.id = p_instance;
 end $$;
 
 CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
@@ -2708,6 +3044,7 @@ begin
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
     on conflict (person_id) do nothing;
+    perform koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -2721,7 +3058,7 @@ begin
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
         if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
-            or exists (select from koppeling.value_change)
+            or exists (select from koppeling.value_change) or exists (select from koppeling.spreading_no)
         then
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');
@@ -2977,7 +3314,8 @@ begin
                 'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
                 'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
             from koppeling.suppression s
-            join koppeling.target_group g on g.id = s.target_group_id
+            -- It may have been deleted since: what was said stays.
+            left join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
         'contacts', coalesce((
@@ -4242,37 +4580,6 @@ CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_era
            WHERE (m.id = ANY (mark_erased.p_members));
 END;
 
-CREATE FUNCTION koppeling.matches_are_noted(p_group bigint) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET work_mem TO '64MB'
-    AS $$
-declare
-    v_rules bigint[] := array(select r.id from koppeling.rule r where r.target_group_id = p_group);
-    -- A rule that is alone becomes part of the statement.
-    v_only bigint := case when cardinality(v_rules) = 1 then v_rules[1] end;
-    v_criteria koppeling.criterion[] := array(select c from koppeling.criterion c where c.rule_id = v_only);
-    v_asked koppeling.criteria_values := koppeling.criteria_values(v_criteria, false);
-    v_not koppeling.criteria_values := koppeling.criteria_values(v_criteria, true);
-begin
-    return (
-        select (m.number, m.hashes) is not distinct from (n.number, n.hashes)
-        from (
-            select count(*) as number, sum(hashint8extended(a.person_id, a.rule_id)) as hashes
-            from (
-                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, null) h
-                where v_only is not null and koppeling.can_match(v_criteria, v_asked)
-                union all
-                select r.person_id, r.rule_id from koppeling.rule_matches(p_group, null) r where v_only is null
-            ) a
-        ) m
-        cross join (
-            select count(*) as number, sum(hashint8extended(s.person_id, s.matched_rule_id)) as hashes
-            from koppeling.membership s
-            where s.target_group_id = p_group and s.rule_match
-        ) n);
-end $$;
-
 CREATE FUNCTION koppeling.member_for(p_instance bigint, p_address text, p_key text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5050,6 +5357,27 @@ WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_
 CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double precision, at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
+
+CREATE FUNCTION koppeling.note_spreading() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from koppeling.deployment d where d.noes_for_all_lists) then
+        return null;
+    end if;
+    insert into koppeling.spreading_no (suppression_id)
+    select s.id from said s
+    where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
+      -- What came from another list is in all of them already.
+      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id;
+    -- Without a key: nothing waits here for another transaction while the group is locked.
+    if found and current_setting('koppeling.noes_spread', true) is distinct from pg_current_xact_id()::text then
+        perform koppeling.enqueue(kind => 'group.evaluate');
+        perform set_config('koppeling.noes_spread', pg_current_xact_id()::text, true);
+    end if;
+    return null;
+end $$;
 
 CREATE FUNCTION koppeling.note_value_changes(p_kind text, p_values bigint[], p_cause text) RETURNS void
     LANGUAGE plpgsql
@@ -5875,71 +6203,8 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
     ) e
 $$;
 
-CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[]) RETURNS TABLE(person_id bigint)
-    LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$
-    with placed as not materialized (
-        select o.person_id
-        from koppeling.position o
-        where p_asked.placed and p_asked.circles = 0
-            and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
-            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
-            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
-        union all
-        select o.person_id
-        from koppeling.position o
-        join (
-            select i.company_id from koppeling.company_in_category i
-            where i.company_category_id = any (p_asked.company_categories)
-            group by i.company_id having count(*) >= p_asked.circles
-        ) k on k.company_id = o.company_id
-        where p_asked.circles > 0
-            and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
-            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
-            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
-    ), tagged as not materialized (
-        select t.person_id
-        from koppeling.person_category t
-        where p_asked.tags = 1 and t.category_id = p_asked.categories[1]
-            and (p_persons is null or t.person_id = any (p_persons))
-        union all
-        select t.person_id
-        from koppeling.person_category t
-        where p_asked.tags > 1 and t.category_id = any (p_asked.categories)
-            and (p_persons is null or t.person_id = any (p_persons))
-        group by t.person_id having count(*) >= p_asked.tags
-    )
-    select m.person_id
-    from (
-        select t.person_id from tagged t where not p_asked.placed
-        union all
-        select t.person_id from tagged t where p_asked.placed and t.person_id in (select o.person_id from placed o)
-        union all
-        select distinct o.person_id from placed o where p_asked.tags = 0
-        union all
-        select p.id from koppeling.person p
-        where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
-    ) m
-    where not exists (
-            select from koppeling.person_category n
-            where p_not.tags > 0
-                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
-        and not exists (
-            select from koppeling.position n
-            where p_not.seats > 0 and n.person_id = m.person_id
-                and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
-                    or n.company_id = any (p_not.companies)))
-        and not exists (
-            select from koppeling.position n
-            join koppeling.company_in_category k on k.company_id = n.company_id
-            where p_not.circles > 0
-                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
-$$;
-
 CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
-    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     AS $$
@@ -5947,10 +6212,77 @@ CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_p
 declare
     v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
     v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
+    v_tags int := cardinality(v_asked.categories);
+    v_circles int := cardinality(v_asked.company_categories);
+    v_placed boolean := v_circles > 0
+        or cardinality(v_asked.functions || v_asked.departments || v_asked.companies) > 0;
 begin
-    if koppeling.can_match(p_criteria, v_asked) then
-        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
+    -- One position has one of each: to ask for two of them is to ask for nobody.
+    if coalesce(cardinality(p_criteria), 0) = 0 or cardinality(v_asked.functions) > 1
+        or cardinality(v_asked.departments) > 1 or cardinality(v_asked.companies) > 1
+    then
+        return;
     end if;
+
+    return query
+    with placed as not materialized (
+        select o.person_id
+        from koppeling.position o
+        where v_placed and v_circles = 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
+            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
+            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
+        union all
+        select o.person_id
+        from koppeling.position o
+        join (
+            select i.company_id from koppeling.company_in_category i
+            where i.company_category_id = any (v_asked.company_categories)
+            group by i.company_id having count(*) >= v_circles
+        ) k on k.company_id = o.company_id
+        where v_circles > 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
+            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
+            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
+    ), tagged as not materialized (
+        select t.person_id
+        from koppeling.person_category t
+        where v_tags = 1 and t.category_id = v_asked.categories[1]
+            and (p_persons is null or t.person_id = any (p_persons))
+        union all
+        select t.person_id
+        from koppeling.person_category t
+        where v_tags > 1 and t.category_id = any (v_asked.categories)
+            and (p_persons is null or t.person_id = any (p_persons))
+        group by t.person_id having count(*) >= v_tags
+    )
+    select m.person_id
+    from (
+        select t.person_id from tagged t where not v_placed
+        union all
+        select t.person_id from tagged t where v_placed and t.person_id in (select o.person_id from placed o)
+        union all
+        select distinct o.person_id from placed o where v_tags = 0
+        union all
+        select p.id from koppeling.person p
+        where v_tags = 0 and not v_placed and (p_persons is null or p.id = any (p_persons))
+    ) m
+    where not exists (
+            select from koppeling.person_category n
+            where cardinality(v_not.categories) > 0
+                and n.person_id = m.person_id and n.category_id = any (v_not.categories))
+        and not exists (
+            select from koppeling.position n
+            where cardinality(v_not.functions || v_not.departments || v_not.companies) > 0 and n.person_id = m.person_id
+                and (n.job_function_id = any (v_not.functions) or n.department_id = any (v_not.departments)
+                    or n.company_id = any (v_not.companies)))
+        and not exists (
+            select from koppeling.position n
+            join koppeling.company_in_category k on k.company_id = n.company_id
+            where cardinality(v_not.company_categories) > 0
+                and n.person_id = m.person_id and k.company_category_id = any (v_not.company_categories));
 end $$;
 
 CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
@@ -7032,6 +7364,54 @@ CREATE FUNCTION koppeling.release_permit(p_permit bigint) RETURNS void
    WHERE (p.id = release_permit.p_permit);
 END;
 
+CREATE FUNCTION koppeling.relink_instance(p_instance bigint, p_account bigint, p_list text, p_list_name text, p_fields jsonb, p_secret_hash bytea, p_secret bytea, p_list_is_gone boolean, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_old koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
+    v_templates koppeling.action_template[] := array(
+        select t from koppeling.action_template t where t.instance_id = p_instance);
+    v_fields koppeling.merge_field[] := array(select t from koppeling.merge_field t where t.instance_id = p_instance);
+    v_genders koppeling.gender_text[] := array(select t from koppeling.gender_text t where t.instance_id = p_instance);
+    v_left bigint := koppeling.count_ours(p_instance);
+    v_group bigint := v_old.target_group_id;
+    v_new bigint;
+begin
+    perform koppeling.begin_pass();
+    perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
+    insert into koppeling.connector_instance (
+        account_id, name, list_id, list_name, target_group_id, keeps_adopted, dry_run, webhook_secret_hash,
+        webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share, joins_cap)
+    values (
+        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.dry_run, p_secret_hash,
+        p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap, v_old.joins_count,
+        v_old.joins_share, v_old.joins_cap)
+    returning id into v_new;
+    insert into koppeling.action_template (instance_id, action, automatic)
+    select v_new, t.action, t.automatic from unnest(v_templates) t;
+    insert into koppeling.gender_text (instance_id, gender, text, title)
+    select v_new, t.gender, t.text, t.title from unnest(v_genders) t;
+    insert into koppeling.merge_field (instance_id, tag, source, triggers)
+    select v_new, t.tag, t.source, t.triggers from unnest(v_fields) t;
+    perform koppeling.observe_fields(v_new, p_fields);
+    insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
+    values (v_group, 'instance.relinked',
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
+        jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
+    perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
+    perform set_config('koppeling.cause', 'relinking', true);
+    perform koppeling.membership_changed(v_group, null);
+    return jsonb_build_object('instance', v_new, 'left', v_left, 'noes', (
+            select count(distinct s.address_key) from koppeling.open_suppression s
+            where s.target_group_id = v_group and s.reason in ('complained', 'unsubscribed', 'forgotten')))
+        || coalesce((
+            select jsonb_build_object('plan', p.id, 'version', p.version, 'joins', p.joins) from koppeling.plans p
+            where p.id = (select h.id from koppeling.change_plan h
+                          where h.target_group_id = v_group and h.state = 'held')), '{}');
+end $$;
+
 CREATE FUNCTION koppeling.remember_erased(p_person bigint, p_key bytea, p_keys text[], p_erasure bigint) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7193,6 +7573,39 @@ begin
             hint = 'Put the company first, or check the source and the id.';
     end if;
     return v_company;
+end $$;
+
+CREATE FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) RETURNS koppeling.connector_instance
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance koppeling.connector_instance;
+    v_open record;
+begin
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no instance %s', p_instance),
+            hint = 'List the instances to see their names.';
+    end if;
+    if v_instance.enabled then
+        raise exception using errcode = 'KS001', message = format('instance "%s" is on', v_instance.name),
+            hint = format('Turn it off first: koppeling instance disable "%s".', v_instance.name);
+    end if;
+    select * into v_open from koppeling.unfinished_at_list(p_instance);
+    if v_open.running > 0 then
+        raise exception using errcode = 'KS001',
+            message = format('%s of its jobs still run', v_open.running), hint = 'Try again in a moment.';
+    end if;
+    if v_open.erasures + v_open.noes > 0 and not p_list_is_gone then
+        raise exception using errcode = 'KS001',
+            message = format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
+                v_open.erasures, v_open.noes, v_instance.list_name),
+            hint = format('Turn the instance on until they are carried out (koppeling action list), then off again: '
+                'koppeling instance enable "%s".', v_instance.name);
+    end if;
+    return v_instance;
 end $$;
 
 CREATE TABLE koppeling.change_plan (
@@ -7576,7 +7989,7 @@ begin
 end $$;
 
 CREATE FUNCTION koppeling.rule_matches(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, rule_id bigint)
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE sql STABLE
     AS $$
     select distinct on (m.person_id) m.person_id, r.id
     from koppeling.rule r
@@ -8012,6 +8425,44 @@ begin
     return v_came;
 end $$;
 
+CREATE FUNCTION koppeling.spread_noes() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_copied bigint[];
+begin
+    with taken as (
+        delete from koppeling.spreading_no where suppression_id = any (array(
+            select suppression_id from koppeling.spreading_no order by suppression_id for update skip locked))
+        returning suppression_id
+    ), said as (
+        select distinct on (s.target_group_id, s.reason, s.address_key, s.person_id, s.source) s.*
+        from taken t
+        join koppeling.open_suppression s on s.id = t.suppression_id
+        order by s.target_group_id, s.reason, s.address_key, s.person_id, s.source, s.occurred_at desc
+    ), copied as (
+        insert into koppeling.suppression (
+            target_group_id, reason, address_key, person_id, follows, source, occurred_at, detail)
+        select g.id, s.reason, s.address_key, s.person_id, s.id, s.source, s.occurred_at,
+               jsonb_build_object('carried', s.target_group_id)
+        from said s
+        join koppeling.target_group g on g.linked and g.id <> s.target_group_id
+        where not exists (
+            select from koppeling.open_suppression o
+            where o.target_group_id = g.id and o.reason = s.reason
+              and (o.person_id = s.person_id
+                   or o.address_key = s.address_key
+                      and (s.source <> 'user' or o.source = 'user' and o.occurred_at >= s.occurred_at)))
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') into v_copied from copied;
+    if v_copied <> '{}' then
+        perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.spread_value_changes() RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -8248,6 +8699,22 @@ begin
     end if;
     return v_count;
 end $$;
+
+CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT ( SELECT count(*) AS count
+            FROM koppeling.job j
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.state = 'running'::text))) AS count,
+     ( SELECT count(*) AS count
+            FROM (koppeling.audience_member m
+              JOIN koppeling.erasure_contact c ON (((c.erasure_id = m.erasure_id) AND (c.member_id = m.id))))
+           WHERE ((m.instance_id = unfinished_at_list.p_instance) AND (c.outcome = 'waiting'::text))) AS count,
+     ( SELECT count(*) AS count
+            FROM koppeling.job j
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text))) AS count;
+END;
 
 CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -8987,6 +9454,15 @@ CREATE TABLE koppeling.evaluation_request (
     cause text NOT NULL,
     requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     after_pass boolean DEFAULT false NOT NULL
+);
+
+ALTER TABLE koppeling.former_link ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.former_link_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE koppeling.group_check (
@@ -10052,6 +10528,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_link
+    ADD CONSTRAINT former_link_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.gender_text
     ADD CONSTRAINT gender_text_pkey PRIMARY KEY (instance_id, gender);
 
@@ -10139,6 +10618,9 @@ ALTER TABLE ONLY koppeling.restored_no
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_target_group_id_position_key UNIQUE (target_group_id, "position");
 
+ALTER TABLE ONLY koppeling.spreading_no
+    ADD CONSTRAINT spreading_no_pkey PRIMARY KEY (suppression_id);
+
 ALTER TABLE ONLY koppeling.suppression_lift
     ADD CONSTRAINT suppression_lift_pkey PRIMARY KEY (suppression_id);
 
@@ -10225,6 +10707,8 @@ CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeli
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
+CREATE INDEX former_link_list ON koppeling.former_link USING btree (list_id);
+
 CREATE INDEX idempotent_request_created_at ON koppeling.idempotent_request USING btree (created_at);
 
 CREATE INDEX job_attempt_job_id_idx ON ONLY koppeling.job_attempt USING btree (job_id);
@@ -10278,8 +10762,6 @@ CREATE INDEX job_suspect ON koppeling.job USING btree (queue, kind, priority, ru
 CREATE INDEX membership_by_person ON koppeling.membership USING btree (person_id);
 
 CREATE INDEX membership_by_status ON koppeling.membership USING btree (target_group_id, status, person_id);
-
-CREATE INDEX membership_not_plain ON koppeling.membership USING btree (target_group_id, person_id) WHERE ((via IS DISTINCT FROM 'rule'::text) OR (override <> 'none'::text) OR (NOT rule_match));
 
 CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)), id);
 
@@ -10371,6 +10853,8 @@ CREATE TRIGGER limit_changes BEFORE UPDATE OF concurrency, rate, period ON koppe
 CREATE TRIGGER pause_ended AFTER DELETE ON koppeling.job_pause FOR EACH ROW EXECUTE FUNCTION koppeling.pause_ended();
 
 CREATE TRIGGER require_templates BEFORE UPDATE OF enabled ON koppeling.connector_instance FOR EACH ROW WHEN ((new.enabled AND (NOT old.enabled))) EXECUTE FUNCTION koppeling.require_templates();
+
+CREATE TRIGGER spread AFTER INSERT ON koppeling.suppression REFERENCING NEW TABLE AS said FOR EACH STATEMENT EXECUTE FUNCTION koppeling.note_spreading();
 
 CREATE TRIGGER tell_validity AFTER UPDATE OF valid ON koppeling.target_group FOR EACH ROW WHEN ((new.valid <> old.valid)) EXECUTE FUNCTION koppeling.tell_validity();
 
@@ -10470,6 +10954,9 @@ ALTER TABLE ONLY koppeling.restored_no
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY koppeling.spreading_no
+    ADD CONSTRAINT spreading_no_suppression_id_fkey FOREIGN KEY (suppression_id) REFERENCES koppeling.suppression(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY koppeling.suppression
     ADD CONSTRAINT suppression_follows_fkey FOREIGN KEY (follows) REFERENCES koppeling.suppression(id);
 
@@ -10478,9 +10965,6 @@ ALTER TABLE ONLY koppeling.suppression_lift
 
 ALTER TABLE ONLY koppeling.suppression
     ADD CONSTRAINT suppression_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
-
-ALTER TABLE ONLY koppeling.suppression
-    ADD CONSTRAINT suppression_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id);
 
 ALTER TABLE ONLY koppeling.task
     ADD CONSTRAINT task_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
@@ -10501,6 +10985,8 @@ REVOKE ALL ON FUNCTION koppeling.abandon_jobs(p_worker bigint, p_consumer bigint
 
 REVOKE ALL ON FUNCTION koppeling.acquire_permit(p_resource text, p_holder text, p_worker bigint, p_begin boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.apply_noes_to_all_lists(p_all boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.approve_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.archive_person(source text, external_id text, p_actor text) FROM PUBLIC;
@@ -10514,6 +11000,8 @@ REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FR
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.begin_consent(p_group bigint, p_account bigint, p_list text, p_others boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.cancel_job(id bigint, reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) FROM PUBLIC;
@@ -10524,9 +11012,13 @@ REVOKE ALL ON FUNCTION koppeling.cancel_waiting(queue text, key text, reason tex
 
 REVOKE ALL ON FUNCTION koppeling.cancelled_jobs(p_worker bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.carry_noes(p_from bigint, p_to bigint, p_actor text, p_reasons text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.check_deployment(p_marks text[], p_environment text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.check_erasures(p_key bytea, p_limit bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.check_group_erasures(p_key bytea, p_group bigint, p_after bigint, p_limit bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) FROM PUBLIC;
 
@@ -10540,9 +11032,19 @@ REVOKE ALL ON FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], 
 
 REVOKE ALL ON FUNCTION koppeling.confirm_deployment(p_marks text[], p_environment text, p_actor text) FROM PUBLIC;
 
+GRANT SELECT ON TABLE koppeling.former_link TO koppeling_reader;
+
+REVOKE ALL ON FUNCTION koppeling.delete_group(p_group bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.delete_linked_group(p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.empty_group(p_group bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) TO koppeling_writer;
@@ -10692,6 +11194,8 @@ REVOKE ALL ON FUNCTION koppeling.release_parked(ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.release_permit(p_permit bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.relink_instance(p_instance bigint, p_account bigint, p_list text, p_list_name text, p_fields jsonb, p_secret_hash bytea, p_secret bytea, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.remove_limit(limit_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.remove_schedule(name text, public_only boolean) FROM PUBLIC;
@@ -10700,6 +11204,8 @@ REVOKE ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new tex
 GRANT ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.request_erasure_check(p_persons bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) FROM PUBLIC;
 

@@ -57,4 +57,16 @@ public struct Deployment: Sendable {
                 "select koppeling.set_training_addresses(\(patterns)::text[], \(actor)::text)")
         }
     }
+
+    /// Lets a complaint or an unsubscribe hold in every linked list, whichever it was said to, or in that one only.
+    ///
+    /// - Returns: how many entries were carried to other lists.
+    public func applyNoesToAllLists(_ all: Bool, actor: String) async throws -> Int64 {
+        _ = try await check()
+        return try await pool.unlimitedTransaction { connection in
+            try await connection.query(
+                "select koppeling.apply_noes_to_all_lists(\(all)::boolean, \(actor)::text)"
+            ).scalar()
+        }
+    }
 }

@@ -8,6 +8,11 @@ public struct ErasureHandler: JobHandler {
         var actor: String
     }
 
+    /// A group that was not there when earlier addresses were held against the ledger.
+    private struct GroupArguments: Decodable {
+        var group: Int64
+    }
+
     private let erasures: Erasures
 
     /// For the erasures of a database.
@@ -22,7 +27,9 @@ public struct ErasureHandler: JobHandler {
     public func run(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
         var outcomes: [Int64: Outcome] = [:]
         for job in jobs {
-            if job.kind == "erasure.check" {
+            if job.kind == "erasure.check", let group = try? job.args.decode(GroupArguments.self).group {
+                try await erasures.check(group: group)
+            } else if job.kind == "erasure.check" {
                 while try await erasures.checkNext() { try Task.checkCancellation() }
             } else {
                 guard let arguments = try? job.args.decode(Arguments.self) else {

@@ -75,4 +75,20 @@ public struct Erasures: Sendable {
             try await connection.query("select koppeling.check_erasures(\(key)::bytea, 1000) > 0").scalar()
         }
     }
+
+    /// Holds everybody's addresses against the ledger for one group, some thousand persons a transaction.
+    func check(group: Int64) async throws {
+        let key = try await key.bytes()
+        var last: Int64? = 0
+        while let after = last {
+            last = try await pool.transaction { connection in
+                try await connection.query(
+                    """
+                    select koppeling.check_group_erasures(\(key)::bytea, \(group)::bigint, \(after)::bigint, 5000) as last
+                    """
+                ).first?.decode("last", as: Int64?.self) ?? nil
+            }
+            try Task.checkCancellation()
+        }
+    }
 }

@@ -24,8 +24,8 @@ public struct Instances: Sendable {
         public var pausedReason: String?
     }
 
-    private let pool: Pool
-    private let accounts: Accounts
+    let pool: Pool
+    let accounts: Accounts
     let vault: Vault
 
     /// The instances of a database.
@@ -50,13 +50,40 @@ public struct Instances: Sendable {
     ///   - name: the instance's name; nil takes the list's name of now. Later renames of the list change nothing.
     ///   - emailKind: which of a person's addresses is mailed, such as `zakelijk`.
     ///   - makesFields: whether FNAME and LNAME are made where the list has no such merge fields.
+    ///   - carriesNoes: whether who said no to another list of the account is barred from this one too.
     ///   - actor: who links, for the audit.
     /// - Returns: the instance.
     /// - Throws: ``ConnectorError`` when there is no such list or it is linked already.
     public func link(
         account: Accounts.Account, list: String?, name: String?, emailKind: String, makesFields: Bool = false,
-        actor: String
+        carriesNoes: Bool = true, actor: String
     ) async throws -> Instance {
+        let chosen = try await choose(list, of: account)
+        let (client, _) = try await accounts.client(account: account.id)
+        let fields = try await MergeFields.read(client, chosen.id, making: makesFields ? MergeFields.names : [:])
+        try await accounts.deployment.requireConfirmed()
+        let secret = Vault.makeSecret()
+        let sealed = try vault.seal(secret, for: Purpose.webhook(list: chosen.id))
+        let title = name ?? chosen.name
+        let id = try await pool.unlimitedTransaction { connection in
+            try await self.refuseDouble(list: chosen, title: title, on: connection)
+            let id = try await Self.insert(
+                account: account, list: chosen, title: title, fields: fields, emailKind: emailKind,
+                secretHash: Vault.hash(secret), sealedSecret: sealed, actor: actor, on: connection)
+            try await connection.query(
+                """
+                select koppeling.begin_consent(i.target_group_id, i.account_id, i.list_id, \(carriesNoes)::boolean,
+                    \(actor)::text)
+                from koppeling.connector_instance i
+                where i.id = \(id)::bigint
+                """)
+            return id
+        }
+        return try await find(String(id))
+    }
+
+    /// The list of this id or exact name, or the only one.
+    func choose(_ list: String?, of account: Accounts.Account) async throws -> MailingList {
         let candidates = try await lists(account: account)
         guard !candidates.isEmpty else {
             throw ConnectorError(
@@ -69,19 +96,7 @@ public struct Instances: Sendable {
                 list.map { "account '\(account.name)' has no list '\($0)'" } ?? "the account has several lists"
             throw ConnectorError(.noList, "\(problem): name one with --list, of \(known)")
         }
-        let (client, _) = try await accounts.client(account: account.id)
-        let fields = try await MergeFields.read(client, chosen.id, making: makesFields ? MergeFields.names : [:])
-        try await accounts.deployment.requireConfirmed()
-        let secret = Vault.makeSecret()
-        let sealed = try vault.seal(secret, for: Purpose.webhook(list: chosen.id))
-        let title = name ?? chosen.name
-        let id = try await pool.transaction { connection in
-            try await self.refuseDouble(list: chosen, title: title, on: connection)
-            return try await Self.insert(
-                account: account, list: chosen, title: title, fields: fields, emailKind: emailKind,
-                secretHash: Vault.hash(secret), sealedSecret: sealed, actor: actor, on: connection)
-        }
-        return try await find(String(id))
+        return chosen
     }
 
     private static func insert(
@@ -121,7 +136,8 @@ public struct Instances: Sendable {
         return id
     }
 
-    private func refuseDouble(list: MailingList, title: String, on connection: Connection) async throws {
+    /// Throws when an instance has this list, or another one this name, and names it.
+    func refuseDouble(list: MailingList, title: String, on connection: Connection) async throws {
         let rows = try await connection.query(
             """
             select name, list_id = \(list.id)::text as same_list
@@ -231,6 +247,14 @@ public struct Instances: Sendable {
             throw ConnectorError(.notFound, "there is no instance '\(name)': `koppeling instance list` shows them")
         }
         return found
+    }
+
+    /// The instance that links a group; nil when none does.
+    public func find(group: Int64) async throws -> Instance? {
+        let rows = try await pool.query(
+            "select name from koppeling.connector_instance where target_group_id = \(group)::bigint")
+        guard let row = rows.first else { return nil }
+        return try await find(row.decode("name", as: String.self))
     }
 
     private func select(name: String?) async throws -> [Instance] {

@@ -61,6 +61,15 @@ extension ConnectorInstance {
         }
     }
 
+    /// Reads what changed since the last pull, for the last time before the link ends; also while the instance is off.
+    ///
+    /// - Throws: `MailchimpError` when a page cannot be read.
+    func readBeforeParting(_ link: Link) async throws {
+        for status in [nil, MemberStatus.archived] {
+            _ = try await readPages(status: status, since: link.cursor, sweep: 0, link)
+        }
+    }
+
     /// Queues the pull that follows: the guarantee behind the hooks, and more often where there are none.
     func requestNextPull(hasWebhook: Bool) async throws {
         let minutes = hasWebhook ? 10 : 2

@@ -80,6 +80,16 @@ extension ConnectorInstance {
         for hook in ours where hook.url != url { try await delete(hook, link) }
     }
 
+    /// Takes all webhooks of this instance away from its list, when the link has ended.
+    func removeWebhooks(_ link: Link) async throws {
+        let secret = try accounts.vault.open(link.webhookSecret, for: Purpose.webhook(list: link.listID))
+        let path = WebhookAddress.path(instance: id, secret: secret)
+        let list = link.listID
+        for hook in try await call(link, { try await $0.webhooks(list) }) where hook.url.hasSuffix(path) {
+            try await delete(hook, link)
+        }
+    }
+
     private func record(_ webhooks: WebhookAddress) async throws -> Record? {
         let rows = try await pool.query(
             """

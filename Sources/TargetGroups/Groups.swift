@@ -77,6 +77,16 @@ public struct Groups: Sendable {
         }
         return try await require(name)
     }
+
+    /// Deletes a group that is not linked, with its rules and memberships; what persons said stays in the ledger.
+    public func delete(_ name: String, actor: String) async throws(TargetGroupsError) {
+        let group = try await require(name)
+        try await translated {
+            try await pool.unlimitedTransaction { connection in
+                _ = try await connection.query("select koppeling.delete_group(\(group.id)::bigint, \(actor)::text)")
+            }
+        }
+    }
 }
 
 extension TargetGroup {

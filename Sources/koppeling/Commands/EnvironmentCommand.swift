@@ -6,7 +6,7 @@ import Postgres
 struct EnvironmentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "environment", abstract: "Show and confirm which deployment this is; restrict training.",
-        subcommands: [Show.self, Confirm.self, Addresses.self])
+        subcommands: [Show.self, Confirm.self, Addresses.self, Noes.self])
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -22,7 +22,7 @@ struct EnvironmentCommand: AsyncParsableCommand {
                     """
                     \(unsafe: Listing.open)
                     select d.environment, d.confirmed_at, d.confirmed_by, d.changed, d.changed_at,
-                        array(select t.pattern from koppeling.training_address t order by t.pattern) as addresses
+                        d.noes_for_all_lists, array(select t.pattern from koppeling.training_address t order by t.pattern) as addresses
                     from koppeling.deployment d
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: json)
@@ -53,6 +53,27 @@ struct EnvironmentCommand: AsyncParsableCommand {
         func run() async throws {
             try await LinkServices.with { runtime, services in
                 try await services.accounts.deployment.setTrainingAddresses(patterns, actor: runtime.actor)
+            }
+        }
+    }
+}
+
+extension EnvironmentCommand {
+    struct Noes: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let a complaint or an unsubscribe hold in every linked list, or only in the one it was said to.",
+            discussion: "Turned on, what is open goes to all lists at once; turned off, it stays where it is by then.")
+
+        @Option(help: "on or off.")
+        var allLists: Setting
+
+        enum Setting: String, ExpressibleByArgument { case on, off }
+
+        func run() async throws {
+            try await LinkServices.with { runtime, services in
+                let carried = try await services.accounts.deployment.applyNoesToAllLists(
+                    allLists == .on, actor: runtime.actor)
+                Console.line("\(carried) entries were carried to other lists.")
             }
         }
     }

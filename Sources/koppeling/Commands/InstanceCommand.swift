@@ -8,13 +8,16 @@ struct InstanceCommand: AsyncParsableCommand {
         commandName: "instance", abstract: "Link lists, turn the links on and off, read lists again.",
         subcommands: [
             Link.self, List.self, Status.self, Enable.self, Disable.self, Pull.self, Template.self, Restored.self,
-            DryRun.self,
+            DryRun.self, Relink.self,
         ])
 
     struct Link: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Link a list: its target group and three action templates are made with it.",
-            discussion: "The link starts turned off. Its first changes always wait in a plan.")
+            discussion: """
+                The link starts turned off. Its first changes always wait in a plan. Whoever said no to another list of the \
+                account, or to this one before, is barred from it.
+                """)
 
         @Argument(help: "The account's name or number.")
         var account: String
@@ -31,11 +34,15 @@ struct InstanceCommand: AsyncParsableCommand {
         @Flag(help: "Make the merge fields FNAME and LNAME where the list has none.")
         var makeFields = false
 
+        @Flag(help: "Let who said no to another list of the account be sent to this one.")
+        var noCarry = false
+
         func run() async throws {
             try await LinkServices.with { runtime, services in
                 let instance = try await services.instances.link(
                     account: try await services.accounts.find(account), list: list, name: name,
-                    emailKind: emailKind.lowercased(), makesFields: makeFields, actor: runtime.actor)
+                    emailKind: emailKind.lowercased(), makesFields: makeFields, carriesNoes: !noCarry,
+                    actor: runtime.actor)
                 Console.line("\(instance.id)  \(instance.name)  \(instance.targetGroup)")
             }
         }
