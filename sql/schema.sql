@@ -713,7 +713,7 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean)
+CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean, invited_at timestamp with time zone)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -736,6 +736,10 @@ begin
                where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
                  -- Said of the person file's address, which the contact may have left inside Mailchimp.
                  and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
+                 -- Nor when he asked since to be invited, and has not answered: then he is not subscribed.
+                 and not (m.status is distinct from 'subscribed' and exists (
+                     select from koppeling.invitation v
+                     where v.member_id = m.id and v.ended_at is null and s.id = any (v.about)))
                  -- Whoever opted in again himself since then has the last word.
                  and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
            exists (
@@ -747,7 +751,9 @@ begin
            exists (
                select from koppeling.restored_no r
                where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
-           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null
+           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null,
+           case when exists (select from koppeling.invitation v where v.member_id = m.id and v.ended_at is null)
+                then koppeling.invited_at(m.id) end
     from unnest(p_members) g (id)
     cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
     join koppeling.connector_instance i on i.id = m.instance_id
@@ -791,7 +797,7 @@ CREATE TABLE koppeling.audience_member (
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
-    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text]))),
+    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text]))),
     CONSTRAINT audience_member_ownership_check CHECK ((ownership = ANY (ARRAY['none'::text, 'created'::text, 'adopted'::text, 'foreign'::text]))),
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
@@ -809,7 +815,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN (begin_call.p_intent = 'creating'::text) THEN koppeling.now()
              ELSE m.subscribing_at
          END
-    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased)
+    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased, invited_at)
    WHERE ((m.id = begin_call.p_member) AND
          CASE begin_call.p_intent
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
@@ -902,6 +908,30 @@ begin
     create temporary table import_fault (line bigint, field text, message text) on commit drop;
     create index on import_fault (line);
     create temporary table import_change (id bigint) on commit drop;
+end $$;
+
+CREATE FUNCTION koppeling.begin_invitation(p_member bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    if not exists (
+        select from koppeling.member_states(array[p_member]) s
+        where s.invited_at is not null and not s.unsubscribe_here and not s.restores_no)
+    then
+        return false;
+    end if;
+    update koppeling.invitation v set sent_at = koppeling.now(), opted_in_before = m.opted_in_at
+    from koppeling.audience_member m
+    where m.id = p_member and v.id in (select h.id from koppeling.valid_invitations(p_member) h);
+    update koppeling.audience_member m
+    set intent = 'inviting', intent_at = koppeling.now(), sent_fields = null
+    where m.id = p_member;
+    return true;
 end $$;
 
 CREATE FUNCTION koppeling.begin_pass() RETURNS void
@@ -2131,6 +2161,29 @@ CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
 
+CREATE FUNCTION koppeling.decline_invitations(p_group bigint, p_reason text, p_key text, p_contact text, p_persons bigint[], p_occurred_at timestamp with time zone, p_is_hook boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_ids bigint[];
+begin
+    v_ids := array(
+        select v.id
+        from koppeling.invitation v
+        join koppeling.audience_member m on m.id = v.member_id
+        where v.target_group_id = p_group and v.ended_at is null
+          and case p_reason when 'complained' then true when 'forgotten' then true
+                            when 'unsubscribed' then not p_is_hook and p_occurred_at > v.requested_at
+                            when 'cleaned' then not p_is_hook and p_occurred_at > v.requested_at
+                                and p_key in (m.address_key, m.file_key)
+                            else false end
+          and (p_key in (m.address_key, m.file_key) or m.contact_id = p_contact or v.person_id = any (p_persons)));
+    if cardinality(v_ids) > 0 then
+        perform koppeling.end_invitations(v_ids, case p_reason when 'cleaned' then 'bounced' else 'declined' end);
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2302,6 +2355,73 @@ begin
 exception when lock_not_available then
     return false;
 end $$;
+
+CREATE TABLE koppeling.audit_entry (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    target_group_id bigint,
+    person_id bigint,
+    kind text NOT NULL,
+    old jsonb,
+    new jsonb,
+    facts jsonb,
+    actor text NOT NULL,
+    cause text NOT NULL
+);
+
+CREATE TABLE koppeling.invitation (
+    id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    member_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    requested_by text NOT NULL,
+    about bigint[] NOT NULL,
+    sent_at timestamp with time zone,
+    opted_in_before timestamp with time zone,
+    ended_at timestamp with time zone,
+    outcome text,
+    because text,
+    CONSTRAINT invitation_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
+    CONSTRAINT invitation_outcome_check CHECK ((outcome = ANY (ARRAY['confirmed'::text, 'declined'::text, 'bounced'::text, 'refused'::text, 'subscribed'::text, 'withdrawn'::text])))
+);
+
+CREATE FUNCTION koppeling.end_invitations(p_ids bigint[], p_outcome text, p_because text DEFAULT NULL::text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH ended AS (
+          UPDATE koppeling.invitation v SET ended_at = koppeling.now(), outcome = end_invitations.p_outcome, because = end_invitations.p_because, sent_at =
+                 CASE end_invitations.p_outcome
+                     WHEN 'refused'::text THEN NULL::timestamp with time zone
+                     ELSE v.sent_at
+                 END
+           WHERE ((v.id = ANY (end_invitations.p_ids)) AND (v.ended_at IS NULL))
+           RETURNING v.id,
+             v.instance_id,
+             v.target_group_id,
+             v.member_id,
+             v.person_id,
+             v.requested_at,
+             v.requested_by,
+             v.about,
+             v.sent_at,
+             v.opted_in_before,
+             v.ended_at,
+             v.outcome,
+             v.because
+         )
+  INSERT INTO koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)  SELECT e.target_group_id,
+             e.person_id,
+             'invitation',
+             '"open"',
+             to_jsonb(end_invitations.p_outcome) AS to_jsonb,
+             'connector',
+             COALESCE(end_invitations.p_because, ('invitation '::text || e.id)) AS "coalesce"
+            FROM ended e
+           ORDER BY e.id;
+END;
 
 CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
@@ -2814,6 +2934,10 @@ begin
     return jsonb_build_object(
         'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
         'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'invitation', (
+            select koppeling.invitation_json(v.id) from koppeling.invitation v
+            where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
+            order by v.id desc limit 1),
         'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
@@ -2945,6 +3069,11 @@ begin
             join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
+        'invitations', coalesce((
+            select jsonb_agg(koppeling.invitation_json(v.id) || jsonb_build_object('group', g.name) order by v.id)
+            from koppeling.invitation v
+            join koppeling.target_group g on g.id = v.target_group_id
+            where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
@@ -3117,6 +3246,7 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
         -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
         update koppeling.audience_member m
         set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
@@ -3472,6 +3602,235 @@ end $$;
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
+
+CREATE TABLE koppeling.target_group (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    email_kind text,
+    linked boolean DEFAULT false NOT NULL,
+    rules_version integer DEFAULT 1 NOT NULL,
+    valid boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
+    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
+    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
+);
+
+CREATE FUNCTION koppeling.valid_invitations(p_member bigint) RETURNS SETOF koppeling.invitation
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT v.id,
+     v.instance_id,
+     v.target_group_id,
+     v.member_id,
+     v.person_id,
+     v.requested_at,
+     v.requested_by,
+     v.about,
+     v.sent_at,
+     v.opted_in_before,
+     v.ended_at,
+     v.outcome,
+     v.because
+    FROM (((koppeling.invitation v
+      JOIN koppeling.audience_member m ON ((m.id = v.member_id)))
+      JOIN koppeling.target_group g ON ((g.id = v.target_group_id)))
+      JOIN koppeling.person p ON (((p.id = v.person_id) AND (p.state = 'active'::text))))
+   WHERE ((v.member_id = valid_invitations.p_member) AND (v.ended_at IS NULL) AND (EXISTS ( SELECT
+            FROM koppeling.email_address e
+           WHERE ((e.person_id = v.person_id) AND (e.kind = g.email_kind) AND (e.address_key = ANY (ARRAY[m.address_key, m.file_key]))))));
+END;
+
+CREATE FUNCTION koppeling.invitation_waits_for(p_member bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT count(DISTINCT e.person_id) AS count
+    FROM (((koppeling.audience_member m
+      JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
+      JOIN koppeling.email_address e ON (((e.address_key = m.address_key) OR (e.address_key = m.file_key))))
+      JOIN koppeling.open_suppression s ON (((s.person_id = e.person_id) AND (s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text))))
+   WHERE ((m.id = invitation_waits_for.p_member) AND (NOT (EXISTS ( SELECT
+            FROM koppeling.valid_invitations(invitation_waits_for.p_member) v(id, instance_id, target_group_id, member_id, person_id, requested_at, requested_by, about, sent_at, opted_in_before, ended_at, outcome, because)
+           WHERE (v.person_id = e.person_id)))));
+END;
+
+CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
+
+CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_name text := (select g.name from koppeling.target_group g where g.id = p_group);
+    v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
+    v_member koppeling.audience_member;
+    v_reasons text[];
+    v_other text;
+begin
+    select * into v_member from koppeling.audience_member m
+    where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
+    order by m.address_key = p_key desc, m.id limit 1;
+    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, array[p_person]) r), '{}');
+    if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
+        message := 'an archived person cannot be invited';
+        hint := 'Make the person active again first.';
+    elsif exists (select from koppeling.erasure_check q where q.person_id = p_person) then
+        message := 'the person is new, and is still held against the erasures';
+        hint := 'Try again in a moment; a worker must be running.';
+    elsif p_key is null then
+        message := format('the person has no e-mail address (%s), to which "%s" writes', v_kind, v_name);
+        hint := 'Put one first.';
+    elsif not koppeling.address_allowed(p_key) then
+        message := 'the address is not among those that this training environment may write to';
+        hint := 'See koppeling environment addresses.';
+    else
+        v_reasons := v_reasons || koppeling.binding_reasons(p_group, p_key, v_member.contact_id, v_member.id);
+        v_other := (
+            select e.kind from koppeling.email_address e
+            join koppeling.open_suppression s on s.address_key = e.address_key
+            where e.person_id = p_person and e.address_key <> p_key and s.target_group_id = p_group
+              and s.reason = 'unsubscribed'
+            order by e.kind limit 1);
+        if 'complained' = any (v_reasons) then
+            message := format('the contact reported a mailing as spam and stays out of "%s"', v_name);
+            hint := 'Nobody can invite it.';
+        elsif 'forgotten' = any (v_reasons) then
+            message := format('the contact was deleted from the list of "%s" for good', v_name);
+            hint := 'The person can sign up again through a form of Mailchimp''s, and in no other way.';
+        elsif 'cleaned' = any (v_reasons) or v_member.status = 'cleaned' then
+            message := format('mail to the address (%s) bounced', v_kind);
+            hint := 'Put another address first.';
+        elsif v_member.status = 'subscribed' then
+            message := format('the contact is subscribed to the list of "%s" already', v_name);
+            hint := 'There is nothing to ask. If a no was recorded just now, wait until Mailchimp was told of it.';
+        elsif not 'unsubscribed' = any (v_reasons) then
+            message := format('the person did not unsubscribe from "%s"', v_name);
+            hint := 'An invitation takes back a no of the person''s own, and nothing else.';
+        elsif v_other is not null then
+            message := format('the person said no to "%s" at another address of hers (%s), too', v_name, v_other);
+            hint := 'An invitation asks one address; take the other one out of the person file first.';
+        end if;
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.invitation_rest() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '7 days'::interval;
+
+CREATE FUNCTION koppeling.invitation_rests(p_member bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_last koppeling.invitation;
+    v_again text;
+begin
+    select * into v_last from koppeling.invitation v
+    where v.member_id = p_member and v.sent_at is not null
+      -- Another person may join an invitation that is out: nobody is mailed twice for it.
+      and (v.ended_at is not null or v.person_id = p_person)
+    order by v.ended_at is null desc, v.sent_at desc limit 1;
+    v_again := koppeling.iso8601(v_last.sent_at + koppeling.invitation_rest());
+    if v_last.ended_at is null and v_last.id is not null then
+        message := format('an invitation is out since %s', koppeling.iso8601(v_last.sent_at));
+        hint := format('Mailchimp waits for the answer and mails nobody twice. For another one record the no again, '
+            'and invite from %s on.', v_again);
+    elsif v_last.sent_at > koppeling.now() - koppeling.invitation_rest() then
+        message := format('the contact was mailed an invitation at %s', koppeling.iso8601(v_last.sent_at));
+        hint := format('Another one is allowed from %s on.', v_again);
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.invite_person(source text, external_id text, p_group text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_to record;
+    v_no record;
+    v_member bigint;
+    v_count bigint := 0;
+begin
+    if p_group is not null and not exists (
+        select from koppeling.target_group g where koppeling.fold(g.name) = koppeling.fold(p_group))
+    then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    for v_to in
+        select g.id as group_id, i.id as instance_id
+        from koppeling.target_group g
+        join koppeling.connector_instance i on i.target_group_id = g.id
+        where case when p_group is not null then koppeling.fold(g.name) = koppeling.fold(p_group)
+                   else exists (
+                       select from koppeling.open_reasons(g.id, array[v_person]) r
+                       where 'unsubscribed' = any (r.reasons)) end
+        order by g.id
+    loop
+        perform koppeling.lock_group(v_to.group_id);
+        v_count := v_count + 1;
+        select o.message, o.hint, e.address, e.address_key into v_no
+        from koppeling.target_group g
+        left join koppeling.email_address e on e.person_id = v_person and e.kind = g.email_kind
+        cross join lateral koppeling.invitation_obstacle(
+            v_person, g.id, v_to.instance_id, e.address, e.address_key) o
+        where g.id = v_to.group_id;
+        if v_no.message is null then
+            v_member := koppeling.member_for(v_to.instance_id, v_no.address, v_no.address_key);
+            select r.message, r.hint, v_no.address, v_no.address_key into v_no
+            from koppeling.invitation_rests(v_member, v_person) r;
+        end if;
+        if v_no.message is not null then
+            raise exception using errcode = 'restrict_violation', message = v_no.message, hint = v_no.hint;
+        end if;
+        perform koppeling.request_invitation(v_person, v_to.group_id, v_to.instance_id, v_member, p_actor);
+    end loop;
+    if v_count = 0 then
+        raise exception using errcode = 'restrict_violation',
+            message = case when p_group is null then 'the person did not unsubscribe from any linked group'
+                           else format('the target group "%s" is linked to no list', p_group) end,
+            hint = 'An invitation takes back a no of the person''s own, and nothing else.';
+    end if;
+    return v_count;
+end $$;
+
+CREATE FUNCTION koppeling.invited_at(p_member bigint) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+    v_since timestamptz;
+    v_group bigint;
+begin
+    select * into v_member from koppeling.audience_member where id = p_member;
+    if v_member.erasure_id is not null
+        or coalesce(v_member.status, 'absent') not in ('absent', 'unsubscribed', 'archived')
+    then
+        return null;
+    end if;
+    select max(v.requested_at), min(v.target_group_id) into v_since, v_group
+    from koppeling.valid_invitations(p_member) v
+    where v.sent_at is null or v_member.intent = 'inviting';
+    if v_since is null or not koppeling.address_allowed(v_member.address_key)
+        or not koppeling.binding_reasons(v_group, v_member.address_key, v_member.contact_id, p_member)
+            <@ '{unsubscribed}'
+        or koppeling.invitation_waits_for(p_member) > 0
+    then
+        return null;
+    end if;
+    return v_since;
+end $$;
 
 CREATE TABLE koppeling.worker (
     id bigint NOT NULL,
@@ -4264,7 +4623,7 @@ begin
     ) r
     cross join lateral (
         select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
-            s.keeps_adopted, r.is_running, s.restores_no, v_silent) as action
+            s.keeps_adopted, r.is_running, s.restores_no, s.invited_at is not null, v_silent) as action
         offset 0
     ) n;
 end $$;
@@ -4594,6 +4953,30 @@ begin
         override = koppeling.stricter_override(m.override, excluded.override, 'active');
     update koppeling.membership set override = 'none', overridden_by = null
     where person_id = p_other and override <> 'none';
+    perform koppeling.move_invitations(p_survivor, p_other);
+end $$;
+
+CREATE FUNCTION koppeling.move_invitations(p_survivor bigint, p_other bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.end_invitations(array(
+        select v.id
+        from koppeling.invitation v
+        where v.ended_at is null and (
+            v.person_id = p_survivor and exists (
+                select from koppeling.open_suppression s
+                where s.person_id = p_other and s.target_group_id = v.target_group_id)
+            or v.person_id = p_other and exists (
+                select from koppeling.open_suppression s
+                where s.person_id = p_survivor and s.target_group_id = v.target_group_id
+                  and coalesce(s.follows, 0) <> all (v.about)))), 'withdrawn', 'merge');
+    update koppeling.invitation v
+    set person_id = p_survivor,
+        about = v.about || array(
+            select s.id from koppeling.suppression s where s.person_id = p_survivor and s.follows = any (v.about))
+    where v.person_id = p_other;
 end $$;
 
 CREATE FUNCTION koppeling.move_person_facts(p_survivor bigint, p_other bigint) RETURNS void
@@ -4651,9 +5034,9 @@ begin
     delete from koppeling.position where person_id = p_other;
 end $$;
 
-CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_silent text[]) RETURNS text
+CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_invites boolean, p_silent text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
+    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN p_invites THEN 'invite'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
 
 CREATE FUNCTION koppeling.new_job(id bigint, kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, enqueued_at timestamp with time zone) RETURNS koppeling.job
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -5016,6 +5399,54 @@ begin
     perform koppeling.tell_field_faults(p_instance);
 end $$;
 
+CREATE FUNCTION koppeling.observe_invited(p_member bigint, p_status text, p_is_newer boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_opted_in timestamptz := (select m.opted_in_at from koppeling.audience_member m where m.id = p_member);
+    v_answered bigint[];
+    v_one record;
+begin
+    if p_status = 'pending' then
+        update koppeling.invitation v
+        set sent_at = coalesce(v.sent_at, koppeling.now()), opted_in_before = v_opted_in
+        where v.member_id = p_member and v.ended_at is null
+          and (v.sent_at is null or v.opted_in_before is distinct from v_opted_in);
+    elsif p_status in ('unsubscribed', 'cleaned') and p_is_newer then
+        perform koppeling.end_invitations(array(
+            select v.id from koppeling.invitation v
+            where v.member_id = p_member and v.ended_at is null and v.sent_at is not null),
+            case p_status when 'cleaned' then 'bounced' else 'declined' end);
+    elsif p_status = 'subscribed' then
+        v_answered := array(
+            select v.id from koppeling.invitation v
+            where v.member_id = p_member and v.ended_at is null
+              and v_opted_in > coalesce(v.opted_in_before, '-infinity')
+              -- Mailchimp's clock may differ from ours.
+              and v_opted_in > v.sent_at - interval '4 minutes');
+        perform koppeling.end_invitations(array(
+            select v.id from koppeling.invitation v
+            where v.id = any (v_answered)
+              and not exists (select from koppeling.valid_invitations(p_member) h where h.id = v.id)), 'withdrawn');
+        for v_one in
+            select v.id, v.target_group_id, array(
+                select s.id from koppeling.open_suppression s where s.id = any (v.about)) as open
+            from koppeling.invitation v
+            where v.id = any (v_answered) and v.ended_at is null
+            order by v.id
+        loop
+            perform koppeling.end_invitations(array[v_one.id], 'confirmed');
+            perform koppeling.end_suppressions(
+                v_one.target_group_id, v_one.open, 'mailchimp', format('invitation %s was confirmed', v_one.id));
+        end loop;
+        -- He opted in before he was asked: there is nothing to ask any more, and nothing is lifted.
+        perform koppeling.end_invitations(array(
+            select v.id from koppeling.invitation v
+            where v.member_id = p_member and v.ended_at is null and v.sent_at is null), 'subscribed');
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.observe_member(p_instance bigint, p_answer jsonb, p_direct boolean) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5071,7 +5502,7 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
+                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
@@ -5101,6 +5532,10 @@ begin
             koppeling.claimants(v_id), 'mailchimp', coalesce(v_changed, koppeling.now()), '{}');
     end if;
 
+    if exists (select from koppeling.invitation v where v.member_id = v_id and v.ended_at is null) then
+        perform koppeling.observe_invited(v_id, v_status,
+            v_old.status is distinct from v_status or v_changed > v_old.last_changed);
+    end if;
     if v_status = 'subscribed' then
         perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
     end if;
@@ -5344,6 +5779,8 @@ declare
 begin
     perform koppeling.lock_group(p_group);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
+        p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -6859,6 +7296,20 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance bigint := (select m.instance_id from koppeling.audience_member m where m.id = p_member);
+begin
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = v_instance;
+    perform koppeling.observe_member(v_instance, p_answer, true);
+    update koppeling.audience_member m
+    set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null
+    where m.id = p_member;
+end $$;
+
 CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6919,6 +7370,21 @@ begin
         return null;
     end if;
     raise exception 'the ledger %.% is append-only', tg_table_schema, tg_table_name using errcode = 'restrict_violation';
+end $$;
+
+CREATE FUNCTION koppeling.refuse_invitation(p_member bigint, p_because text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    perform koppeling.end_invitations(array(
+        select v.id from koppeling.invitation v where v.member_id = p_member and v.ended_at is null),
+        'refused', p_because);
+    perform koppeling.record_nothing(p_member, p_because);
 end $$;
 
 CREATE FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) RETURNS bigint
@@ -7112,6 +7578,44 @@ begin
     on conflict (person_id) do update
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
+end $$;
+
+CREATE FUNCTION koppeling.request_invitation(p_person bigint, p_group bigint, p_instance bigint, p_member bigint, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    -- At an address that she had before: her answer there would be somebody else's by now.
+    perform koppeling.end_invitations(array(
+        select v.id from koppeling.invitation v
+        where v.person_id = p_person and v.instance_id = p_instance and v.member_id <> p_member
+          and v.ended_at is null), 'withdrawn', 'invited at another address');
+    if not exists (
+        select from koppeling.invitation v
+        where v.member_id = p_member and v.person_id = p_person and v.ended_at is null)
+    then
+        insert into koppeling.invitation (
+            instance_id, target_group_id, member_id, person_id, requested_by, about, sent_at, opted_in_before)
+        select p_instance, p_group, p_member, p_person, p_actor, array(
+                select s.id from koppeling.open_suppression s
+                where s.target_group_id = p_group and s.reason = 'unsubscribed'
+                  and (s.person_id = p_person or s.address_key in (m.address_key, m.file_key)
+                      or s.contact_id = m.contact_id)
+                order by s.id),
+            o.sent_at, coalesce(o.opted_in_before, m.opted_in_at)
+        from koppeling.audience_member m
+        left join lateral (
+            -- Somebody else asked at the same address: Mailchimp has mailed already.
+            select v.sent_at, v.opted_in_before from koppeling.invitation v
+            where v.member_id = m.id and v.ended_at is null and v.sent_at is not null
+            order by v.sent_at limit 1
+        ) o on true
+        where m.id = p_member;
+        insert into koppeling.audit_entry (target_group_id, person_id, kind, new, actor, cause)
+        values (p_group, p_person, 'invitation', '"requested"', p_actor, 'invite');
+    end if;
+    perform koppeling.stage_members(p_instance, array[p_member]);
 end $$;
 
 CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_at timestamp with time zone) RETURNS bigint
@@ -8516,6 +9020,9 @@ begin
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    delete from koppeling.invitation v where v.person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
@@ -8753,19 +9260,6 @@ CREATE VIEW koppeling.audience_members AS
 
 COMMENT ON VIEW koppeling.audience_members IS 'What each linked list is known to hold, and how many persons claim it.';
 
-CREATE TABLE koppeling.audit_entry (
-    id bigint NOT NULL,
-    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    target_group_id bigint,
-    person_id bigint,
-    kind text NOT NULL,
-    old jsonb,
-    new jsonb,
-    facts jsonb,
-    actor text NOT NULL,
-    cause text NOT NULL
-);
-
 ALTER TABLE koppeling.audit_entry ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.audit_entry_id_seq
     START WITH 1
@@ -8949,20 +9443,6 @@ CREATE TABLE koppeling.idempotent_request (
 )
 WITH (fillfactor='70');
 
-CREATE TABLE koppeling.target_group (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    email_kind text,
-    linked boolean DEFAULT false NOT NULL,
-    rules_version integer DEFAULT 1 NOT NULL,
-    valid boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
-    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
-    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
-);
-
 CREATE VIEW koppeling.instance_status AS
  SELECT i.id,
     i.name AS instance,
@@ -9006,6 +9486,36 @@ CREATE VIEW koppeling.instance_status AS
      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)));
 
 COMMENT ON VIEW koppeling.instance_status IS 'Each instance with its two flags, what it is doing, and the permits of its account''s login.';
+
+ALTER TABLE koppeling.invitation ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.invitation_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW koppeling.invitations AS
+ SELECT v.id,
+    i.name AS instance,
+    v.person_id,
+    m.address AS contact,
+    v.requested_at,
+    v.requested_by,
+    v.sent_at,
+    v.ended_at,
+    COALESCE(v.outcome,
+        CASE
+            WHEN (v.sent_at IS NULL) THEN 'waiting'::text
+            ELSE 'sent'::text
+        END) AS state,
+    v.because
+   FROM ((koppeling.invitation v
+     JOIN koppeling.connector_instance i ON ((i.id = v.instance_id)))
+     JOIN koppeling.audience_member m ON ((m.id = v.member_id)));
+
+COMMENT ON VIEW koppeling.invitations IS 'Who asked to be invited again after a no, and what Mailchimp said of it.';
 
 CREATE TABLE koppeling.job_attempt (
     job_id bigint NOT NULL,
@@ -10002,6 +10512,9 @@ ALTER TABLE ONLY koppeling.holder_check
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_pkey PRIMARY KEY (token_id, key);
 
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.job_cancellation
     ADD CONSTRAINT job_cancellation_pkey PRIMARY KEY (job_id);
 
@@ -10164,6 +10677,12 @@ CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeli
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
 CREATE INDEX idempotent_request_created_at ON koppeling.idempotent_request USING btree (created_at);
+
+CREATE INDEX invitation_by_member ON koppeling.invitation USING btree (member_id);
+
+CREATE INDEX invitation_by_person ON koppeling.invitation USING btree (person_id);
+
+CREATE INDEX invitation_open ON koppeling.invitation USING btree (target_group_id) WHERE (ended_at IS NULL);
 
 CREATE INDEX job_attempt_job_id_idx ON ONLY koppeling.job_attempt USING btree (job_id);
 
@@ -10373,6 +10892,18 @@ ALTER TABLE ONLY koppeling.holder_check
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_token_id_fkey FOREIGN KEY (token_id) REFERENCES koppeling.api_token(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id);
+
 ALTER TABLE ONLY koppeling.list_field
     ADD CONSTRAINT list_field_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
@@ -10449,6 +10980,8 @@ REVOKE ALL ON FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp
 REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.begin_invitation(p_member bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.cancel_job(id bigint, reason text) FROM PUBLIC;
 
@@ -10527,6 +11060,9 @@ REVOKE ALL ON FUNCTION koppeling.folded(waiting koppeling.job, back koppeling.jo
 REVOKE ALL ON FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.job_entry_fault(entry jsonb) FROM PUBLIC;
 
@@ -10618,7 +11154,11 @@ REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_has
 
 REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.refuse_invitation(p_member bigint, p_because text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) FROM PUBLIC;
 
@@ -10717,6 +11257,8 @@ GRANT SELECT ON TABLE koppeling.erasures TO koppeling_reader;
 GRANT SELECT ON TABLE koppeling.group_check TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.instance_status TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.invitations TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.job_attempts TO koppeling_reader;
 
