@@ -184,6 +184,7 @@ declare
     v_done record;
     v_evaluate bigint[] := '{}';
 begin
+    p_persons := koppeling.bare_anonymised(p_persons);
     select * into v_fault from koppeling.person_shape_faults(p_persons) order by line limit 1;
     if not found then
         v_rows := koppeling.persons_from_json(p_persons);
@@ -194,6 +195,7 @@ begin
             message = concat_ws(' ', case when p_numbered then format('person %s:', v_fault.line) else 'person:' end,
                 'field "' || v_fault.field || '"', v_fault.message);
     end if;
+    v_rows := koppeling.take_anonymised(v_rows);
     -- A person who is given more than once is put in that order, the later over the earlier.
     loop
         v_place := v_place + 1;
@@ -415,6 +417,10 @@ CREATE TABLE koppeling.permit_budget (
 CREATE FUNCTION koppeling.allowed_permits(b koppeling.permit_budget, at timestamp with time zone) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((b).lowered_at IS NULL) THEN (b).budget ELSE LEAST((b).budget, ((b).allowed + (GREATEST((0)::numeric, floor((EXTRACT(epoch FROM (at - (b).lowered_at)) / (60)::numeric))))::integer)) END;
+
+CREATE FUNCTION koppeling.anonymised_input(p_line bigint, p_source text, p_id text) RETURNS koppeling.person_input
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ROW(p_line, p_source, p_id, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, '{}'::text[], '{}'::text[], '{}'::text[], '{}'::koppeling.position_input[], '{anonymised}'::text[], NULL::bigint, NULL::bigint[])::koppeling.person_input;
 
 CREATE FUNCTION koppeling.apply_claims(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS bigint[]
     LANGUAGE plpgsql
@@ -666,6 +672,10 @@ begin
     return job;
 end $$;
 
+CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN jsonb_path_exists(p_persons, '$[*]?(@."anonymised" == true)'::jsonpath) THEN (SELECT jsonb_agg(CASE WHEN (p.person @> '{"anonymised": true}'::jsonb) THEN jsonb_strip_nulls(jsonb_build_object('anonymised', true, 'source', (p.person -> 'source'::text), 'id', (p.person -> 'id'::text))) ELSE p.person END ORDER BY p.n) AS jsonb_agg FROM jsonb_array_elements(bare_anonymised.p_persons) WITH ORDINALITY p(person, n)) ELSE p_persons END;
+
 CREATE FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) RETURNS TABLE(is_alive boolean, rescued bigint, suspicious bigint[])
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -901,6 +911,7 @@ begin
         job_function text,
         department text,
         company text,
+        anonymised text,
         fault text
     ) on commit drop;
     -- Of a list: whose it is, and the first line of hers.
@@ -1244,6 +1255,10 @@ CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OU
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ROW(CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(split_part(label, '/'::text, 1)) ELSE NULL::text END, CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(substr(label, (strpos(label, '/'::text) + 1))) ELSE NULL::text END);
 
+CREATE FUNCTION koppeling.cell_boolean(cell text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (koppeling.fold(koppeling.clean_text(cell)) = ANY (ARRAY['true'::text, 'yes'::text, 'ja'::text, 'waar'::text, '1'::text])) THEN true WHEN (koppeling.fold(koppeling.clean_text(cell)) = ANY (ARRAY['false'::text, 'no'::text, 'nee'::text, 'onwaar'::text, '0'::text])) THEN false ELSE NULL::boolean END;
+
 CREATE FUNCTION koppeling.cell_labels(cell text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY(SELECT t.t FROM unnest(string_to_array(translate(cell_labels.cell, ';|'::text, ''::text), ''::text)) t(t) WHERE (koppeling.clean_text(t.t) IS NOT NULL));
@@ -1290,6 +1305,7 @@ declare
     v_persons bigint[];
     v_again record;
     v_given record;
+    v_counted bigint := koppeling.count_anonymised(v_pads.inner_pad, v_pads.outer_pad, p_limit);
 begin
     with taken as (
         delete from koppeling.erasure_check where person_id = any (array(
@@ -1332,7 +1348,7 @@ begin
     -- What waited for this may follow now.
     perform koppeling.request_evaluation(array(
         select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
-    return cardinality(v_persons);
+    return cardinality(v_persons) + v_counted;
 end $$;
 
 CREATE FUNCTION koppeling.check_given_addresses() RETURNS trigger
@@ -2087,6 +2103,36 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
       JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = f.contact_id))))
    WHERE (s.person_id = contacts_of.p_person);
 END;
+
+CREATE FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_subjects text[];
+begin
+    with taken as (
+        delete from koppeling.anonymised_put where id = any (array(
+            select a.id from koppeling.anonymised_put a order by a.id limit p_limit for update skip locked))
+        returning source, external_id
+    )
+    select array_agg(koppeling.identity_subject(t.source, t.external_id)) into v_subjects from taken t;
+    if v_subjects is null then
+        return 0;
+    end if;
+    update koppeling.erasure e
+    set puts_skipped = e.puts_skipped + s.puts, last_skipped_at = koppeling.now()
+    from (
+        select h.erasure_id, count(*) as puts
+        from unnest(v_subjects) u (text)
+        join koppeling.erased_hash h on h.subject = 'identity'
+            and h.hash = koppeling.keyed_hash(p_inner_pad, p_outer_pad, u.text)
+        group by h.erasure_id
+    ) s
+    where e.id = s.erasure_id;
+    perform koppeling.wipe_jobs(v_subjects, '{}');
+    return cardinality(v_subjects);
+end $$;
 
 CREATE TABLE koppeling.criterion (
     id bigint NOT NULL,
@@ -3556,7 +3602,7 @@ begin
     where i.fault is null;
 end $$;
 
-CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
+CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint, OUT anonymised bigint) RETURNS record
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -3566,12 +3612,13 @@ declare
 begin
     select
         max(c.line), count(*),
-        array_agg(row(
+        array_agg(case when koppeling.cell_boolean(c.anonymised)
+            then koppeling.anonymised_input(c.line, coalesce(c.source, p_source), c.external_id) else row(
             c.line, coalesce(c.source, p_source), c.external_id, c.given_name, c.initials, c.prefixes, c.family_name,
             c.gender, p_kinds, string_to_array(c.addresses, e'\x1f', ''),
             koppeling.cell_labels(c.categories),
             koppeling.cell_positions(c.job_function, c.department, c.company),
-            p_fields, null, null)::koppeling.person_input) filter (where c.fault is null)
+            p_fields, null, null)::koppeling.person_input end) filter (where c.fault is null)
     into last_line, seen, v_rows
     from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
@@ -3590,6 +3637,9 @@ begin
         v_rows := array(
             select r from unnest(v_rows) r
             where not exists (select from import_fault f where f.line = r.line));
+        anonymised := cardinality(v_rows);
+        v_rows := koppeling.take_anonymised(v_rows);
+        anonymised := anonymised - cardinality(v_rows);
         select * into v_done from koppeling.put_person_rows(v_rows);
         put := cardinality(v_rows);
         created := v_done.created;
@@ -3901,6 +3951,9 @@ begin
     analyze import_row;
     insert into import_fault (line, field, message)
     select i.line, null, i.fault from import_row i where i.fault is not null;
+    insert into import_fault (line, field, message)
+    select i.line, 'anonymised', 'must be yes or no (ja, nee)'
+    from import_row i where i.anonymised is not null and koppeling.cell_boolean(i.anonymised) is null;
     if p_kind in ('positions', 'categories') then
         perform koppeling.judge_list_import(p_source);
         return;
@@ -6201,6 +6254,8 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 case when jsonb_typeof(v.value) not in ('string', 'null') then 'must be a text or null' end
             when v.field = 'id' then
                 case when jsonb_typeof(v.value) not in ('string', 'number') then 'must be a text' end
+            when v.field = 'anonymised' then
+                case when jsonb_typeof(v.value) not in ('boolean', 'null') then 'must be true or false' end
             when v.field = 'emails' then case
                 when jsonb_typeof(v.value) not in ('object', 'null') then 'must be an object of addresses by kind'
                 when jsonb_path_exists(v.value, '$.* ? (@.type() != "string" && @.type() != "null")')
@@ -6213,7 +6268,7 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
                 else koppeling.position_shape_fault(v.value) end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
-                'emails, categories and positions'
+                'emails, categories, positions and anonymised'
         end
         from jsonb_each(case jsonb_typeof(p.person) when 'object' then p.person else '{}' end) v (field, value)
     ) f
@@ -6235,7 +6290,8 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
                 case jsonb_typeof(p.person -> 'positions') when 'array' then p.person -> 'positions' else '[]' end) i),
         array(
             select f.field from jsonb_object_keys(p.person) f (field)
-            where f.field <> 'emails' or jsonb_typeof(p.person -> 'emails') = 'null'),
+            where case f.field when 'emails' then jsonb_typeof(p.person -> 'emails') = 'null'
+                               when 'anonymised' then p.person -> 'anonymised' = 'true' else true end),
         null, null)::koppeling.person_input))
     from jsonb_array_elements(p_persons) with ordinality as p (person, line)
     cross join lateral (
@@ -6649,6 +6705,9 @@ CREATE FUNCTION koppeling.put_person(person jsonb) RETURNS bigint
     AS $$
 begin
     perform koppeling.accept_persons(jsonb_build_array(person), false);
+    if person -> 'anonymised' = 'true' then
+        return koppeling.find_person(person ->> 'source', person ->> 'id');
+    end if;
     return koppeling.require_person(person ->> 'source', person ->> 'id');
 end $$;
 
@@ -8589,6 +8648,46 @@ CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURN
            WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
 END;
 
+CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_gone text[] := array(
+        select koppeling.identity_subject(r.source, r.external_id) from unnest(p_rows) r
+        where 'anonymised' = any (r.fields));
+begin
+    if v_gone = '{}' then
+        return p_rows;
+    end if;
+    perform koppeling.enqueue_internal_many(c.jobs)
+    from (
+        select jsonb_agg(jsonb_build_object(
+            'kind', 'person.erase', 'args', jsonb_build_object('person', p.id, 'actor', session_user),
+            'key', 'erase-' || p.id, 'priority', -20)) as jobs
+        from (
+            select k.id, row_number() over (order by k.id) / 1000 as part
+            from (
+                select distinct coalesce(p.merged_into, p.id) as id
+                from unnest(p_rows) r
+                join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
+                    and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
+                where 'anonymised' = any (r.fields)
+            ) k
+        ) p
+        group by p.part
+    ) c;
+    if exists (select from koppeling.erasure) then
+        insert into koppeling.anonymised_put (source, external_id)
+        select r.source, r.external_id from unnest(p_rows) r
+        where 'anonymised' = any (r.fields) and koppeling.find_person(r.source, r.external_id) is null;
+        perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
+    end if;
+    return array(
+        select r from unnest(p_rows) r where koppeling.identity_subject(r.source, r.external_id) <> all (v_gone));
+end $$;
+
 CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb, p_source text) RETURNS bigint[]
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9221,6 +9320,21 @@ CREATE VIEW koppeling.actions AS
   WHERE (j.kind = 'action'::text);
 
 COMMENT ON VIEW koppeling.actions IS 'What is to be carried out in Mailchimp and what was. States: staged, parked, running, done, rejected, superseded.';
+
+CREATE TABLE koppeling.anonymised_put (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL
+);
+
+ALTER TABLE koppeling.anonymised_put ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.anonymised_put_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 ALTER TABLE koppeling.api_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.api_token_id_seq
@@ -10413,6 +10527,9 @@ ALTER TABLE ONLY koppeling.account_ticket
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_pkey PRIMARY KEY (instance_id, action);
 
+ALTER TABLE ONLY koppeling.anonymised_put
+    ADD CONSTRAINT anonymised_put_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.api_token
     ADD CONSTRAINT api_token_pkey PRIMARY KEY (id);
 
@@ -11009,6 +11126,8 @@ REVOKE ALL ON FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], 
 
 REVOKE ALL ON FUNCTION koppeling.confirm_deployment(p_marks text[], p_environment text, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM PUBLIC;
@@ -11218,6 +11337,8 @@ REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb
 REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.throttle(p_resource text) FROM PUBLIC;
 

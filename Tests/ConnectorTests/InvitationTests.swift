@@ -258,6 +258,48 @@ struct InvitationTests {
         }
     }
 
+    @Test("and answers before the call that asked him is recorded is a member again")
+    func answeredUnseen() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.sayNo("0")
+            try await list.hold(true)
+            try await list.request("0")
+            // A worker whose process died after its call.
+            try await list.pool.query("select koppeling.begin_invitation(id) from koppeling.audience_member")
+            try await list.unrecorded("PATCH", list.address("0"), #"{"status": "pending"}"#)
+            try await list.asContact("confirm", list.address("0"))
+            try await list.hold(false)
+            try await list.quiet()
+            #expect(try await list.membership("0") == "active rule")
+            #expect(try await list.invitation() == "confirmed")
+            #expect(try await list.asked() == 1)
+        }
+    }
+
+    @Test("and is merged meanwhile is back when he confirms, unless the other record said no as well")
+    func merged() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.sayNo("0")
+            try await list.put("5", isMember: false, #"{"emails": null}"#)
+            try await list.invite("0")
+            try await list.pool.query("select koppeling.merge_persons('test', '5', 'test', '0')")
+            try await list.asContact("confirm", list.address("0"))
+            try await list.pull()
+            #expect(try await list.membership("5") == "active rule")
+
+            try await list.sayNo("1")
+            try await list.put("6", #"{"emails": {"zakelijk": "zes@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '6')")
+            try await list.invite("1")
+            try await list.pool.query("select koppeling.merge_persons('test', '1', 'test', '6')")
+            #expect(try await list.invitation() == "withdrawn")
+            try await list.asContact("confirm", list.address("1"))
+            try await list.pull()
+            #expect(try await list.membership("1") == "inactive unsubscribed")
+        }
+    }
+
     @Test("has it in all that is held on her, and an erasure takes it away")
     func heldAndErased() async throws {
         try await LinkedList.run(persons: 1) { list in
