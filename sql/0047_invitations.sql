@@ -4,7 +4,7 @@
 create table koppeling.invitation (
     id bigint generated always as identity primary key,
     instance_id bigint not null references koppeling.connector_instance on delete cascade,
-    target_group_id bigint not null references koppeling.target_group,
+    target_group_id bigint not null references koppeling.target_group on delete cascade,
     -- The contact that is asked; one who moves inside Mailchimp keeps it.
     member_id bigint not null references koppeling.audience_member on delete cascade,
     person_id bigint not null references koppeling.person,

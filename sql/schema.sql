@@ -11019,7 +11019,7 @@ ALTER TABLE ONLY koppeling.invitation
     ADD CONSTRAINT invitation_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
 
 ALTER TABLE ONLY koppeling.invitation
-    ADD CONSTRAINT invitation_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id);
+    ADD CONSTRAINT invitation_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.list_field
     ADD CONSTRAINT list_field_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;

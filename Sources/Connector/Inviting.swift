@@ -49,8 +49,9 @@ extension ConnectorInstance {
         }
     }
 
-    /// What the contact's activity has against asking him: a complaint is never lifted, and a no that came after the
-    /// request is newer than it. Activity that cannot be read may hide either.
+    /// What the contact's activity has against asking him: a complaint, or a no that came after the request.
+    ///
+    /// Activity that cannot be read may hide either.
     private func refusal(_ state: MemberState, _ link: Link) async throws -> String? {
         let nos = try await nos(state, link)
         if let complaint = nos.first(where: \.isComplaint) {

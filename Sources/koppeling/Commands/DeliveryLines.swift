@@ -35,7 +35,7 @@ enum DeliveryLines {
                 }
                 if let sentAt { return "\(request), sent at \(sentAt); Mailchimp waits for the answer." }
                 if waitsFor > 0 {
-                    return "\(request); it waits for \(waitsFor) others who hold the address and said no to ask as well."
+                    return "\(request); it waits for \(waitsFor) others at the address who said no to ask as well."
                 }
                 return "\(request), not sent yet."
             }
