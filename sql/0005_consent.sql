@@ -147,6 +147,8 @@ declare
 begin
     perform koppeling.lock_group(p_group);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
+        p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')

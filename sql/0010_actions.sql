@@ -44,7 +44,7 @@ create function koppeling.member_states(p_members bigint[])
         claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb,
         reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean,
         restores_no boolean, intent_at timestamptz, opted_in_at timestamptz, web_id_seen bigint, own_source text,
-        is_erased boolean
+        is_erased boolean, invited_at timestamptz
     )
     language plpgsql stable
     -- Each member through its index, whatever the statistics say: they are old where many come in.
@@ -65,6 +65,10 @@ begin
                where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
                  -- Said of the person file's address, which the contact may have left inside Mailchimp.
                  and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
+                 -- Nor when he asked since to be invited, and has not answered: then he is not subscribed.
+                 and not (m.status is distinct from 'subscribed' and exists (
+                     select from koppeling.invitation v
+                     where v.member_id = m.id and v.ended_at is null and s.id = any (v.about)))
                  -- Whoever opted in again himself since then has the last word.
                  and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
            exists (
@@ -76,7 +80,9 @@ begin
            exists (
                select from koppeling.restored_no r
                where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
-           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null
+           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null,
+           case when exists (select from koppeling.invitation v where v.member_id = m.id and v.ended_at is null)
+                then koppeling.invited_at(m.id) end
     from unnest(p_members) g (id)
     cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
     join koppeling.connector_instance i on i.id = m.instance_id
@@ -98,7 +104,7 @@ create function koppeling.member_key(p_member bigint) returns text
 -- The action that a member needs now, or null; silent fields are no reason for one. The executor decides again.
 create function koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb,
                                         p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean,
-                                        p_restores_no boolean, p_silent text[])
+                                        p_restores_no boolean, p_invites boolean, p_silent text[])
     returns text
     language sql immutable parallel safe
     return case
@@ -106,6 +112,7 @@ create function koppeling.needed_action(s koppeling.audience_member, p_claims bi
         when p_restores_no and s.status in ('subscribed', 'pending', 'archived') then 'unsubscribe'
         when p_unsubscribe and (s.status in ('subscribed', 'pending') or s.intent is not null or p_running)
             then 'unsubscribe'
+        when p_invites then 'invite'
         when p_claims = 0 then
             case when s.ownership = 'created' and s.status = 'subscribed'
                    or s.ownership = 'adopted' and s.status = 'subscribed' and not p_keeps_adopted
@@ -196,7 +203,7 @@ begin
     ) r
     cross join lateral (
         select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
-            s.keeps_adopted, r.is_running, s.restores_no, v_silent) as action
+            s.keeps_adopted, r.is_running, s.restores_no, s.invited_at is not null, v_silent) as action
         offset 0
     ) n;
 end $$;

@@ -30,6 +30,7 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
         -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
         update koppeling.audience_member m
         set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
@@ -103,7 +104,7 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
+                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
@@ -133,6 +134,10 @@ begin
             koppeling.claimants(v_id), 'mailchimp', coalesce(v_changed, koppeling.now()), '{}');
     end if;
 
+    if exists (select from koppeling.invitation v where v.member_id = v_id and v.ended_at is null) then
+        perform koppeling.observe_invited(v_id, v_status,
+            v_old.status is distinct from v_status or v_changed > v_old.last_changed);
+    end if;
     if v_status = 'subscribed' then
         perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
     end if;

@@ -145,6 +145,8 @@ as $$
                 case when jsonb_typeof(v.value) not in ('string', 'null') then 'must be a text or null' end
             when v.field = 'id' then
                 case when jsonb_typeof(v.value) not in ('string', 'number') then 'must be a text' end
+            when v.field = 'anonymised' then
+                case when jsonb_typeof(v.value) not in ('boolean', 'null') then 'must be true or false' end
             when v.field = 'emails' then case
                 when jsonb_typeof(v.value) not in ('object', 'null') then 'must be an object of addresses by kind'
                 when jsonb_path_exists(v.value, '$.* ? (@.type() != "string" && @.type() != "null")')
@@ -157,7 +159,7 @@ as $$
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
                 else koppeling.position_shape_fault(v.value) end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
-                'emails, categories and positions'
+                'emails, categories, positions and anonymised'
         end
         from jsonb_each(case jsonb_typeof(p.person) when 'object' then p.person else '{}' end) v (field, value)
     ) f
@@ -179,7 +181,8 @@ as $$
                 case jsonb_typeof(p.person -> 'positions') when 'array' then p.person -> 'positions' else '[]' end) i),
         array(
             select f.field from jsonb_object_keys(p.person) f (field)
-            where f.field <> 'emails' or jsonb_typeof(p.person -> 'emails') = 'null'),
+            where case f.field when 'emails' then jsonb_typeof(p.person -> 'emails') = 'null'
+                               when 'anonymised' then p.person -> 'anonymised' = 'true' else true end),
         null, null)::koppeling.person_input))
     from jsonb_array_elements(p_persons) with ordinality as p (person, line)
     cross join lateral (
@@ -202,6 +205,7 @@ declare
     v_done record;
     v_evaluate bigint[] := '{}';
 begin
+    p_persons := koppeling.bare_anonymised(p_persons);
     select * into v_fault from koppeling.person_shape_faults(p_persons) order by line limit 1;
     if not found then
         v_rows := koppeling.persons_from_json(p_persons);
@@ -212,6 +216,7 @@ begin
             message = concat_ws(' ', case when p_numbered then format('person %s:', v_fault.line) else 'person:' end,
                 'field "' || v_fault.field || '"', v_fault.message);
     end if;
+    v_rows := koppeling.take_anonymised(v_rows);
     -- A person who is given more than once is put in that order, the later over the earlier.
     loop
         v_place := v_place + 1;
@@ -247,11 +252,14 @@ begin
     return jsonb_array_length(persons);
 end $$;
 
--- Adds or changes one person; returns its id.
+-- Adds or changes one person; returns its id, or null for somebody anonymised who is not there.
 create function koppeling.put_person(person jsonb) returns bigint
     language plpgsql security definer set search_path = koppeling, pg_temp
 as $$
 begin
     perform koppeling.accept_persons(jsonb_build_array(person), false);
+    if person -> 'anonymised' = 'true' then
+        return koppeling.find_person(person ->> 'source', person ->> 'id');
+    end if;
     return koppeling.require_person(person ->> 'source', person ->> 'id');
 end $$;

@@ -35,6 +35,7 @@ begin
         job_function text,
         department text,
         company text,
+        anonymised text,
         fault text
     ) on commit drop;
     -- Of a list: whose it is, and the first line of hers.
@@ -52,6 +53,9 @@ begin
     analyze import_row;
     insert into import_fault (line, field, message)
     select i.line, null, i.fault from import_row i where i.fault is not null;
+    insert into import_fault (line, field, message)
+    select i.line, 'anonymised', 'must be yes or no (ja, nee)'
+    from import_row i where i.anonymised is not null and koppeling.cell_boolean(i.anonymised) is null;
     if p_kind in ('positions', 'categories') then
         perform koppeling.judge_list_import(p_source);
         return;
@@ -173,7 +177,7 @@ end $$;
 create function koppeling.import_person_chunk(
     p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean,
     out last_line bigint, out seen bigint, out faults bigint, out put bigint, out created bigint, out changed bigint,
-    out categories_made bigint)
+    out categories_made bigint, out anonymised bigint)
     language plpgsql set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -182,12 +186,13 @@ declare
 begin
     select
         max(c.line), count(*),
-        array_agg(row(
+        array_agg(case when koppeling.cell_boolean(c.anonymised)
+            then koppeling.anonymised_input(c.line, coalesce(c.source, p_source), c.external_id) else row(
             c.line, coalesce(c.source, p_source), c.external_id, c.given_name, c.initials, c.prefixes, c.family_name,
             c.gender, p_kinds, string_to_array(c.addresses, e'\x1f', ''),
             koppeling.cell_labels(c.categories),
             koppeling.cell_positions(c.job_function, c.department, c.company),
-            p_fields, null, null)::koppeling.person_input) filter (where c.fault is null)
+            p_fields, null, null)::koppeling.person_input end) filter (where c.fault is null)
     into last_line, seen, v_rows
     from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
@@ -206,6 +211,9 @@ begin
         v_rows := array(
             select r from unnest(v_rows) r
             where not exists (select from import_fault f where f.line = r.line));
+        anonymised := cardinality(v_rows);
+        v_rows := koppeling.take_anonymised(v_rows);
+        anonymised := anonymised - cardinality(v_rows);
         select * into v_done from koppeling.put_person_rows(v_rows);
         put := cardinality(v_rows);
         created := v_done.created;

@@ -121,6 +121,7 @@ begin
         override = koppeling.stricter_override(m.override, excluded.override, 'active');
     update koppeling.membership set override = 'none', overridden_by = null
     where person_id = p_other and override <> 'none';
+    perform koppeling.move_invitations(p_survivor, p_other);
 end $$;
 
 -- The survivor claims the contact that the other record did, unless she claims one of her own. Returns the contacts

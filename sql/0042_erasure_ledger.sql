@@ -41,6 +41,13 @@ create table koppeling.erasure_check (
     person_id bigint primary key
 );
 
+-- Who was put as anonymised and is not there: when that is somebody erased, the put is counted.
+create table koppeling.anonymised_put (
+    id bigint generated always as identity primary key,
+    source text not null,
+    external_id text not null
+);
+
 -- HMAC-SHA-256 (RFC 2104) in two steps, since the pads are the same for everything that one key hashes.
 create function koppeling.hash_pads(p_key bytea, out inner_pad bytea, out outer_pad bytea)
     language plpgsql immutable parallel safe
@@ -120,6 +127,97 @@ create function koppeling.find_erasure(p_key bytea, source text, external_id tex
         join koppeling.erased_hash h on h.subject = 'identity' and h.hash = koppeling.keyed_hash(
             k.inner_pad, k.outer_pad, koppeling.identity_subject(source, external_id)));
 
+-- Persons whom their administration anonymised, by writing chance over what they were: nothing of that is looked at.
+create function koppeling.bare_anonymised(p_persons jsonb) returns jsonb
+    language sql immutable parallel safe
+    return case when jsonb_path_exists(p_persons, '$[*] ? (@.anonymised == true)') then (
+        select jsonb_agg(case when p.person @> '{"anonymised": true}'
+                then jsonb_strip_nulls(jsonb_build_object('anonymised', true, 'source', p.person -> 'source',
+                                                          'id', p.person -> 'id'))
+                else p.person end order by p.n)
+        from jsonb_array_elements(p_persons) with ordinality p (person, n)) else p_persons end;
+
+create function koppeling.anonymised_input(p_line bigint, p_source text, p_id text) returns koppeling.person_input
+    language sql immutable parallel safe
+    return row(p_line, p_source, p_id, null, null, null, null, null, '{}'::text[], '{}'::text[], '{}'::text[],
+        '{}'::koppeling.position_input[], '{anonymised}'::text[], null, null)::koppeling.person_input;
+
+-- Yes or no in a file, in English or Dutch; null for anything else.
+create function koppeling.cell_boolean(cell text) returns boolean
+    language sql immutable parallel safe
+    return case when koppeling.fold(koppeling.clean_text(cell)) in ('true', 'yes', 'ja', 'waar', '1') then true
+                when koppeling.fold(koppeling.clean_text(cell)) in ('false', 'no', 'nee', 'onwaar', '0') then false end;
+
+-- Has those among these rows erased who were anonymised, and returns the others: of whoever is among them nothing is put.
+create function koppeling.take_anonymised(p_rows koppeling.person_input[]) returns koppeling.person_input[]
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_gone text[] := array(
+        select koppeling.identity_subject(r.source, r.external_id) from unnest(p_rows) r
+        where 'anonymised' = any (r.fields));
+begin
+    if v_gone = '{}' then
+        return p_rows;
+    end if;
+    perform koppeling.enqueue_internal_many(c.jobs)
+    from (
+        select jsonb_agg(jsonb_build_object(
+            'kind', 'person.erase', 'args', jsonb_build_object('person', p.id, 'actor', session_user),
+            'key', 'erase-' || p.id, 'priority', -20)) as jobs
+        from (
+            select k.id, row_number() over (order by k.id) / 1000 as part
+            from (
+                select distinct coalesce(p.merged_into, p.id) as id
+                from unnest(p_rows) r
+                join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
+                    and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
+                where 'anonymised' = any (r.fields)
+            ) k
+        ) p
+        group by p.part
+    ) c;
+    if exists (select from koppeling.erasure) then
+        insert into koppeling.anonymised_put (source, external_id)
+        select r.source, r.external_id from unnest(p_rows) r
+        where 'anonymised' = any (r.fields) and koppeling.find_person(r.source, r.external_id) is null;
+        perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
+    end if;
+    return array(
+        select r from unnest(p_rows) r where koppeling.identity_subject(r.source, r.external_id) <> all (v_gone));
+end $$;
+
+-- Counts the puts of erased persons who were put as anonymised, and takes them out of the jobs they came in. Returns how
+-- many it looked at.
+create function koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_subjects text[];
+begin
+    with taken as (
+        delete from koppeling.anonymised_put where id = any (array(
+            select a.id from koppeling.anonymised_put a order by a.id limit p_limit for update skip locked))
+        returning source, external_id
+    )
+    select array_agg(koppeling.identity_subject(t.source, t.external_id)) into v_subjects from taken t;
+    if v_subjects is null then
+        return 0;
+    end if;
+    update koppeling.erasure e
+    set puts_skipped = e.puts_skipped + s.puts, last_skipped_at = koppeling.now()
+    from (
+        select h.erasure_id, count(*) as puts
+        from unnest(v_subjects) u (text)
+        join koppeling.erased_hash h on h.subject = 'identity'
+            and h.hash = koppeling.keyed_hash(p_inner_pad, p_outer_pad, u.text)
+        group by h.erasure_id
+    ) s
+    where e.id = s.erasure_id;
+    perform koppeling.wipe_jobs(v_subjects, '{}');
+    return cardinality(v_subjects);
+end $$;
+
 -- Holds up to p_limit persons against the ledger. Who was erased is taken out again and counted; who was given an
 -- address of somebody erased is suppressed in every linked group. Returns how many it looked at.
 create function koppeling.check_erasures(p_key bytea, p_limit bigint) returns bigint
@@ -130,6 +228,7 @@ declare
     v_persons bigint[];
     v_again record;
     v_given record;
+    v_counted bigint := koppeling.count_anonymised(v_pads.inner_pad, v_pads.outer_pad, p_limit);
 begin
     with taken as (
         delete from koppeling.erasure_check where person_id = any (array(
@@ -172,7 +271,7 @@ begin
     -- What waited for this may follow now.
     perform koppeling.request_evaluation(array(
         select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
-    return cardinality(v_persons);
+    return cardinality(v_persons) + v_counted;
 end $$;
 
 insert into koppeling.job_kind (kind, public, description) values
@@ -180,5 +279,6 @@ insert into koppeling.job_kind (kind, public, description) values
     ('person.erase', false, 'Erases one person; args: {"person": number, "actor": who}');
 
 revoke execute on function
-    koppeling.request_erasure_check(bigint[]), koppeling.check_erasures(bytea, bigint)
+    koppeling.request_erasure_check(bigint[]), koppeling.check_erasures(bytea, bigint),
+    koppeling.take_anonymised(koppeling.person_input[]), koppeling.count_anonymised(bytea, bytea, bigint)
 from public;

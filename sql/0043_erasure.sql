@@ -276,6 +276,9 @@ begin
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    delete from koppeling.invitation v where v.person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)

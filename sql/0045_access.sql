@@ -128,6 +128,10 @@ begin
     return jsonb_build_object(
         'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
         'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'invitation', (
+            select koppeling.invitation_json(v.id) from koppeling.invitation v
+            where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
+            order by v.id desc limit 1),
         'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
@@ -220,6 +224,11 @@ begin
             left join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
+        'invitations', coalesce((
+            select jsonb_agg(koppeling.invitation_json(v.id) || jsonb_build_object('group', g.name) order by v.id)
+            from koppeling.invitation v
+            join koppeling.target_group g on g.id = v.target_group_id
+            where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,

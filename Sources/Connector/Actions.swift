@@ -27,8 +27,8 @@ struct Action: Sendable {
     let member: Int64
     let name: String
 
-    /// Whether a pause of the instance holds it back: only what could add to the list or change it.
-    var isHeldByPause: Bool { name == "create" || name == "update" }
+    /// Whether a pause of the instance holds it back: only what could add to the list, change it or mail somebody.
+    var isHeldByPause: Bool { ["create", "update", "invite"].contains(name) }
 }
 
 extension ConnectorInstance {

@@ -56,7 +56,7 @@ extension ConnectorInstance {
                     return try await record(action, seen, as: step, of: state, context)
                 }
                 fallthrough
-            case .create, .move, .archive, .unsubscribe, .unarchive, .replace, .erase:
+            case .create, .move, .archive, .unsubscribe, .unarchive, .replace, .invite, .erase:
                 if step.isHeldByPause, link.pausedReason != nil { return .snooze(.seconds(60)) }
                 let performed = try await permitted(link) { () async throws -> Performed? in
                     guard try await begin(step, state) else { return nil }
@@ -77,6 +77,7 @@ extension ConnectorInstance {
     /// Commits the intent; false when what the step was decided on has changed.
     private func begin(_ step: Step, _ state: MemberState) async throws -> Bool {
         guard let intent = step.intent else { return true }
+        if step == .invite { return try await beginInvitation(state) }
         let rows = try await pool.query(
             """
             select koppeling.begin_call(\(state.id)::bigint, \(intent.rawValue)::text,
@@ -138,6 +139,7 @@ extension ConnectorInstance {
                 try await $0.update(list, reference, patch, skipMergeValidation: true)
             }
             return try await record(action, left, as: step, of: state, context)
+        case .invite: return try await invite(state, action, link, context)
         case .erase: return try await erase(state, action, link, context)
         case .nothing, .read, .verify, .create, .unarchive, .removedInMailchimp, .forget:
             return nil
@@ -237,7 +239,7 @@ extension Step {
     /// Whether a pause holds it back although its action had to be looked at.
     var isHeldByPause: Bool {
         switch self {
-        case .create, .unarchive, .update, .adopt, .move: true
+        case .create, .unarchive, .update, .adopt, .move, .invite: true
         case .nothing, .read, .verify, .archive, .replace, .unsubscribe, .erase, .forget, .removedInMailchimp: false
         }
     }
@@ -250,6 +252,7 @@ extension Step {
         case .move: .moving
         case .archive, .replace: .archiving
         case .unsubscribe: .unsubscribing
+        case .invite: .inviting
         case .nothing, .read, .verify, .erase, .forget, .removedInMailchimp: nil
         }
     }

@@ -9,7 +9,7 @@ struct MemberState: Sendable, Equatable {
     enum Ownership: String, Sendable { case none, created, adopted, foreign }
 
     /// A call that was about to be made and whose answer was never recorded.
-    enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing }
+    enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing, inviting }
 
     /// The status as last seen; nil when the address was never looked up.
     enum Status: String, Sendable {
@@ -48,6 +48,8 @@ struct MemberState: Sendable, Equatable {
     var restoresNo = false
     /// The contact is to be deleted for good, because its person was erased.
     var isErased = false
+    /// Since when the contact is to be invited, which a user recorded; nil when it is not, or not now.
+    var invitedAt: Date?
     /// When the call began that the intent names.
     var intentAt: Date?
     /// When the contact opted in last, as Mailchimp has it: a call that subscribes counts as opting in too.
@@ -70,7 +72,7 @@ struct MemberState: Sendable, Equatable {
             select id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to,
                    applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons,
                    unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen,
-                   own_source, is_erased
+                   own_source, is_erased, invited_at
             from koppeling.member_states(array[\(id)::bigint])
             """)
         return try rows.first.map(MemberState.init)
@@ -104,5 +106,6 @@ struct MemberState: Sendable, Equatable {
         webIDSeen = try row.decode("web_id_seen")
         ownSource = try row.decode("own_source")
         isErased = try row.decode("is_erased")
+        invitedAt = try row.decode("invited_at")
     }
 }

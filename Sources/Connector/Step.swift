@@ -25,6 +25,8 @@ enum Step: Sendable, Equatable {
     case verify
     /// The person said no here, or a no that our call went over is to be restored.
     case unsubscribe
+    /// A user recorded that the person asked for it: have Mailchimp ask her (`pending`).
+    case invite
     /// The person was erased: delete the contact for good, whoever put it there.
     case erase
     /// The contact of somebody erased is not there any more: forget it here too.
@@ -49,6 +51,7 @@ extension MemberState {
         if intent == .creating, status == .subscribed || status == .archived && wasSubscribedByIntent { return .verify }
         if restoresNo, status == .subscribed || status == .pending || status == .archived { return .unsubscribe }
         if unsubscribeHere { return stepToUnsubscribe(fresh: fresh) }
+        if invitedAt != nil { return fresh ? .invite : .read }
         if claims == 0 { return isOurs && status == .subscribed ? .archive : .nothing(note: nil) }
         if let reason = reasons.first { return .nothing(note: reason) }
         switch status {

@@ -46,7 +46,7 @@ extension ConnectorInstance {
     /// The contact's unsubscribes and complaints, newest first.
     ///
     /// Activity that cannot be read counts as one.
-    private func nos(_ state: MemberState, _ link: Link) async throws -> [FoundNo] {
+    func nos(_ state: MemberState, _ link: Link) async throws -> [FoundNo] {
         let list = link.listID
         let reference = state.reference
         do {
@@ -58,7 +58,7 @@ extension ConnectorInstance {
         }
     }
 
-    private func recordNo(
+    func recordNo(
         _ no: FoundNo, _ state: MemberState, _ link: Link, on connection: Connection
     ) async throws {
         try await connection.query(

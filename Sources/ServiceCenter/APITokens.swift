@@ -10,7 +10,7 @@ public enum TokenRight: String, Sendable, Hashable, Codable, CaseIterable {
     case read
     /// Change what others enqueued: cancel, retry, pause, limit, schedule.
     case operate
-    /// Put persons and companies, and change, merge, unsubscribe and erase persons.
+    /// Put persons and companies, and change, merge, unsubscribe, invite and erase persons.
     case persons
     /// See everything that is held on a person.
     case disclose

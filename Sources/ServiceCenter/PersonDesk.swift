@@ -2,7 +2,7 @@ import Hummingbird
 import Postgres
 
 /// What may be done with a person: `POST /api/v1/persons/{source}/{id}/archive`, and likewise `reactivate`,
-/// `unsubscribe`, `merge` and `erase`.
+/// `unsubscribe`, `invite`, `merge` and `erase`.
 struct PersonDesk: Sendable {
     let pool: Pool
     let gate: Gate
@@ -28,6 +28,15 @@ struct PersonDesk: Sendable {
             let (source, id) = person(in: context)
             let groups: Int64 = try await domain(
                 "select koppeling.unsubscribe_person(\(source)::text, \(id)::text, \(group)::text, \(actor)::text)"
+            ).scalar()
+            return Response(try JSONText(encoding: ["groups": groups]))
+        }
+        router.post("/api/v1/persons/:source/:id/invite") { request, context in
+            let actor = try await gate.actor(of: request, with: .persons)
+            let group = try await Fields(bodyOf: request, known: ["group"]).text("group")
+            let (source, id) = person(in: context)
+            let groups: Int64 = try await domain(
+                "select koppeling.invite_person(\(source)::text, \(id)::text, \(group)::text, \(actor)::text)"
             ).scalar()
             return Response(try JSONText(encoding: ["groups": groups]))
         }

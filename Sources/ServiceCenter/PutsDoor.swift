@@ -41,7 +41,8 @@ struct PutsDoor: Sendable {
             guard count ?? 0 <= Self.most else {
                 throw Problem(.unprocessableContent, "At most \(Self.most) at once; send them in parts.")
             }
-            let number = try await pool.query(query(body, count != nil)).scalar(as: Int64.self)
+            // None for somebody who was anonymised and is not there.
+            let number = try await pool.query(query(body, count != nil)).scalar(as: Int64?.self)
             return Response(try JSONText(encoding: count == nil ? ["id": number] : ["count": number]))
         } catch let error as PostgresError {
             throw Problem(domainRefusal: error) ?? error

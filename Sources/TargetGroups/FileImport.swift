@@ -120,6 +120,7 @@ public struct FileImport: Sendable {
             put += try done.decode("put", as: Int.self)
             report.created += try done.decode("created", as: Int?.self) ?? 0
             report.changed += try done.decode("changed", as: Int?.self) ?? 0
+            if kind.hasAddresses { report.anonymised += try done.decode("anonymised", as: Int?.self) ?? 0 }
             report.categoriesMade += try done.decode("categories_made", as: Int?.self) ?? 0
             progress(.init(phase: .storing, done: min(seen, rows), total: rows))
         }

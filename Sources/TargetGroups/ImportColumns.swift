@@ -43,10 +43,10 @@ struct ImportColumns: Sendable {
         meanings.compactMap { meaning in if case .email(let kind) = meaning { kind } else { nil } }
     }
 
-    /// The fields that the file has, apart from identity and addresses, as puts name them.
+    /// The fields that the file has and that are stored, apart from identity and addresses, as puts name them.
     var fields: [String] {
         var fields: [String] = []
-        for case .field(let name) in meanings where name != "source" && name != "id" {
+        for case .field(let name) in meanings where !["source", "id", "anonymised"].contains(name) {
             let field = Self.position.contains(name) ? "positions" : name
             if !fields.contains(field) { fields.append(field) }
         }

@@ -23,6 +23,7 @@ public enum ImportKind: String, Sendable, Hashable, CaseIterable {
                 source, ("id", ["nummer", "external id", "extern id"]), ("given_name", ["voornaam"]),
                 ("initials", ["voorletters"]), ("prefixes", ["tussenvoegsels", "tussenvoegsel"]),
                 ("family_name", ["achternaam"]), ("gender", ["geslacht"]), list,
+                ("anonymised", ["geanonimiseerd", "anonymized"]),
             ] + position
         case .companies:
             return [

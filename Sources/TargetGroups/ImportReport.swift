@@ -25,6 +25,8 @@ public struct ImportReport: Sendable, Hashable, Codable {
     public var changed = 0
     /// How many were there and are as they were.
     public var unchanged = 0
+    /// How many were anonymised and are erased, if they are there at all.
+    public var anonymised = 0
     /// How many categories were made.
     public var categoriesMade = 0
     /// How many rows have faults.

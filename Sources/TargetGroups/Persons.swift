@@ -90,4 +90,20 @@ public struct Persons: Sendable {
             ).scalar()
         }
     }
+
+    /// Records the person's own request to be invited again after a no, to one group or to every one she said no to.
+    ///
+    /// Mailchimp asks the contact, and his yes alone brings the person back.
+    ///
+    /// - Returns: To how many groups she is invited.
+    @discardableResult
+    public func invite(
+        source: String, id: String, group: String? = nil, actor: String
+    ) async throws(TargetGroupsError) -> Int64 {
+        try await translated {
+            try await pool.query(
+                "select koppeling.invite_person(\(source)::text, \(id)::text, \(group)::text, \(actor)::text)"
+            ).scalar()
+        }
+    }
 }

@@ -178,4 +178,25 @@ struct ErasedContactTests {
             #expect(actor == "crm")
         }
     }
+
+    @Test("that was anonymised with random data is deleted at the old address, and the random one never comes in")
+    func anonymised() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.quiet()
+            let random = #"{"anonymised": true, "family_name": "Qwx", "emails": {"zakelijk": "qwx@post.koppeling.nl"}}"#
+            try await list.put("0", random)
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == nil)
+            // Put once more, it is a put of somebody erased.
+            try await list.put("0", random)
+            try await list.quiet()
+            try await finish(list)
+            #expect(try await list.status("qwx@post.koppeling.nl") == nil)
+            #expect(try await list.status(list.address("1")) == "subscribed")
+            #expect(try await traces(list.address("0"), list) == "{}")
+            #expect(try await traces("qwx", list) == "{}")
+            let skipped: Int64 = try await list.pool.query("select puts_skipped from koppeling.erasures").scalar()
+            #expect(skipped == 1)
+        }
+    }
 }

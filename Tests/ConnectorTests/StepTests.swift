@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Postgres
 import Testing
 
@@ -148,6 +149,29 @@ struct StepTests {
         var gone = said
         gone.status = .archived
         #expect(gone.step(fresh: true) == .nothing(note: nil))
+    }
+
+    @Test("invites on a read just made, whoever claims; never before a person's own no was carried to Mailchimp")
+    func invite() {
+        let asked = state {
+            $0.claims = 0
+            $0.status = .unsubscribed
+            $0.reasons = ["unsubscribed"]
+            $0.invitedAt = .distantPast
+        }
+        #expect(asked.step(fresh: false) == .read)
+        #expect(asked.step(fresh: true) == .invite)
+        var claimed = asked
+        claimed.claims = 1
+        #expect(claimed.step(fresh: true) == .invite)
+        var told = asked
+        told.status = .subscribed
+        told.unsubscribeHere = true
+        #expect(told.step(fresh: true) == .unsubscribe)
+        var erased = asked
+        erased.isErased = true
+        #expect(erased.step(fresh: true) == .erase)
+        #expect(Step.invite.isHeldByPause)
     }
 
     @Test("never subscribes anybody who is not claimed or who is bound, over every state there is")

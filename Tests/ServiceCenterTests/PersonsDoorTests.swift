@@ -86,6 +86,9 @@ struct PersonsDoorTests {
             #expect(no.status == 200)
             #expect(try no.decode([String: Int64].self) == ["groups": 1])
             #expect(try await count("select count(*) from koppeling.suppression") > 0)
+            let asked = try await door.send("POST", Self.path + "/invite", token: token, body: #"{"group": "News"}"#)
+            #expect(asked.status == 200)
+            #expect(try asked.decode([String: Int64].self) == ["groups": 1])
             let wrong = try await door.send("POST", Self.path + "/unsubscribe", token: token, body: #"{"groep": "x"}"#)
             #expect(wrong.status == 422)
             #expect(try wrong.decode(ToldProblem.self).field == "groep")
@@ -148,7 +151,7 @@ struct PersonsDoorTests {
         try await withServiceCenter { door in
             let shown = try await door.send("GET", "/api/v1/persons/crm/1", token: token).status
             #expect(shown == 404)
-            for act in ["archive", "reactivate", "unsubscribe", "erase"] {
+            for act in ["archive", "reactivate", "unsubscribe", "invite", "erase"] {
                 let answer = try await door.send("POST", "/api/v1/persons/crm/1/\(act)", token: token)
                 #expect(answer.status == 404, "\(act)")
             }
@@ -164,7 +167,7 @@ struct PersonsDoorTests {
                 ("POST", "/api/v1/persons", [shows]), ("POST", "/api/v1/companies", [shows]),
                 ("POST", Self.path + "/erase", [shows]), ("POST", Self.path + "/merge", [shows]),
                 ("POST", Self.path + "/unsubscribe", [shows]), ("POST", Self.path + "/archive", [shows]),
-                ("POST", Self.path + "/reactivate", [shows]),
+                ("POST", Self.path + "/reactivate", [shows]), ("POST", Self.path + "/invite", [shows]),
                 ("GET", Self.path, [puts]), ("GET", Self.path + "/why?group=News", [puts]),
             ] {
                 for other in others + [queue] {

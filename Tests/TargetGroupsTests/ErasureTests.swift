@@ -181,4 +181,75 @@ struct ErasureTests {
         try await settle(world)
         #expect(try await traces(["bergen", "jan@example.nl"], in: world) == [])
     }
+
+    private func anonymise(_ persons: String, in world: World) async throws {
+        try await world.persons.put(JSONText(persons))
+        let asked = try await world.pool.query(
+            "select (args ->> 'person')::bigint from koppeling.job where kind = 'person.erase' order by id")
+        for row in asked { _ = try await erase(try row.decode(0), in: world) }
+        try await settle(world)
+    }
+
+    @Test("was anonymised in her administration: nothing of the put is stored, and put again she is counted")
+    func anonymised() async throws {
+        let world = World()
+        let group = try await world.group()
+        let person = try await world.put("1", email: "jan@example.nl", categories: newsletter, name: "Berg")
+        let other = try await world.put("2", email: "piet@example.nl", categories: newsletter)
+        try await world.evaluate()
+        // The chance that was written over her need not even be faultless.
+        let given = #"""
+            [{"source": "crm", "id": "1", "anonymised": true, "family_name": "Xqzkw", "gender": 7,
+              "emails": {"zakelijk": "xqzkw"}, "categories": ["Xqzkw"], "xqzkw": []},
+             {"source": "crm", "id": "2", "anonymised": false, "family_name": "Dal"},
+             {"source": "crm", "id": "3", "anonymised": true, "family_name": "Xqzkw"},
+             {"source": "crm", "id": "3", "family_name": "Xqzkw"}]
+            """#
+        try await anonymise(given, in: world)
+        #expect(try await world.membership(person, group) == .inactive("erased"))
+        #expect(try await world.membership(other, group) == .byRule)
+        #expect(try await world.persons.find(source: "crm", id: "2")?.familyName == "Dal")
+        #expect(try await world.persons.find(source: "crm", id: "3") == nil)
+        for _ in 1...2 { try await anonymise(given, in: world) }
+        #expect(try await traces(["xqzkw", "jan@example.nl", "berg"], in: world) == [])
+        #expect(try await world.pool.query("select count(*) from koppeling.person").scalar(as: Int64.self) == 2)
+        let skipped = try await world.pool.query("select sum(puts_skipped)::bigint from koppeling.erasures")
+        #expect(try skipped.scalar(as: Int64.self) == 2)
+        #expect(
+            try await world.pool.query("select count(*) from koppeling.anonymised_put").scalar(as: Int64.self) == 0)
+        // One alone that is nobody's has no number.
+        let nobody: Int64? = try await world.pool.query(
+            #"select koppeling.put_person('{"source": "crm", "id": "9", "anonymised": true}')"#
+        ).scalar()
+        #expect(nobody == nil)
+    }
+
+    @Test("was anonymised, which a column of a file can say")
+    func anonymisedInAFile() async throws {
+        let world = World()
+        try await world.put("1", email: "jan@example.nl")
+        try await world.put("2", email: "piet@example.nl")
+        let file = try ImportFile(
+            """
+            bron,nummer,achternaam,e-mailadres zakelijk,geanonimiseerd
+            crm,1,Xqzkw,geen adres,Ja
+            crm,2,Dal,piet@example.nl,nee
+            crm,3,Xqzkw,x@example.nl,1
+            crm,4,Bos,bos@example.nl,
+
+            """)
+        let report = try await file.run()
+        #expect(report.isImported && report.rows == 4 && report.anonymised == 2)
+        #expect(report.created == 1 && report.changed == 1 && report.unchanged == 0)
+        let jobs: Int64 = try await world.pool.query("select count(*) from koppeling.job where kind = 'person.erase'")
+            .scalar()
+        #expect(jobs == 1)
+        #expect(try await world.persons.find(source: "crm", id: "1")?.familyName == nil)
+        #expect(try await world.persons.find(source: "crm", id: "2")?.familyName == "Dal")
+        #expect(try await world.persons.find(source: "crm", id: "3") == nil)
+        #expect(try await traces(["xqzkw"], in: world) == [])
+
+        let odd = try await ImportFile("source,id,anonymised\ncrm,1,misschien\n").run()
+        #expect(odd.faults.map(\.description) == ["line 2, anonymised: must be yes or no (ja, nee)"])
+    }
 }

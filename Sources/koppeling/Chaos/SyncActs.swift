@@ -16,7 +16,8 @@ struct SyncActs: Sendable {
         case 53..<58: name = try await archiveOrReactivate(&scene, &random)
         case 58..<61: name = try await changeRules(&scene, &random)
         case 61..<64: name = try await recordNo(&scene, &random)
-        case 64..<70: name = try await race(&scene, &random)
+        case 64..<66: name = try await invite(&scene, &random)
+        case 66..<71: name = try await race(&scene, &random)
         default: name = try await inMailchimp(scene, &random)
         }
         scene.acts[name, default: 0] += 1
@@ -156,6 +157,19 @@ struct SyncActs: Sendable {
             scene.persons[place].no = (scene.persons[place].address, clock.second)
         }
         return "no recorded by a user"
+    }
+
+    /// A user records that a person who said no asks to be invited again.
+    private func invite(_ scene: inout SyncScene, _ random: inout SplitMix) async throws -> String {
+        let places = scene.persons.indices.filter { SyncScene.isNoisy(scene.persons[$0].family) }
+        guard let place = places.randomElement(using: &random) else { return "nothing" }
+        do {
+            try await send("select koppeling.invite_person('chaos', \(scene.persons[place].id))")
+        } catch let error as PostgresError where error.sqlState == "23001" {
+            return "nothing"
+        }
+        scene.persons[place].isInvited = true
+        return "invited"
     }
 
     /// Persons come to addresses, or come back to them, at the moment at which the contacts there say no, perhaps beneath

@@ -25,6 +25,13 @@ struct SyncOracle: Sendable {
 
         /// Who made the contact subscribed last.
         var subscribedBy: Entry? { history.last { $0.makesSubscribed } }
+        /// Whether he himself came to be subscribed after a moment.
+        func saidYes(after moment: Date) -> Bool {
+            history.contains {
+                $0.by == "contact" && $0.makesSubscribed
+                    && (try? Date($0.at, strategy: .iso8601)).map { $0 > moment } ?? false
+            }
+        }
         /// Whether nobody but the program ever did anything to it.
         var isOurs: Bool { history.allSatisfy { $0.by == "api" } }
     }
@@ -121,6 +128,8 @@ struct SyncOracle: Sendable {
             guard let entry = contact.subscribedBy,
                 entry.by == "api" || (try? Date(entry.at, strategy: .iso8601)).map({ $0 < at }) ?? false
             else { continue }
+            // A yes of the contact after it may be the answer to an invitation, and then the no is over.
+            if person.isInvited, contact.saidYes(after: at) { continue }
             found.append(
                 "person \(person.id) said no to a user, and \(address) is subscribed, since \(entry.at) by \(entry.by)")
         }
@@ -187,7 +196,7 @@ struct SyncOracle: Sendable {
             select 'action of ' || m.address || ' was rejected: ' || coalesce(h.reason, '')
             from koppeling.job_history h
             join koppeling.audience_member m on m.id = (h.args ->> 'member')::bigint
-            where h.kind = 'action' and h.outcome not in ('done', 'cancelled')
+            where h.kind = 'action' and h.outcome not in ('done', 'cancelled') and h.args ->> 'action' <> 'invite'
             union all
             select 'the claim on ' || m.address || ' is not served: it is ' || coalesce(m.status, 'unknown')
             from koppeling.claim c

@@ -19,6 +19,8 @@ struct SyncScene: Sendable {
         var override = "none"
         /// The address at which a user recorded this person's own no, and when.
         var no: (address: String?, at: Int)?
+        /// Whether a user recorded that this person asked to be invited.
+        var isInvited = false
     }
 
     /// A category that a rule asks for, or forbids.

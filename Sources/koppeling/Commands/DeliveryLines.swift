@@ -19,6 +19,27 @@ enum DeliveryLines {
             var seenAt: String?
             var note: String?
         }
+        struct Invitation: Decodable {
+            var requestedAt: String
+            var requestedBy: String
+            var sentAt: String?
+            var endedAt: String?
+            var outcome: String?
+            var because: String?
+            var waitsFor: Int
+
+            var line: String {
+                let request = "Invitation: requested at \(requestedAt) by \(requestedBy)"
+                if let outcome, let endedAt {
+                    return "\(request), \(outcome) at \(endedAt)\(because.map { ": \($0)" } ?? "")."
+                }
+                if let sentAt { return "\(request), sent at \(sentAt); Mailchimp waits for the answer." }
+                if waitsFor > 0 {
+                    return "\(request); it waits for \(waitsFor) others at the address who said no to ask as well."
+                }
+                return "\(request), not sent yet."
+            }
+        }
         struct Action: Decodable {
             var action: String
             var state: String
@@ -37,6 +58,7 @@ enum DeliveryLines {
         var address: String?
         var isClaimed: Bool
         var plan: Plan?
+        var invitation: Invitation?
         var contact: Contact?
         var actions: [Action]
         var hooks: [Hook]
@@ -59,6 +81,7 @@ enum DeliveryLines {
                 "Mailchimp has \(contact.address) as \(contact.status) (\(contact.ownership))\(changed)\(seen).")
             if let note = contact.note { lines.append("Not delivered: \(note).") }
         }
+        if let invitation = delivery.invitation { lines.append(invitation.line) }
         lines += Listing.aligned(delivery.actions.map { [$0.at, $0.action, $0.state, $0.reason ?? ""] })
         lines += delivery.hooks.map { "\($0.receivedAt)  Mailchimp reported: \($0.type ?? "unknown")" }
         return lines

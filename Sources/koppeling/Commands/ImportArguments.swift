@@ -42,7 +42,8 @@ struct ImportArguments: ParsableArguments {
         } else if report.isImported || dryRun {
             Console.line(
                 "\(report.rows) rows: \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
-                    + "\(report.rejected) with faults; \(report.categoriesMade) new categories.")
+                    + "\(report.rejected) with faults; \(report.categoriesMade) new categories."
+                    + (report.anonymised > 0 ? " \(report.anonymised) were anonymised and are erased." : ""))
         }
         guard !report.isImported, !dryRun else { return }
         for fault in report.faults { Console.error("\(file): \(fault)") }

@@ -7,9 +7,8 @@ struct PersonCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "person", abstract: "Put persons in, archive them, record that they want no mail.",
         subcommands: [
-            Put.self, Import.self, Archive.self, Reactivate.self, Merge.self, Unsubscribe.self, PersonExport.self,
-            PersonErase.self,
-            PersonErased.self,
+            Put.self, Import.self, Archive.self, Reactivate.self, Merge.self, Unsubscribe.self, Invite.self,
+            PersonExport.self, PersonErase.self, PersonErased.self,
         ])
 
     struct Put: AsyncParsableCommand {
@@ -102,6 +101,28 @@ struct PersonCommand: AsyncParsableCommand {
                 let groups = try await Persons(pool: runtime.pool)
                     .unsubscribe(source: person.source, id: person.id, group: group, actor: runtime.actor)
                 Console.line("Recorded for \(groups) groups.")
+            }
+        }
+    }
+
+    struct Invite: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Record that a person who said no asks to be invited again: Mailchimp then asks her.",
+            discussion: """
+                Only her answer to Mailchimp's mail brings her back. An address that others hold who said no too is mailed \
+                once all of them have asked; `koppeling why` shows how far it is.
+                """)
+
+        @OptionGroup var person: PersonArguments
+
+        @Option(help: "The group; every linked one that she said no to without.")
+        var group: String?
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                let groups = try await Persons(pool: runtime.pool)
+                    .invite(source: person.source, id: person.id, group: group, actor: runtime.actor)
+                Console.line("Invited to \(groups) groups; Mailchimp asks.")
             }
         }
     }
