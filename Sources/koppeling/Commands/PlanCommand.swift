@@ -11,7 +11,13 @@ struct PlanCommand: AsyncParsableCommand {
         ])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the plans, held ones first.")
+        static let configuration = CommandConfiguration(abstract: "List the plans, the newest first.")
+
+        @Option(help: "Only this state: held, approved, applied, discarded or dissolved.")
+        var state: String?
+
+        @Option(help: "Only those with a lower number: the next page.")
+        var before: Int64 = .max
 
         @OptionGroup var listing: ListingOptions
 
@@ -22,7 +28,8 @@ struct PlanCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, target_group, state, version, held_because, joins, leaves, emptied, created_at
                     from koppeling.plans
-                    order by state = 'held' desc, id desc
+                    where (\(state)::text is null or state = \(state)::text) and id < \(before)::bigint
+                    order by id desc
                     limit \(listing.limit)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
