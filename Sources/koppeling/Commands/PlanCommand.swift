@@ -51,6 +51,7 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
+                _ = try await Plans(pool: runtime.pool).find(plan)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
@@ -75,6 +76,7 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
+                _ = try await Plans(pool: runtime.pool).find(plan)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
@@ -96,7 +98,9 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                try await Plans(pool: runtime.pool).export(plan: plan) { piece in Console.output(piece) }
+                let plans = Plans(pool: runtime.pool)
+                _ = try await plans.find(plan)
+                try await plans.export(plan: plan) { piece in Console.output(piece) }
             }
         }
     }
@@ -183,7 +187,8 @@ struct PlanCommand: AsyncParsableCommand {
                     from koppeling.plan_thresholds
                     where koppeling.fold(target_group) = koppeling.fold(\(group)::text)
                     \(unsafe: Listing.close)
-                    """, from: runtime.pool, json: json)
+                    """, from: runtime.pool, json: json,
+                    orFail: "There is no linked target group \"\(group)\": koppeling instance list shows them.")
             }
         }
     }
