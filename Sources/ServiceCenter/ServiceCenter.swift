@@ -92,6 +92,7 @@ public struct ServiceCenter: Service {
         PersonPages(pool: pool, gate: gate).add(to: router)
         GroupsDoor(pool: pool, gate: gate).add(to: router)
         RulesDoor(pool: pool, gate: gate).add(to: router)
+        ValuesDoor(pool: pool, gate: gate).add(to: router)
         PlansDoor(pool: pool, gate: gate).add(to: router)
         ActionsDoor(pool: pool, gate: gate).add(to: router)
         TasksDoor(pool: pool, gate: gate).add(to: router)

@@ -184,6 +184,41 @@ struct GroupsDoorTests {
         #expect(entries == 1)
     }
 
+    @Test func aValueIsRenamedAndCompaniesAreMerged() async throws {
+        let token = try await token([.groups, .persons])
+        try await pool.query(
+            """
+            select koppeling.put_persons('[
+                {"source": "crm", "id": "1", "positions": [{"function": "Chef", "company": "C1"}]},
+                {"source": "crm", "id": "2", "positions": [{"function": "Baas", "company": "C2"}]}]')
+            """)
+        try await withServiceCenter { door in
+            for (body, status, field) in [
+                (#"{"kind": "function", "old": "Chef", "new": "Hoofd"}"#, 204, nil),
+                (#"{"kind": "function", "old": "Chef", "new": "Hoofd"}"#, 404, nil),
+                (#"{"kind": "function", "old": "Hoofd", "new": "Baas"}"#, 409, nil),
+                (#"{"kind": "company", "old": "C1", "new": "C3"}"#, 422, "kind"),
+                (#"{"kind": "function", "old": "Hoofd"}"#, 422, "new"),
+            ] as [(String, Int, String?)] {
+                let answer = try await door.send("POST", "/api/v1/values/rename", token: token, body: body)
+                #expect(answer.status == status, "\(body) \(answer.text)")
+                if let field { #expect(try answer.decode(ToldProblem.self).field == field) }
+            }
+            for (body, status) in [
+                (#"{"source": "crm", "id": "C2"}"#, 204), (#"{"source": "crm", "id": "C2"}"#, 204),
+                (#"{"source": "crm", "id": "C9"}"#, 404), (#"{"source": "crm"}"#, 422),
+            ] {
+                let path = "/api/v1/companies/crm/C1/merge"
+                let answer = try await door.send("POST", path, token: token, body: body)
+                #expect(answer.status == status, "\(body) \(answer.text)")
+            }
+        }
+        let merged: Int64 = try await pool.query(
+            "select count(*) from koppeling.company where merged_into is not null"
+        ).scalar()
+        #expect(merged == 1)
+    }
+
     @Test func groupsArePagedByName() async throws {
         struct Page: Decodable {
             var groups: [Group]
@@ -210,6 +245,7 @@ struct GroupsDoorTests {
                 ("GET", "/api/v1/groups/x/members"), ("PUT", "/api/v1/groups/x/members/crm/1"),
                 ("POST", "/api/v1/groups/x/check"), ("GET", "/api/v1/groups/x/rules"),
                 ("PUT", "/api/v1/groups/x/rules"), ("POST", "/api/v1/groups/x/rules/preview"),
+                ("POST", "/api/v1/values/rename"),
             ] {
                 let answer = try await door.send(method, path, token: others, body: method == "GET" ? nil : "{}")
                 #expect(answer.status == 403, "\(method) \(path)")
