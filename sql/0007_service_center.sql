@@ -6,9 +6,10 @@ create table koppeling.api_token (
     -- SHA-256 of the token. The token itself is shown once, to who asked for it, and kept nowhere.
     token_hash    bytea not null unique check (octet_length(token_hash) = 32),
     -- What its bearer may do: enqueue jobs, read the queue, operate it (pause, limit, cancel, retry), change persons
-    -- and companies, disclose what is held on a person.
+    -- and companies, disclose what is held on a person, see and change target groups, steer the link.
     rights        text[] not null default '{enqueue}'
-        check (rights <@ array['enqueue', 'read', 'operate', 'persons', 'disclose'] and cardinality(rights) > 0),
+        check (rights <@ array['enqueue', 'read', 'operate', 'persons', 'disclose', 'groups', 'link']
+            and cardinality(rights) > 0),
     created_at    timestamptz not null default koppeling.now(),
     last_used_at  timestamptz,
     revoked_at    timestamptz check (revoked_at >= created_at)

@@ -115,7 +115,7 @@ grant select on koppeling.account_permits, koppeling.account_status, koppeling.a
     koppeling.rejected_reasons, koppeling.tasks to koppeling_reader;
 
 -- Runs these actions: those that wait for a person, and those that were rejected. What is to be done is decided anew.
-create function koppeling.run_actions(p_actions bigint[]) returns bigint
+create function koppeling.run_actions(p_actions bigint[], p_actor text default session_user) returns bigint
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 declare
@@ -134,12 +134,22 @@ begin
     join koppeling.claim c on c.member_id = (j.args ->> 'member')::bigint
     where j.id = any (v_parked) and t.kind = 'oscillation' and t.done_at is null
       and t.instance_id = c.instance_id and t.person_id = c.person_id;
+    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
+    select i.target_group_id, 'actions.run', jsonb_build_object('actions', count(*)), p_actor, 'by hand'
+    from (
+        select j.queue from koppeling.job j where j.id = any (v_parked)
+        union all
+        select h.queue from koppeling.job_history h where h.id = any (v_rejected)
+    ) r
+    join koppeling.connector_instance i on koppeling.instance_queue(i.id) = r.queue
+    group by i.target_group_id;
     perform koppeling.retry_job(r) from unnest(v_rejected) r;
     return koppeling.release_parked(v_parked) + cardinality(v_rejected);
 end $$;
 
 -- Runs all that wait for a person in an instance, or all of one template.
-create function koppeling.run_waiting_actions(p_instance text, p_action text default null) returns bigint
+create function koppeling.run_waiting_actions(
+    p_instance text, p_action text default null, p_actor text default session_user) returns bigint
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 declare
@@ -148,13 +158,13 @@ begin
     return koppeling.run_actions(array(
         select j.id from koppeling.job j
         where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
-          and (p_action is null or j.args ->> 'action' = p_action)));
+          and (p_action is null or j.args ->> 'action' = p_action)), p_actor);
 end $$;
 
 -- Runs again what an instance rejected for this reason, whole and as it was said; ten thousand at a time, the oldest
 -- first. Call it again while it returns as many.
-create function koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text default null)
-    returns bigint
+create function koppeling.run_rejected_actions(
+    p_instance text, p_reason text, p_action text default null, p_actor text default session_user) returns bigint
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 declare
@@ -165,7 +175,56 @@ begin
         where h.queue = v_queue and h.outcome = 'rejected' and h.kind = 'action' and h.reason = p_reason
           and (p_action is null or h.args ->> 'action' = p_action)
         order by h.finished_at, h.id
-        limit 10000));
+        limit 10000), p_actor);
+end $$;
+
+-- What somebody decides about an instance stands in the audit, unless it is so already.
+create function koppeling.note_instance(
+    p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) returns void
+    language sql set search_path = koppeling, pg_temp
+begin atomic
+    insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
+    select i.target_group_id, p_kind, p_old, p_new, coalesce(p_actor, session_user), 'by hand'
+    from koppeling.connector_instance i
+    where i.id = p_instance and p_old is distinct from p_new;
+end;
+
+-- Notes that an instance is about to be turned on or off; turning it on also ends its pause.
+create function koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) returns void
+    language sql set search_path = koppeling, pg_temp
+begin atomic
+    select koppeling.note_instance(i.id, 'instance.enabled',
+        to_jsonb(i.enabled and not (p_enabled and i.paused_reason is not null)), to_jsonb(p_enabled), p_actor)
+    from koppeling.connector_instance i where i.id = p_instance;
+end;
+
+-- Lets an instance only show what it would do, or do it.
+create function koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) returns void
+    language sql set search_path = koppeling, pg_temp
+begin atomic
+    select koppeling.note_instance(i.id, 'instance.dryRun', to_jsonb(i.dry_run), to_jsonb(p_dry_run), p_actor)
+    from koppeling.connector_instance i where i.id = p_instance;
+    update koppeling.connector_instance set dry_run = p_dry_run where id = p_instance and dry_run <> p_dry_run;
+end;
+
+-- Makes a template automatic or manual, or with null removes it. Says whether there is one to remove.
+create function koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) returns boolean
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_old text := (
+        select case when t.automatic then 'automatic' else 'manual' end
+        from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action);
+begin
+    if p_mode is null then
+        delete from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action;
+    else
+        insert into koppeling.action_template (instance_id, action, automatic)
+        values (p_instance, p_action, p_mode = 'automatic')
+        on conflict (instance_id, action) do update set automatic = excluded.automatic;
+    end if;
+    perform koppeling.note_instance(p_instance, 'template.' || p_action, to_jsonb(v_old), to_jsonb(p_mode), p_actor);
+    return coalesce(p_mode, v_old) is not null;
 end $$;
 
 -- A group acts on all three occasions, or its instance is off.
@@ -245,6 +304,8 @@ begin
 end $$;
 
 revoke execute on function
-    koppeling.run_actions(bigint[]), koppeling.run_waiting_actions(text, text),
-    koppeling.run_rejected_actions(text, text, text), koppeling.finish_tasks(bigint[], text)
+    koppeling.note_instance(bigint, text, jsonb, jsonb, text), koppeling.note_enabled(bigint, boolean, text),
+    koppeling.set_dry_run(bigint, boolean, text), koppeling.set_template(bigint, text, text, text),
+    koppeling.run_actions(bigint[], text), koppeling.run_waiting_actions(text, text, text),
+    koppeling.run_rejected_actions(text, text, text, text), koppeling.finish_tasks(bigint[], text)
 from public;

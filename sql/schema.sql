@@ -5421,6 +5421,42 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
+CREATE TABLE koppeling.audit_entry (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    target_group_id bigint,
+    person_id bigint,
+    kind text NOT NULL,
+    old jsonb,
+    new jsonb,
+    facts jsonb,
+    actor text NOT NULL,
+    cause text NOT NULL
+);
+
+CREATE FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)  SELECT i.target_group_id,
+             note_instance.p_kind AS p_kind,
+             note_instance.p_old AS p_old,
+             note_instance.p_new AS p_new,
+             COALESCE(note_instance.p_actor, (SESSION_USER)::text) AS "coalesce",
+             'by hand'
+            FROM koppeling.connector_instance i
+           WHERE ((i.id = note_instance.p_instance) AND (note_instance.p_old IS DISTINCT FROM note_instance.p_new));
+END;
+
+CREATE FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.enabled'::text, to_jsonb((i.enabled AND (NOT (note_enabled.p_enabled AND (i.paused_reason IS NOT NULL))))), to_jsonb(note_enabled.p_enabled), note_enabled.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = note_enabled.p_instance);
+END;
+
 CREATE FUNCTION koppeling.note_value_changes(p_kind text, p_values bigint[], p_cause text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -6412,7 +6448,7 @@ CREATE TABLE koppeling.api_token (
     revoked_at timestamp with time zone,
     CONSTRAINT api_token_check CHECK ((revoked_at >= created_at)),
     CONSTRAINT api_token_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text]) AND (cardinality(rights) > 0))),
+    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text, 'groups'::text, 'link'::text]) AND (cardinality(rights) > 0))),
     CONSTRAINT api_token_token_hash_check CHECK ((octet_length(token_hash) = 32))
 );
 
@@ -8099,7 +8135,7 @@ begin
         where c.rule_id = p_rule);
 end $$;
 
-CREATE FUNCTION koppeling.run_actions(p_actions bigint[]) RETURNS bigint
+CREATE FUNCTION koppeling.run_actions(p_actions bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8119,6 +8155,15 @@ begin
     join koppeling.claim c on c.member_id = (j.args ->> 'member')::bigint
     where j.id = any (v_parked) and t.kind = 'oscillation' and t.done_at is null
       and t.instance_id = c.instance_id and t.person_id = c.person_id;
+    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
+    select i.target_group_id, 'actions.run', jsonb_build_object('actions', count(*)), p_actor, 'by hand'
+    from (
+        select j.queue from koppeling.job j where j.id = any (v_parked)
+        union all
+        select h.queue from koppeling.job_history h where h.id = any (v_rejected)
+    ) r
+    join koppeling.connector_instance i on koppeling.instance_queue(i.id) = r.queue
+    group by i.target_group_id;
     perform koppeling.retry_job(r) from unnest(v_rejected) r;
     return koppeling.release_parked(v_parked) + cardinality(v_rejected);
 end $$;
@@ -8199,7 +8244,7 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8211,7 +8256,7 @@ begin
         where h.queue = v_queue and h.outcome = 'rejected' and h.kind = 'action' and h.reason = p_reason
           and (p_action is null or h.args ->> 'action' = p_action)
         order by h.finished_at, h.id
-        limit 10000));
+        limit 10000), p_actor);
 end $$;
 
 CREATE FUNCTION koppeling.run_schedule(name text) RETURNS bigint
@@ -8234,7 +8279,7 @@ begin
     return v_id;
 end $$;
 
-CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8244,7 +8289,7 @@ begin
     return koppeling.run_actions(array(
         select j.id from koppeling.job j
         where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
-          and (p_action is null or j.args ->> 'action' = p_action)));
+          and (p_action is null or j.args ->> 'action' = p_action)), p_actor);
 end $$;
 
 CREATE FUNCTION koppeling.salutation(title text, given_name text, initials text, prefixes text, family_name text) RETURNS text
@@ -8304,6 +8349,17 @@ begin
     values (p_group, 'rules', v_old, koppeling.rules_json(p_group), p_actor, 'rules');
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
+
+CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.dryRun'::text, to_jsonb(i.dry_run), to_jsonb(set_dry_run.p_dry_run), set_dry_run.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = set_dry_run.p_instance);
+ UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
+   WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
+END;
 
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -8420,6 +8476,26 @@ begin
 end $$;
 
 COMMENT ON FUNCTION koppeling.set_retention(outcome text, keep interval) IS 'Sets for how long finished jobs with an outcome are kept.';
+
+CREATE FUNCTION koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_old text := (
+        select case when t.automatic then 'automatic' else 'manual' end
+        from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action);
+begin
+    if p_mode is null then
+        delete from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action;
+    else
+        insert into koppeling.action_template (instance_id, action, automatic)
+        values (p_instance, p_action, p_mode = 'automatic')
+        on conflict (instance_id, action) do update set automatic = excluded.automatic;
+    end if;
+    perform koppeling.note_instance(p_instance, 'template.' || p_action, to_jsonb(v_old), to_jsonb(p_mode), p_actor);
+    return coalesce(p_mode, v_old) is not null;
+end $$;
 
 CREATE FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -11222,6 +11298,10 @@ GRANT ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue 
 
 REVOKE ALL ON FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
@@ -11312,17 +11392,19 @@ REVOKE ALL ON FUNCTION koppeling.return_jobs(p_back bigint[], p_ids bigint[], p_
 
 REVOKE ALL ON FUNCTION koppeling.room_under(l koppeling.job_limit) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_at_fault(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_due_schedules(p_limit integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
@@ -11331,6 +11413,8 @@ REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, 
 REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text) FROM PUBLIC;
 

@@ -159,10 +159,12 @@ public struct Instances: Sendable {
     /// Turned on, it reads the list before it sends anything.
     ///
     /// - Throws: ``ConnectorError`` when there is no such instance.
-    public func setEnabled(_ enabled: Bool, instance name: String) async throws {
+    public func setEnabled(_ enabled: Bool, instance name: String, actor: String? = nil) async throws {
         let instance = try await find(name)
         if enabled { try await accounts.deployment.requireConfirmed() }
         try await pool.transaction { connection in
+            try await connection.query(
+                "select koppeling.note_enabled(\(instance.id)::bigint, \(enabled)::boolean, \(actor)::text)")
             try await connection.execute(
                 """
                 update koppeling.connector_instance
@@ -192,10 +194,12 @@ public struct Instances: Sendable {
     }
 
     /// Lets an instance only show what it would do, or do it.
-    public func setDryRun(_ isDryRun: Bool, instance name: String) async throws {
+    public func setDryRun(_ isDryRun: Bool, instance name: String, actor: String? = nil) async throws {
         let instance = try await find(name)
-        try await pool.execute(
-            "update koppeling.connector_instance set dry_run = \(isDryRun) where id = \(instance.id)::bigint")
+        try await pool.transaction { connection in
+            try await connection.query(
+                "select koppeling.set_dry_run(\(instance.id)::bigint, \(isDryRun)::boolean, \(actor)::text)")
+        }
     }
 
     /// Asks for a pull now.
@@ -208,26 +212,28 @@ public struct Instances: Sendable {
     /// Lets the actions of one template run by themselves, or wait until somebody runs them.
     ///
     /// Actions that wait already keep the mode they were staged with. A template that was removed is there again.
-    public func setAutomatic(_ automatic: Bool, template: String, instance name: String) async throws {
-        let instance = try await find(name)
-        guard ["create", "update", "delete"].contains(template) else { throw Self.noTemplate(template) }
-        try await pool.execute(
-            """
-            insert into koppeling.action_template (instance_id, action, automatic)
-            values (\(instance.id)::bigint, \(template)::text, \(automatic)::boolean)
-            on conflict (instance_id, action) do update set automatic = excluded.automatic
-            """)
+    public func setAutomatic(
+        _ automatic: Bool, template: String, instance name: String, actor: String? = nil
+    ) async throws {
+        try await setTemplate(template, to: automatic ? "automatic" : "manual", instance: name, actor: actor)
     }
 
     /// Removes a template, which the database refuses while the instance is on.
-    public func removeTemplate(_ template: String, instance name: String) async throws {
+    public func removeTemplate(_ template: String, instance name: String, actor: String? = nil) async throws {
+        try await setTemplate(template, to: nil, instance: name, actor: actor)
+    }
+
+    private func setTemplate(_ template: String, to mode: String?, instance name: String, actor: String?) async throws {
         let instance = try await find(name)
-        let removed = try await pool.execute(
-            """
-            delete from koppeling.action_template
-            where instance_id = \(instance.id)::bigint and action = \(template)::text
-            """)
-        guard removed == 1 else { throw Self.noTemplate(template) }
+        guard ["create", "update", "delete"].contains(template) else { throw Self.noTemplate(template) }
+        let found: Bool = try await pool.transaction { connection in
+            try await connection.query(
+                """
+                select koppeling.set_template(\(instance.id)::bigint, \(template)::text, \(mode)::text, \(actor)::text)
+                """
+            ).scalar()
+        }
+        guard found else { throw Self.noTemplate(template) }
     }
 
     private static func noTemplate(_ name: String) -> ConnectorError {

@@ -1,4 +1,4 @@
-import FoundationEssentials
+public import FoundationEssentials
 public import Postgres
 
 /// The change plans: what a recompute would change, held until a person approves it.
@@ -21,6 +21,33 @@ public struct Plans: Sendable {
         public var leaves: Int
         /// Persons who would lose the content of a mapped field.
         public var emptied: Int
+        /// When it was first held.
+        public var createdAt: Date
+        /// When it was approved or discarded, or dissolved.
+        public var decidedAt: Date?
+        /// Who decided.
+        public var decidedBy: String?
+
+        private enum CodingKeys: String, CodingKey {
+            case id, state, version, joins, leaves, emptied
+            case targetGroup = "target_group"
+            case heldBecause = "held_because"
+            case createdAt = "created_at"
+            case decidedAt = "decided_at"
+            case decidedBy = "decided_by"
+        }
+    }
+
+    /// What brought some of a plan's lines about.
+    public struct Cause: Sendable, Codable {
+        /// What it was: `rules`, `put`, an import.
+        public var cause: String
+        /// `join`, `leave` or `empty`.
+        public var change: String
+        /// Why, in the words of the membership's status.
+        public var reason: String
+        /// How many persons it concerns.
+        public var persons: Int64
     }
 
     /// One person's line of a plan.
@@ -46,22 +73,64 @@ public struct Plans: Sendable {
         self.pool = pool
     }
 
-    /// The newest plans, held ones first; at most a hundred.
-    public func list() async throws -> [Plan] {
+    /// A page of plans, the newest first.
+    ///
+    /// - Parameters:
+    ///   - state: only those of this state, such as `held`; nil takes all.
+    ///   - number: only those with a lower number: the last one of the page before.
+    ///   - limit: at most so many, up to a thousand.
+    public func list(state: String? = nil, before number: Int64? = nil, limit: Int = 100) async throws -> [Plan] {
         let rows = try await pool.query(
             """
-            select id, target_group, state, version, held_because, joins, leaves, emptied
+            select id, target_group, state, version, held_because, joins, leaves, emptied, created_at, decided_at,
+                   decided_by
             from koppeling.plans
-            order by state = 'held' desc, id desc
-            limit 100
+            where (\(state)::text is null or state = \(state)::text)
+                and (\(number)::bigint is null or id < \(number)::bigint)
+            order by id desc
+            limit \(min(max(limit, 1), 1000))::int
+            """)
+        return try rows.map(Self.plan)
+    }
+
+    /// The plan of this number.
+    ///
+    /// - Throws: ``ConnectorError`` when there is none.
+    public func find(_ plan: Int64) async throws -> Plan {
+        let rows = try await pool.query(
+            """
+            select id, target_group, state, version, held_because, joins, leaves, emptied, created_at, decided_at,
+                   decided_by
+            from koppeling.plans where id = \(plan)::bigint
+            """)
+        guard let row = rows.first else {
+            throw ConnectorError(.notFound, "there is no plan \(plan); list the plans to see their numbers")
+        }
+        return try Self.plan(row)
+    }
+
+    private static func plan(_ row: Row) throws -> Plan {
+        Plan(
+            id: try row.decode("id"), targetGroup: try row.decode("target_group"), state: try row.decode("state"),
+            version: Int(try row.decode("version", as: Int32.self)), heldBecause: try row.decode("held_because"),
+            joins: Int(try row.decode("joins", as: Int64.self)), leaves: Int(try row.decode("leaves", as: Int64.self)),
+            emptied: Int(try row.decode("emptied", as: Int64.self)), createdAt: try row.decode("created_at"),
+            decidedAt: try row.decode("decided_at"), decidedBy: try row.decode("decided_by"))
+    }
+
+    /// What brought a plan about, what concerns most persons first.
+    public func causes(plan: Int64, limit: Int = 100) async throws -> [Cause] {
+        let rows = try await pool.query(
+            """
+            select cause, change, reason, persons from koppeling.plan_causes
+            where plan = \(plan)::bigint
+            order by persons desc, cause, change, reason
+            limit \(min(max(limit, 1), 1000))::int
             """)
         return try rows.map { row in
-            Plan(
-                id: try row.decode("id"), targetGroup: try row.decode("target_group"), state: try row.decode("state"),
-                version: Int(try row.decode("version", as: Int32.self)), heldBecause: try row.decode("held_because"),
-                joins: Int(try row.decode("joins", as: Int64.self)),
-                leaves: Int(try row.decode("leaves", as: Int64.self)),
-                emptied: Int(try row.decode("emptied", as: Int64.self)))
+            Cause(
+                cause: try row.decode("cause"), change: try row.decode("change"), reason: try row.decode("reason"),
+                persons: try row.decode("persons"))
         }
     }
 

@@ -12,8 +12,12 @@ public enum TokenRight: String, Sendable, Hashable, Codable, CaseIterable {
     case operate
     /// Put persons and companies, and change, merge, unsubscribe, invite and erase persons.
     case persons
-    /// See everything that is held on a person.
+    /// See everything that is held on a person; what names persons elsewhere needs it as well.
     case disclose
+    /// See and change target groups, their rules, and what was decided by hand.
+    case groups
+    /// See and steer the link: plans, actions, tasks, instances, merge fields.
+    case link
 }
 
 /// A token that another system was given, without the token itself.

@@ -17,9 +17,11 @@ struct ConnectDoor: Sendable {
     /// What stands before every path in the address by which browsers come.
     private let prefix: String
     private let isSecure: Bool
+    private let isTraining: Bool
 
-    init(tickets: AccountTickets?, publicURL: String?) {
+    init(tickets: AccountTickets?, publicURL: String?, isTraining: Bool) {
         self.tickets = tickets
+        self.isTraining = isTraining
         let parts = (publicURL ?? "").split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         let path = parts.count > 3 ? String(parts[3]) : ""
         prefix = path.isEmpty ? "" : "/" + path
@@ -46,7 +48,8 @@ struct ConnectDoor: Sendable {
         case .success(let opened):
             let texts = texts(request)
             var page = Page(
-                title: texts.title, language: texts.language, body: texts.ask(renewing: opened.renewedAccount))
+                title: texts.title, language: texts.language, isTraining: isTraining,
+                body: texts.ask(renewing: opened.renewedAccount))
             page.formTarget = tickets.authorizeOrigin
             var response = page.response
             if let secret = opened.newBrowser {
@@ -94,7 +97,8 @@ struct ConnectDoor: Sendable {
         case .success(let account):
             let texts = texts(request)
             return Page(
-                title: texts.connected, language: texts.language, body: texts.done(account.name, account.dataCentre)
+                title: texts.connected, language: texts.language, isTraining: isTraining,
+                body: texts.done(account.name, account.dataCentre)
             ).response
         }
     }
@@ -110,7 +114,7 @@ struct ConnectDoor: Sendable {
     private func page(of failure: ConnectFailure, _ request: Request) -> Response {
         let texts = texts(request)
         return Page(
-            title: texts.failed, language: texts.language, body: texts.sorry(failure),
+            title: texts.failed, language: texts.language, isTraining: isTraining, body: texts.sorry(failure),
             status: Self.status(of: failure.reason)
         ).response
     }

@@ -12,6 +12,8 @@ struct Fields: Sendable {
         case none
         case text(String)
         case number(Double)
+        case flag(Bool)
+        case list([Double])
         case other
 
         init(from decoder: any Decoder) throws {
@@ -22,6 +24,10 @@ struct Fields: Sendable {
                 self = .text(text)
             } else if let number = try? container.decode(Double.self) {
                 self = .number(number)
+            } else if let flag = try? container.decode(Bool.self) {
+                self = .flag(flag)
+            } else if let list = try? container.decode([Double].self) {
+                self = .list(list)
             } else {
                 self = .other
             }
@@ -79,7 +85,7 @@ struct Fields: Sendable {
         case .text(let text):
             if areText, let number = Double(text) { return number }
             fallthrough
-        case .other: throw Problem(.unprocessableContent, "must be a number", field: name)
+        default: throw Problem(.unprocessableContent, "must be a number", field: name)
         }
     }
 
@@ -92,6 +98,55 @@ struct Fields: Sendable {
                 field: name)
         }
         return integer
+    }
+
+    /// True or false.
+    func flag(_ name: String) throws -> Bool? {
+        switch values[name] ?? .none {
+        case .none: return nil
+        case .flag(let flag): return flag
+        case .text(let text):
+            if areText, let flag = Bool(text) { return flag }
+            fallthrough
+        default: throw Problem(.unprocessableContent, "must be true or false", field: name)
+        }
+    }
+
+    /// One to so many numbers of something.
+    func numbers(_ name: String, atMost most: Int) throws -> [Int64]? {
+        switch values[name] ?? .none {
+        case .none: return nil
+        case .list(let list) where (1...most).contains(list.count):
+            let numbers = list.compactMap { Int64(exactly: $0) }
+            if numbers.count == list.count { return numbers }
+            fallthrough
+        default: throw Problem(.unprocessableContent, "must be a list of 1 to \(most) whole numbers", field: name)
+        }
+    }
+
+    /// One of these words.
+    func choice<Choice>(_ name: String, of choices: Choice.Type) throws -> Choice?
+    where Choice: RawRepresentable<String> & CaseIterable {
+        guard let text = try text(name) else { return nil }
+        guard let choice = Choice(rawValue: text) else {
+            let words = choices.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Problem(.unprocessableContent, "must be one of \(words)", field: name)
+        }
+        return choice
+    }
+
+    /// Text, which may be empty.
+    func anyText(_ name: String) throws -> String? {
+        if case .text("") = values[name] ?? .none { return "" }
+        return try text(name)
+    }
+
+    /// Text that must be given; the message says for what.
+    func required(_ name: String, _ wish: String) throws -> String {
+        guard let text = try text(name) else {
+            throw Problem(.unprocessableContent, "is missing: \(wish)", field: name)
+        }
+        return text
     }
 
     /// A moment in ISO 8601.
@@ -107,4 +162,17 @@ struct Fields: Sendable {
 /// The part of the path that a route leaves open, decoded.
 func decoded(_ name: String, in context: BasicRequestContext) -> String {
     percentDecoded((context.parameters.get(name) ?? "").utf8, isForm: false)
+}
+
+extension [any CodingKey] {
+    /// The places on the way to a value, as `rules[0][1].kind` has them, in one text.
+    var place: String {
+        reduce(into: "") { place, key in
+            if let index = key.intValue {
+                place += "[\(index)]"
+            } else {
+                place += (place.isEmpty ? "" : ".") + key.stringValue
+            }
+        }
+    }
 }

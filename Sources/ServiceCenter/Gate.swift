@@ -9,6 +9,18 @@ struct Gate: Sendable {
     /// - Throws: a ``Problem`` when there is none that counts, or when it does not have the right.
     @discardableResult
     func admit(_ request: Request, to right: TokenRight) async throws -> Int64 {
+        try await token(of: request, with: [right]).id
+    }
+
+    /// All that the token may do; it has at least these rights.
+    @discardableResult
+    func rights(of request: Request, with needed: TokenRight...) async throws -> Set<TokenRight> {
+        try await token(of: request, with: needed).rights
+    }
+
+    private func token(
+        of request: Request, with needed: [TokenRight]
+    ) async throws -> (id: Int64, rights: Set<TokenRight>) {
         let scheme = "Bearer "
         guard
             let header = request.headers[.authorization],
@@ -20,12 +32,12 @@ struct Gate: Sendable {
             problem.headers[.wwwAuthenticate] = "Bearer"
             throw problem
         }
-        guard token.rights.contains(right) else {
-            let command = "koppeling token create NAME --may \(right.rawValue)"
+        if let right = needed.first(where: { !token.rights.contains($0) }) {
+            let command = "koppeling token create NAME " + needed.map { "--may \($0.rawValue)" }.joined(separator: " ")
             throw Problem(
                 .forbidden, "This token lacks the right to \(right.rawValue): \(command) makes one that has it.")
         }
-        return token.id
+        return token
     }
 
     /// Who shows the token, for the audit; thrown is what ``admit(_:to:)`` throws.

@@ -7,6 +7,8 @@ import Hummingbird
 struct Page: Sendable {
     var title: String
     var language: PageLanguage
+    /// Whether it says that this is no real work: every page of a deployment for training does.
+    var isTraining: Bool
     /// HTML; every value in it went through ``escaped(_:)``.
     var body: String
     var status = HTTPResponse.Status.ok
@@ -16,6 +18,7 @@ struct Page: Sendable {
     private static let style = """
         body{font:1.05rem/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1.5rem;color:#222}
         h1{font-size:1.5rem}button{font:inherit;padding:.6rem 1.2rem;border:0;border-radius:.3rem;background:#1d5d90;color:#fff}
+        aside{background:#ffd84d;border-left:.5rem solid #222;padding:.6rem 1rem;margin-bottom:2rem}
         code{background:#eee;padding:.1rem .3rem;border-radius:.2rem;overflow-wrap:anywhere}
         """
 
@@ -23,13 +26,23 @@ struct Page: Sendable {
     private static let styleSource =
         "'sha256-\(Data(SHA256.hash(data: Array(style.utf8))).base64EncodedString())'"
 
+    /// What stands above everything else in training.
+    private var banner: String {
+        let text =
+            language == .dutch
+            ? "dit is de oefenomgeving. Gebruik alleen testlijsten en testpersonen."
+            : "this is the training environment. Use test lists and test persons only."
+        return "<aside aria-label=\"Training\"><strong>Training:</strong> \(text)</aside>\n"
+    }
+
     var response: Response {
+        let mark = isTraining ? "Training: " : ""
         let html = """
             <!doctype html>
             <html lang="\(language.rawValue)"><head><meta charset="utf-8">
-            <meta name="viewport" content="width=device-width, initial-scale=1"><title>\(Self.escaped(title))</title>
+            <meta name="viewport" content="width=device-width, initial-scale=1"><title>\(mark)\(Self.escaped(title))</title>
             <style>\(Self.style)</style></head>
-            <body><h1>\(Self.escaped(title))</h1>
+            <body>\(isTraining ? banner : "")<h1>\(Self.escaped(title))</h1>
             \(body)
             </body></html>
 

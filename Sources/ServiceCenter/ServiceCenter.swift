@@ -16,12 +16,17 @@ public struct ServiceCenter: Service {
         public var port: Int
         /// Where browsers reach it from outside, such as `https://koppeling.example.org`.
         public var publicURL: String?
+        /// Whether this deployment is for training, which every page then says.
+        public var isTraining: Bool
 
         /// Listens on this address and port.
-        public init(host: String = "127.0.0.1", port: Int = 8080, publicURL: String? = nil) {
+        public init(
+            host: String = "127.0.0.1", port: Int = 8080, publicURL: String? = nil, isTraining: Bool = false
+        ) {
             self.host = host
             self.port = port
             self.publicURL = publicURL
+            self.isTraining = isTraining
         }
     }
 
@@ -31,15 +36,19 @@ public struct ServiceCenter: Service {
     private let listener: Listener
     private let connectDoor: ConnectDoor
     private let receiver: WebhookReceiver
+    private let instances: Instances?
+    private let mergeFields: MergeFields?
 
     /// A service center on this database.
     ///
     /// `metrics` is what `/metrics` shows beside the state of the queues: pass the registry that the process gave to
     /// `MetricsSystem.bootstrap` to have the process's own figures there. Without `tickets` no account can be connected
-    /// here by OAuth2; without a vault signed webhooks cannot be checked.
+    /// here by OAuth2; without a vault signed webhooks cannot be checked; without `instances` and `mergeFields` the link is
+    /// shown and not changed.
     public init(
         pool: Pool, configuration: Configuration = Configuration(), tickets: AccountTickets? = nil,
-        vault: Vault? = nil, metrics: PrometheusRegistry = PrometheusRegistry(), logger: Logger
+        vault: Vault? = nil, instances: Instances? = nil, mergeFields: MergeFields? = nil,
+        metrics: PrometheusRegistry = PrometheusRegistry(), logger: Logger
     ) {
         self.pool = pool
         self.metrics = metrics
@@ -47,7 +56,10 @@ public struct ServiceCenter: Service {
         listener = Listener(
             host: configuration.host, port: configuration.port, setting: "KOPPELING_LISTEN", logger: logger)
         receiver = WebhookReceiver(pool: pool, vault: vault)
-        connectDoor = ConnectDoor(tickets: tickets, publicURL: configuration.publicURL)
+        self.instances = instances
+        self.mergeFields = mergeFields
+        connectDoor = ConnectDoor(
+            tickets: tickets, publicURL: configuration.publicURL, isTraining: configuration.isTraining)
     }
 
     /// Where Mailchimp sends browsers back to: what the app must be registered with there.
@@ -78,6 +90,14 @@ public struct ServiceCenter: Service {
         PutsDoor(pool: pool, gate: gate).add(to: router)
         PersonDesk(pool: pool, gate: gate).add(to: router)
         PersonPages(pool: pool, gate: gate).add(to: router)
+        GroupsDoor(pool: pool, gate: gate).add(to: router)
+        RulesDoor(pool: pool, gate: gate).add(to: router)
+        ValuesDoor(pool: pool, gate: gate).add(to: router)
+        PlansDoor(pool: pool, gate: gate).add(to: router)
+        ActionsDoor(pool: pool, gate: gate).add(to: router)
+        TasksDoor(pool: pool, gate: gate).add(to: router)
+        InstancesDoor(pool: pool, gate: gate, instances: instances).add(to: router)
+        MergeFieldsDoor(pool: pool, gate: gate, instances: instances, mergeFields: mergeFields).add(to: router)
         WebhookDoor(receiver: receiver).add(to: router)
         connectDoor.add(to: router)
         return router

@@ -40,7 +40,7 @@ public struct GroupChecks: Sendable {
             for (number, group) in groups.enumerated() {
                 if number >= Self.lanes { findings.defects += try await lanes.next() ?? 0 }
                 lanes.addTask {
-                    let defects = try await check(group)
+                    let defects = try await look(at: group)
                     if defects > 0 { found(group, defects) }
                     return defects
                 }
@@ -50,7 +50,32 @@ public struct GroupChecks: Sendable {
         return findings
     }
 
-    private func check(_ group: Int64) async throws -> Int64 {
+    /// Looks at a group in full, and mends and counts what is not as the facts say.
+    public func check(group: Int64) async throws(TargetGroupsError) -> GroupCheck {
+        _ = try await translated { try await look(at: group) }
+        guard let check = try await last(group: group) else {
+            throw TargetGroupsError(.notFound, "there is no target group \(group)")
+        }
+        return check
+    }
+
+    /// The last look at a group.
+    public func last(group: Int64) async throws(TargetGroupsError) -> GroupCheck? {
+        try await translated {
+            let rows = try await pool.query(
+                """
+                select defects, all_defects, checked_at from koppeling.group_check
+                where target_group_id = \(group)::bigint
+                """)
+            return try rows.first.map { row in
+                GroupCheck(
+                    defects: try row.decode("defects"), allDefects: try row.decode("all_defects"),
+                    checkedAt: try row.decode("checked_at"))
+            }
+        }
+    }
+
+    private func look(at group: Int64) async throws -> Int64 {
         try await pool.unlimitedTransaction { connection in
             try await connection.query("select koppeling.check_group(\(group)::bigint)").scalar()
         }

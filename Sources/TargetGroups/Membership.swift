@@ -1,7 +1,7 @@
 public import FoundationEssentials
 
 /// A hand's decision on a person in a group.
-public enum Override: String, Sendable, Hashable, Codable {
+public enum Override: String, Sendable, Hashable, Codable, CaseIterable {
     /// The rules decide.
     case none
     /// Added by hand.
@@ -35,7 +35,7 @@ public enum Reason: String, Sendable, Hashable, Codable, CaseIterable {
 /// A person in a group, as it stands.
 public struct Membership: Sendable, Hashable, Codable {
     /// Whether the person belongs to the group.
-    public enum Status: String, Sendable, Hashable, Codable {
+    public enum Status: String, Sendable, Hashable, Codable, CaseIterable {
         /// A member.
         case active
         /// No member, for the reasons given.
@@ -77,9 +77,24 @@ public struct Membership: Sendable, Hashable, Codable {
 /// A page of memberships.
 public struct MembershipPage: Sendable, Hashable, Codable {
     /// Where the next page begins.
-    public struct Cursor: Sendable, Hashable, Codable {
+    public struct Cursor: Sendable, Hashable, Codable, LosslessStringConvertible {
         var name: String
         var person: Int64
+
+        init(name: String, person: Int64) {
+            self.name = name
+            self.person = person
+        }
+
+        /// Reads the text of a cursor; nil when it is none.
+        public init?(_ text: String) {
+            let parts = text.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2, let person = Int64(parts[0]) else { return nil }
+            self.init(name: String(parts[1]), person: person)
+        }
+
+        /// The cursor as text.
+        public var description: String { "\(person) \(name)" }
     }
 
     /// The memberships, by family name.

@@ -24,6 +24,16 @@ public struct Memberships: Sendable {
         }
     }
 
+    /// The same for the person of an identity.
+    public func setOverride(
+        _ override: Override, source: String, id: String, group: Int64, actor: String
+    ) async throws(TargetGroupsError) {
+        let person: Int64 = try await translated {
+            try await pool.query("select koppeling.require_person(\(source)::text, \(id)::text)").scalar()
+        }
+        try await setOverride(override, person: person, group: group, actor: actor)
+    }
+
     /// The memberships of a group by family name, up to a thousand a page.
     public func list(
         group: Int64, status: Membership.Status? = nil, after cursor: MembershipPage.Cursor? = nil, limit: Int = 100

@@ -44,9 +44,12 @@ enum Listing {
         for line in aligned(table) { Console.line(line) }
     }
 
-    /// Shows the one row of the query, a line for each of its values.
-    static func showOne(_ query: Query, from pool: Pool, json: Bool) async throws {
-        guard let row = try await pool.query(query).first else { return }
+    /// Shows the one row of the query, a line for each of its values; fails with the message when there is none.
+    static func showOne(_ query: Query, from pool: Pool, json: Bool, orFail missing: String? = nil) async throws {
+        guard let row = try await pool.query(query).first else {
+            if let missing { throw Failure(missing) }
+            return
+        }
         if json {
             Console.line(try row.decode("line", as: String.self))
             return

@@ -63,11 +63,13 @@ struct ToldProblem: Decodable {
 /// Runs the body with a service center on the database of the running test.
 func withServiceCenter(
     vault: Vault? = nil, tickets: AccountTickets? = nil, publicURL: String? = nil, log: CapturedLog = CapturedLog(),
+    isTraining: Bool = false, instances: Instances? = nil, mergeFields: MergeFields? = nil,
     _ body: (Door) async throws -> Void
 ) async throws {
     let center = ServiceCenter(
-        pool: TestDatabase.current.pool, configuration: ServiceCenter.Configuration(port: 0, publicURL: publicURL),
-        tickets: tickets, vault: vault, logger: log.logger)
+        pool: TestDatabase.current.pool,
+        configuration: ServiceCenter.Configuration(port: 0, publicURL: publicURL, isTraining: isTraining),
+        tickets: tickets, vault: vault, instances: instances, mergeFields: mergeFields, logger: log.logger)
     let http = HTTPClient(allowPlaintext: true)
     defer { http.shutdown() }
     try await withThrowingTaskGroup(of: Void.self) { group in

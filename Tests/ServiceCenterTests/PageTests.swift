@@ -1,9 +1,11 @@
 import Connector
+import HTTPClient
+import TestSupport
 import Testing
 
 @testable import ServiceCenter
 
-@Suite("Pages")
+@Suite("Pages", .database)
 struct PageTests {
     @Test(
         arguments: [
@@ -31,5 +33,22 @@ struct PageTests {
         #expect(Page.escaped(#"<a href="x">&'</a>"#) == "&lt;a href=&quot;x&quot;&gt;&amp;&#39;&lt;/a&gt;")
         let asked = ConnectTexts(language: .dutch).ask(renewing: "<script>")
         #expect(asked.contains("&lt;script&gt;") && !asked.contains("<script>"))
+    }
+
+    @Test(arguments: [("nl", "oefenomgeving"), ("en", "training environment")])
+    func everyPageOfATrainingSaysSoInTheReadersLanguage(language: String, words: String) async throws {
+        let pages = ["/accounts/connect/x", "/accounts/connect/result/1", "/accounts/connect/problem/denied"]
+        for isTraining in [true, false] {
+            try await withServiceCenter(isTraining: isTraining) { door in
+                for page in pages {
+                    let html = try await door.send("GET", page, headers: [("Accept-Language", language)]).text
+                    #expect(html.contains("<html lang=\"\(language)\">"))
+                    let opening = try #require(html.split(separator: "<h1>").first)
+                    #expect(opening.contains("<aside aria-label=\"Training\">") == isTraining, "\(page)")
+                    #expect(opening.contains(words) == isTraining, "\(page)")
+                    #expect(opening.contains("<title>Training: ") == isTraining, "\(page)")
+                }
+            }
+        }
     }
 }

@@ -89,11 +89,14 @@ struct ActionCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 let query: Query =
                     if let all, let reason {
-                        "select koppeling.run_rejected_actions(\(all)::text, \(reason)::text, \(action)::text)"
+                        """
+                        select koppeling.run_rejected_actions(\(all)::text, \(reason)::text, \(action)::text,
+                            \(runtime.actor)::text)
+                        """
                     } else if let all {
-                        "select koppeling.run_waiting_actions(\(all)::text, \(action)::text)"
+                        "select koppeling.run_waiting_actions(\(all)::text, \(action)::text, \(runtime.actor)::text)"
                     } else {
-                        "select koppeling.run_actions(\(actions)::bigint[])"
+                        "select koppeling.run_actions(\(actions)::bigint[], \(runtime.actor)::text)"
                     }
                 Console.line(String(try await runtime.pool.query(query).scalar(as: Int64.self)))
             }

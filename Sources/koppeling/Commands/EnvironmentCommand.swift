@@ -91,8 +91,8 @@ extension InstanceCommand {
         var off = false
 
         func run() async throws {
-            try await LinkServices.with { _, services in
-                try await services.instances.setDryRun(!off, instance: instance)
+            try await LinkServices.with { runtime, services in
+                try await services.instances.setDryRun(!off, instance: instance, actor: runtime.actor)
             }
         }
     }

@@ -114,7 +114,9 @@ struct InstanceCommand: AsyncParsableCommand {
         var instance: String
 
         func run() async throws {
-            try await LinkServices.with { try await $1.instances.setEnabled(true, instance: instance) }
+            try await LinkServices.with {
+                try await $1.instances.setEnabled(true, instance: instance, actor: $0.actor)
+            }
         }
     }
 
@@ -125,7 +127,9 @@ struct InstanceCommand: AsyncParsableCommand {
         var instance: String
 
         func run() async throws {
-            try await LinkServices.with { try await $1.instances.setEnabled(false, instance: instance) }
+            try await LinkServices.with {
+                try await $1.instances.setEnabled(false, instance: instance, actor: $0.actor)
+            }
         }
     }
 
@@ -161,12 +165,12 @@ struct InstanceCommand: AsyncParsableCommand {
         enum Mode: String, ExpressibleByArgument { case automatic, manual, removed }
 
         func run() async throws {
-            try await LinkServices.with { _, services in
+            try await LinkServices.with { runtime, services in
                 if mode == .removed {
-                    try await services.instances.removeTemplate(template, instance: instance)
+                    try await services.instances.removeTemplate(template, instance: instance, actor: runtime.actor)
                 } else {
                     try await services.instances.setAutomatic(
-                        mode == .automatic, template: template, instance: instance)
+                        mode == .automatic, template: template, instance: instance, actor: runtime.actor)
                 }
             }
         }

@@ -19,8 +19,10 @@ struct MergeFieldCommand: AsyncParsableCommand {
         @Flag(help: "Do not ask Mailchimp.")
         var offline = false
 
-        @Flag(help: "One JSON object a line, instead of a table.")
-        var json = false
+        @Option(help: "Go on after this tag.")
+        var after = ""
+
+        @OptionGroup var listing: ListingOptions
 
         func run() async throws {
             try await LinkServices.with { runtime, services in
@@ -30,10 +32,11 @@ struct MergeFieldCommand: AsyncParsableCommand {
                     """
                     \(unsafe: Listing.open)
                     select tag, name, type, required, source, triggers, fault from koppeling.merge_fields
-                    where instance_id = \(found.id)::bigint
+                    where instance_id = \(found.id)::bigint and tag > \(after)::text
                     order by tag
+                    limit \(listing.limit)
                     \(unsafe: Listing.close)
-                    """, from: runtime.pool, json: json)
+                    """, from: runtime.pool, json: listing.json)
             }
         }
     }

@@ -11,7 +11,13 @@ struct PlanCommand: AsyncParsableCommand {
         ])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the plans, held ones first.")
+        static let configuration = CommandConfiguration(abstract: "List the plans, the newest first.")
+
+        @Option(help: "Only this state: held, approved, applied, discarded or dissolved.")
+        var state: String?
+
+        @Option(help: "Only those with a lower number: the next page.")
+        var before: Int64 = .max
 
         @OptionGroup var listing: ListingOptions
 
@@ -22,7 +28,8 @@ struct PlanCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, target_group, state, version, held_because, joins, leaves, emptied, created_at
                     from koppeling.plans
-                    order by state = 'held' desc, id desc
+                    where (\(state)::text is null or state = \(state)::text) and id < \(before)::bigint
+                    order by id desc
                     limit \(listing.limit)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
@@ -44,6 +51,7 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
+                _ = try await Plans(pool: runtime.pool).find(plan)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
@@ -68,6 +76,7 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
+                _ = try await Plans(pool: runtime.pool).find(plan)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
@@ -89,7 +98,9 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                try await Plans(pool: runtime.pool).export(plan: plan) { piece in Console.output(piece) }
+                let plans = Plans(pool: runtime.pool)
+                _ = try await plans.find(plan)
+                try await plans.export(plan: plan) { piece in Console.output(piece) }
             }
         }
     }
@@ -176,7 +187,8 @@ struct PlanCommand: AsyncParsableCommand {
                     from koppeling.plan_thresholds
                     where koppeling.fold(target_group) = koppeling.fold(\(group)::text)
                     \(unsafe: Listing.close)
-                    """, from: runtime.pool, json: json)
+                    """, from: runtime.pool, json: json,
+                    orFail: "There is no linked target group \"\(group)\": koppeling instance list shows them.")
             }
         }
     }

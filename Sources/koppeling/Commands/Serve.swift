@@ -1,4 +1,5 @@
 import ArgumentParser
+import Connector
 import Logging
 import Metrics
 import Postgres
@@ -30,8 +31,10 @@ extension Runtime {
         return ServiceCenter(
             pool: pool,
             configuration: .init(
-                host: settings.listen.host, port: settings.listen.port, publicURL: settings.publicURL),
-            tickets: services?.tickets, vault: services?.vault, metrics: metrics, logger: logger)
+                host: settings.listen.host, port: settings.listen.port, publicURL: settings.publicURL,
+                isTraining: settings.environment == .training),
+            tickets: services?.tickets, vault: services?.vault, instances: services?.instances,
+            mergeFields: services?.mergeFields, metrics: metrics, logger: logger)
     }
 
     /// What a worker process shows of itself; nil when nobody said where.

@@ -10,13 +10,23 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a token; it is shown this once and never again.")
+            abstract: "Make a token; it is shown this once and never again.",
+            discussion: """
+                Give it no more rights than it needs:
+                  enqueue   put jobs into the queue
+                  read      see jobs with their args, and how the queue stands
+                  operate   cancel, retry, pause, limit and schedule jobs
+                  persons   put persons and companies; change, merge, unsubscribe and erase persons
+                  groups    see and change target groups, their rules, and what was decided by hand
+                  link      see and steer the link: plans, actions, tasks, instances, merge fields
+                  disclose  see all that is held on a person; with groups or link also whom their lists are about
+                """)
 
         @Argument(help: "Who it is for; a name of your choice.")
         var name: String
 
         @Option(
-            help: "enqueue, read, operate, persons or disclose; repeat it for more. Enqueue alone without.",
+            help: "A right; repeat it for more. Enqueue alone without.",
             transform: right)
         var may: [TokenRight] = []
 
@@ -30,7 +40,8 @@ struct TokenCommand: AsyncParsableCommand {
 
     private static func right(_ name: String) throws -> TokenRight {
         guard let right = TokenRight(rawValue: name) else {
-            throw ValidationError("--may is enqueue, read, operate, persons or disclose, not \(name)")
+            let rights = TokenRight.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--may is one of \(rights), not \(name)")
         }
         return right
     }

@@ -1,0 +1,76 @@
+import Foundation
+import HTTPClient
+import MailchimpSandbox
+import Postgres
+import TestSupport
+import Testing
+
+/// A sandbox, and the settings with which the program finds it and the database of the running test.
+struct CommandWorld {
+    static let key = "00000000000000000000000000000001-us1"
+
+    let server: MailchimpSandbox
+    let settings: [String: String]
+    private let folder: URL
+
+    /// Runs the body with a sandbox of its own.
+    static func run(_ more: [String: String] = [:], _ body: (CommandWorld) async throws -> Void) async throws {
+        let server = MailchimpSandbox(configuration: SandboxConfiguration())
+        let root = "http://127.0.0.1:\(try await server.start())"
+        let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+        let result: Result<Void, any Error>
+        do {
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let settings = [
+                "KOPPELING_MAILCHIMP_URL": root, "LOG_LEVEL": "warning", "USER": "ann",
+                "KOPPELING_SECRET_KEY": Data(repeating: 7, count: 32).base64EncodedString(),
+                "DATABASE_URL": try TestDatabase.current.settings.connectionString(),
+            ].merging(more) { $1 }
+            result = .success(try await body(CommandWorld(server: server, settings: settings, folder: folder)))
+        } catch {
+            result = .failure(error)
+        }
+        try? FileManager.default.removeItem(at: folder)
+        await server.stop()
+        try result.get()
+    }
+
+    /// Runs a command, its arguments between spaces or as they are given, and expects it to do it.
+    @discardableResult
+    func done(
+        _ command: String, _ arguments: String..., input: String = "", at location: SourceLocation = #_sourceLocation
+    ) async throws -> Run {
+        let run = try await koppeling(Self.words(command) + arguments, settings, input: input)
+        #expect(run.code == 0, "\(command) \(arguments): \(run.errors)", sourceLocation: location)
+        return run
+    }
+
+    /// Runs a command that must be refused in one line, and returns the line.
+    func refused(
+        _ command: String, _ arguments: String..., at location: SourceLocation = #_sourceLocation
+    ) async throws -> String {
+        let run = try await koppeling(Self.words(command) + arguments, settings)
+        #expect(run.code == 1 && run.output.isEmpty, "\(command) \(arguments)", sourceLocation: location)
+        #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)", sourceLocation: location)
+        return run.errors
+    }
+
+    /// The path of a file with these lines.
+    func file(_ name: String, _ lines: String...) throws -> String {
+        let path = folder.appending(path: name)
+        try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: path)
+        return path.path
+    }
+
+    private static func words(_ command: String) -> [String] { command.split(separator: " ").map(String.init) }
+}
+
+extension Run {
+    /// The lines of a listing with `--json`.
+    func decode<Line: Decodable>(_ type: Line.Type = Line.self) throws -> [Line] {
+        try lines.map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
+    }
+
+    /// The table without the spaces between its cells: the words of each line.
+    var table: [[String]] { lines.map { $0.split(separator: " ").map(String.init) } }
+}
