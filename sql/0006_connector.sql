@@ -89,7 +89,8 @@ create table koppeling.action_template (
 -- What a list is known to hold: one row a contact, or an address that we want there.
 create table koppeling.audience_member (
     id              bigint generated always as identity primary key,
-    instance_id     bigint not null references koppeling.connector_instance on delete cascade,
+    -- References connector_instance, as a claim and a plan's line reference what they name: see below.
+    instance_id     bigint not null,
     contact_id      text,
     remote_id       text,
     address         text not null,
@@ -156,9 +157,9 @@ create unique index restored_no_open on koppeling.restored_no (instance_id, cont
 
 -- An active, addressable membership that wants a contact subscribed: what the brake let through.
 create table koppeling.claim (
-    instance_id  bigint not null references koppeling.connector_instance on delete cascade,
+    instance_id  bigint not null,
     person_id    bigint not null,
-    member_id    bigint not null references koppeling.audience_member,
+    member_id    bigint not null,
     address      text not null,
     address_key  text not null,
     fields       jsonb not null,
@@ -192,7 +193,7 @@ create unique index change_plan_open on koppeling.change_plan (target_group_id) 
 create unique index change_plan_approved on koppeling.change_plan (target_group_id) where state = 'approved';
 
 create table koppeling.change_plan_line (
-    plan_id    bigint not null references koppeling.change_plan on delete cascade,
+    plan_id    bigint not null,
     person_id  bigint not null,
     change     text not null check (change in ('join', 'leave', 'empty')),
     reason     text not null,

@@ -416,70 +416,95 @@ CREATE FUNCTION koppeling.allowed_permits(b koppeling.permit_budget, at timestam
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((b).lowered_at IS NULL) THEN (b).budget ELSE LEAST((b).budget, ((b).allowed + (GREATEST((0)::numeric, floor((EXTRACT(epoch FROM (at - (b).lowered_at)) / (60)::numeric))))::integer)) END;
 
-CREATE FUNCTION koppeling.apply_claims(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS bigint[]
+CREATE TABLE koppeling.job (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    run_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    started_at timestamp with time zone,
+    worker_id bigint,
+    consumer_id bigint,
+    priority integer DEFAULT 0 NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    max_attempts integer DEFAULT 20 NOT NULL,
+    claim integer DEFAULT 0 NOT NULL,
+    snoozes integer DEFAULT 0 NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    alone boolean DEFAULT false NOT NULL,
+    state text DEFAULT 'ready'::text NOT NULL,
+    blocked_by text,
+    queue text DEFAULT 'default'::text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text DEFAULT 'keep'::text NOT NULL,
+    order_key text,
+    limit_key text,
+    error text,
+    args jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
+    CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
+    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
+    CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
+    CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
+    CONSTRAINT job_claim_check CHECK ((claim >= 0)),
+    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
+    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
+    CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
+    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
+    CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
+    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
+    CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
+    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
+    CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
+    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
+    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
+    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
+    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
+
+CREATE FUNCTION koppeling.any_waits(p_queues text[], p_keys text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    RETURN (EXISTS (SELECT FROM (UNNEST(any_waits.p_queues, any_waits.p_keys) g(queue, key) JOIN koppeling.job j ON (((j.queue = COALESCE(g.queue, 'default'::text)) AND (j.key = g.key) AND (j.state <> 'running'::text))))));
+
+CREATE FUNCTION koppeling.apply_claims(p_instance bigint, p_changes koppeling.claim_change[], OUT touched bigint[], OUT made bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    v_changes koppeling.claim_change[];
-    v_touched bigint[] := '{}';
-    v_more    bigint[];
+    -- Apart, so that the planner knows how many there are of each.
+    v_joins  koppeling.claim_change[] := array(select c from unnest(p_changes) c where c.change = 'join');
+    v_edits  koppeling.claim_change[] := array(select c from unnest(p_changes) c where c.change in ('edit', 'empty'));
+    v_leaves bigint[] := array(select c.person_id from unnest(p_changes) c where c.change = 'leave');
 begin
-    select coalesce(array_agg(row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual,
-                                   d.member_id, d.readdressed)::koppeling.claim_change), '{}')
-    into v_changes
-    from koppeling.claim_difference(p_instance, p_persons) d
-    where d.exempt or not p_exempt_only;
-
     with gone as (
         delete from koppeling.claim c
-        using unnest(v_changes) d
-        where d.change = 'leave' and c.instance_id = p_instance and c.person_id = d.person_id
+        using unnest(v_leaves) l (person_id)
+        where c.instance_id = p_instance and c.person_id = l.person_id
         returning c.member_id
     )
-    select coalesce(array_agg(distinct member_id), '{}') into v_touched from gone;
+    select coalesce(array_agg(distinct member_id), '{}') into touched from gone;
 
-    -- Members for the addresses nobody has seen yet, in one go; most claims find theirs by its address, the rest by
-    -- where it moves or came from.
-    insert into koppeling.audience_member (instance_id, address, address_key)
-    select distinct on (d.address_key) p_instance, d.address, d.address_key
-    from unnest(v_changes) d
-    where d.change = 'join'
-      and not exists (select from koppeling.audience_member m
-                      where m.instance_id = p_instance and m.moving_to = d.address_key)
-      and not exists (select from koppeling.audience_member m
-                      where m.instance_id = p_instance and m.file_key = d.address_key and m.status <> 'absent')
-    order by d.address_key, d.person_id
-    on conflict (instance_id, address_key) do nothing;
-    with joined as (
-        insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
-        select p_instance, d.person_id,
-               coalesce(m.id, koppeling.member_for(p_instance, d.address, d.address_key)), d.address, d.address_key,
-               d.fields, d.manual
-        from unnest(v_changes) d
-        left join koppeling.audience_member m on m.instance_id = p_instance and m.address_key = d.address_key
-        where d.change = 'join'
-        order by d.person_id
-        returning member_id
-    )
-    select v_touched || coalesce(array_agg(distinct member_id), '{}') into v_touched from joined;
+    select touched || j.known, j.made into touched, made from koppeling.join_claims(p_instance, v_joins) j;
 
     with edited as (
         update koppeling.claim c set fields = d.fields, manual = d.manual,
                address = case when d.readdressed then c.address else d.address end
-        from unnest(v_changes) d
-        where d.change in ('edit', 'empty') and c.instance_id = p_instance and c.person_id = d.person_id
+        from unnest(v_edits) d
+        where c.instance_id = p_instance and c.person_id = d.person_id
         returning c.member_id
     )
-    select v_touched || coalesce(array_agg(distinct member_id), '{}') into v_touched from edited;
+    select touched || coalesce(array_agg(distinct member_id), '{}') into touched from edited;
 
     -- One after the other: the second of two who swap addresses must see what the first one took.
-    select coalesce(array_agg(r.member_id), '{}') into v_more
-    from (select * from unnest(v_changes) d where d.change in ('edit', 'empty') and d.readdressed
-          order by d.person_id) d
+    select touched || coalesce(array_agg(r.member_id), '{}') into touched
+    from (select * from unnest(v_edits) d where d.readdressed order by d.person_id) d
     cross join lateral koppeling.readdress_claim(p_instance, d.person_id, d.address, d.address_key) r (member_id);
-    return v_touched || v_more;
 end $$;
 
 CREATE FUNCTION koppeling.apply_plan(p_plan bigint, p_lines integer) RETURNS boolean
@@ -491,6 +516,7 @@ declare
     v_plan     koppeling.change_plan;
     v_instance bigint;
     v_persons  bigint[];
+    v_applied  record;
     v_is_last  boolean;
 begin
     perform koppeling.lock_group(p.target_group_id) from koppeling.change_plan p where p.id = p_plan;
@@ -498,18 +524,15 @@ begin
     if not found or v_plan.state <> 'approved' then
         return false;
     end if;
-    v_persons := array(
-        select l.person_id
-        from koppeling.change_plan_line l
-        where l.plan_id = p_plan and l.person_id > v_plan.applied_through
-        order by l.person_id
-        limit p_lines);
+    v_persons := koppeling.next_persons(p_plan, v_plan.applied_through, p_lines);
     v_is_last := cardinality(v_persons) < p_lines;
     if cardinality(v_persons) > 0 then
         select id into strict v_instance from koppeling.connector_instance
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, true));
+        select * into v_applied
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
+        perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan
     set applied_through = coalesce(v_persons[cardinality(v_persons)], applied_through),
@@ -590,53 +613,6 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                      ELSE (((e.entry - ARRAY['kind'::text, 'args'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text, 'priority'::text, 'max_attempts'::text]) <> '{}'::jsonb) OR (COALESCE(jsonb_typeof((e.entry -> 'kind'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'queue'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key_mode'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'order_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'limit_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'run_at'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR ((jsonb_typeof((e.entry -> 'priority'::text)) <> 'null'::text) AND (((e.entry -> 'priority'::text))::text !~ '^-?[0-9]{1,9}$'::text)) OR ((jsonb_typeof((e.entry -> 'max_attempts'::text)) <> 'null'::text) AND (((e.entry -> 'max_attempts'::text))::text !~ '^-?[0-9]{1,9}$'::text)))
                  END)));
 END;
-
-CREATE TABLE koppeling.job (
-    id bigint NOT NULL,
-    enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    run_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    started_at timestamp with time zone,
-    worker_id bigint,
-    consumer_id bigint,
-    priority integer DEFAULT 0 NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    max_attempts integer DEFAULT 20 NOT NULL,
-    claim integer DEFAULT 0 NOT NULL,
-    snoozes integer DEFAULT 0 NOT NULL,
-    deaths integer DEFAULT 0 NOT NULL,
-    alone boolean DEFAULT false NOT NULL,
-    state text DEFAULT 'ready'::text NOT NULL,
-    blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL,
-    kind text NOT NULL,
-    key text,
-    key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text,
-    limit_key text,
-    error text,
-    args jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
-    CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
-    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
-    CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
-    CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
-    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
-    CONSTRAINT job_claim_check CHECK ((claim >= 0)),
-    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
-    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
-    CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
-    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
-    CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
-    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
-    CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
-    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
-    CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
-    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
-    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
-    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
-    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
-)
-WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
 
 CREATE FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) RETURNS koppeling.job
     LANGUAGE plpgsql IMMUTABLE
@@ -725,40 +701,13 @@ CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id big
 #variable_conflict use_column
 begin
     return query
-    select m.id, m.instance_id, m.contact_id, m.remote_id, m.address, m.address_key, m.file_key, m.status,
-           m.ownership, m.archived_by_us, m.intent, m.moving_to, m.applied_fields,
-           c.claims, p.address, p.address_key, p.fields,
-           koppeling.binding_reasons(i.target_group_id, m.address_key, m.contact_id, m.id),
-           case when m.moving_to is null then '{}'
-                else koppeling.binding_reasons(i.target_group_id, m.moving_to, null, null) end,
-           exists (
-               select from koppeling.open_suppression s
-               where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
-                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
-                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
-                 -- Whoever opted in again himself since then has the last word.
-                 and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
-           exists (
-               select from koppeling.suppression s
-               join koppeling.suppression_lift l on l.suppression_id = s.id
-               where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
-                 and (s.address_key = m.address_key or s.contact_id = m.contact_id)),
-           i.keeps_adopted,
-           exists (
-               select from koppeling.restored_no r
-               where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
-           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null
-    from unnest(p_members) g (id)
-    cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    cross join lateral (select count(*) as claims from koppeling.claim c where c.member_id = m.id) c
-    left join lateral (
-        select c.address, c.address_key, c.fields
-        from koppeling.claim c
-        where c.member_id = m.id
-        order by c.manual desc, c.claimed_at, c.person_id
-        limit 1
-    ) p on true;
+    select (f.known).id, (f.known).instance_id, (f.known).contact_id, (f.known).remote_id, (f.known).address,
+           (f.known).address_key, (f.known).file_key, (f.known).status, (f.known).ownership, (f.known).archived_by_us,
+           (f.known).intent, (f.known).moving_to, (f.known).applied_fields, f.claims, f.wanted_address, f.wanted_key,
+           f.wanted_fields, f.reasons, f.target_reasons, f.unsubscribe_here, f.reactivated, f.keeps_adopted,
+           f.restores_no, (f.known).intent_at, (f.known).opted_in_at, f.web_id_seen, f.own_source,
+           (f.known).erasure_id is not null
+    from koppeling.member_facts(p_members) f;
 end $$;
 
 CREATE TABLE koppeling.audience_member (
@@ -1222,6 +1171,37 @@ CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, c
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY(SELECT ROW(u.f, u.d, u.c)::koppeling.position_input AS "row" FROM UNNEST(string_to_array(cell_positions.job_functions, ''::text), string_to_array(cell_positions.departments, ''::text), string_to_array(cell_positions.companies, ''::text)) u(f, d, c));
 
+CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS koppeling.claim_change[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    return array(
+        select row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual, d.member_id,
+                    d.readdressed)::koppeling.claim_change
+        from koppeling.claim_difference(p_instance, p_persons) d
+        where d.exempt or not p_exempt_only);
+end $$;
+
+CREATE FUNCTION koppeling.check_claim_members() RETURNS trigger
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    if (select count(*) from (select from given g
+                              join koppeling.audience_member m on m.id = g.member_id and m.instance_id = g.instance_id
+                              for key share of m) m)
+        < (select count(*) from given)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'member_id');
+    end if;
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.check_deployment(p_marks text[], p_environment text) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1364,12 +1344,74 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.check_line_plans() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.change_plan p
+                              where p.id in (select g.plan_id from given g) order by p.id for key share) p)
+        < (select count(distinct g.plan_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'plan_id');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_member_instances() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.connector_instance i
+                              where i.id in (select g.instance_id from given g) order by i.id for key share) i)
+        < (select count(distinct g.instance_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'instance_id');
+    end if;
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.check_new_persons() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
     if exists (select from koppeling.erasure) then
         perform koppeling.request_erasure_check(array(select n.id from given n));
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_person_categories() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.category k
+                              where k.id in (select g.category_id from given g) order by k.id for key share) k)
+        < (select count(distinct g.category_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'category_id');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_position_values() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.job_function f
+                              where f.id in (select g.job_function_id from given g) order by f.id for key share) f)
+        < (select count(distinct g.job_function_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'job_function_id');
+    elsif (select count(*) from (select from koppeling.department d
+                                 where d.id in (select g.department_id from given g) order by d.id for key share) d)
+        < (select count(distinct g.department_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'department_id');
+    elsif (select count(*) from (select from koppeling.company c
+                                 where c.id in (select g.company_id from given g) order by c.id for key share) c)
+        < (select count(distinct g.company_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'company_id');
     end if;
     return null;
 end $$;
@@ -1577,62 +1619,347 @@ exception when invalid_parameter_value then
         'time_zone: "%s" is not the name of a time zone such as Europe/Amsterdam or UTC', left(p_zone, 50));
 end $_$;
 
-CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
-    LANGUAGE plpgsql STABLE
+CREATE TABLE koppeling.change_plan (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    version integer DEFAULT 0 NOT NULL,
+    held_because text NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    decided_at timestamp with time zone,
+    decided_by text,
+    rules_entry bigint,
+    applied_through bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT change_plan_check CHECK (((state = 'held'::text) = (decided_at IS NULL))),
+    CONSTRAINT change_plan_state_check CHECK ((state = ANY (ARRAY['held'::text, 'approved'::text, 'applied'::text, 'discarded'::text, 'dissolved'::text])))
+);
+
+CREATE TABLE koppeling.change_plan_line (
+    plan_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    change text NOT NULL,
+    reason text NOT NULL,
+    cause text NOT NULL,
+    CONSTRAINT change_plan_line_change_check CHECK ((change = ANY (ARRAY['join'::text, 'leave'::text, 'empty'::text])))
+);
+
+CREATE TABLE koppeling.membership (
+    target_group_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    matched_rule_id bigint,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    rule_match boolean DEFAULT false NOT NULL,
+    ever_member boolean DEFAULT false NOT NULL,
+    override text DEFAULT 'none'::text NOT NULL,
+    overridden_by text,
+    status text NOT NULL,
+    via text,
+    reasons text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT active_says_how CHECK (((status = 'active'::text) = (via IS NOT NULL))),
+    CONSTRAINT active_was_member CHECK (((status <> 'active'::text) OR ever_member)),
+    CONSTRAINT inactive_says_why CHECK (((status = 'inactive'::text) = (cardinality(reasons) > 0))),
+    CONSTRAINT membership_override_check CHECK ((override = ANY (ARRAY['none'::text, 'include'::text, 'exclude'::text]))),
+    CONSTRAINT membership_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text]))),
+    CONSTRAINT membership_via_check CHECK ((via = ANY (ARRAY['manual'::text, 'rule'::text])))
+);
+
+CREATE FUNCTION koppeling.claim_candidates(p_group bigint, p_instance bigint) RETURNS bigint[]
+    LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-#variable_conflict use_column
-begin
-    return query
-    with had as (
-        select c.* from koppeling.claim c
-        where c.instance_id = p_instance and (p_persons is null or c.person_id = any (p_persons))
-    ), difference as (
-        select coalesce(w.person_id, h.person_id) as person_id,
-               case
-                   when h.person_id is null then 'join'
-                   when w.person_id is null then 'leave'
-                   when exists (select from jsonb_each_text(h.fields) f
-                                where f.value <> '' and coalesce(w.fields ->> f.key, '') = '') then 'empty'
-                   else 'edit'
-               end as change,
-               w.address, w.address_key, w.fields, w.manual, h.member_id,
-               h.person_id is not null and w.address_key <> h.address_key as readdressed
-        from koppeling.wanted_claims(p_instance, p_persons) w
-        full join had h on h.person_id = w.person_id
-        where (h.address_key, h.fields, h.manual) is distinct from (w.address_key, w.fields, w.manual)
-          -- Nothing follows from an address before it is known that nobody erased had it.
-          and not exists (select from koppeling.erasure_check q where q.person_id = coalesce(w.person_id, h.person_id))
-    )
-    select d.person_id, d.change,
-           a.person_id is not null or case d.change
-               when 'join' then d.manual and i.activated
-               when 'leave' then coalesce(m.reasons[1], '') in ('erased', 'complained', 'unsubscribed', 'cleaned',
-                                                               'forgotten', 'removedInMailchimp', 'manual')
-               else d.change = 'edit'
-           end,
-           case d.change
-               when 'join' then coalesce(m.via, 'rule')
-               when 'leave' then case when m.status = 'active' then 'noAddress'
-                                      else coalesce(m.reasons[1], 'ruleNoLongerMatches') end
-               else 'fields'
-           end,
-           d.address, d.address_key, d.fields, d.manual, d.member_id, d.readdressed
-    from difference d
-    join koppeling.connector_instance i on i.id = p_instance
-    left join koppeling.membership m
-        on m.target_group_id = i.target_group_id and m.person_id = d.person_id
-           and (p_persons is null or m.person_id = any (p_persons))
-    left join (
-        select l.person_id, l.change
-        from koppeling.change_plan p
-        join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id > p.applied_through
-        where p.state = 'approved'
-          and p.target_group_id = (select i.target_group_id from koppeling.connector_instance i where i.id = p_instance)
-          and (p_persons is null or l.person_id = any (p_persons))
-    ) a on a.person_id = d.person_id and a.change = d.change;
-end $$;
+    RETURN ARRAY(SELECT m.person_id FROM koppeling.membership m WHERE ((m.target_group_id = claim_candidates.p_group) AND (m.status = 'active'::text)) UNION SELECT c.person_id FROM koppeling.claim c WHERE (c.instance_id = claim_candidates.p_instance) UNION SELECT l.person_id FROM (koppeling.change_plan p JOIN koppeling.change_plan_line l ON ((l.plan_id = p.id))) WHERE ((p.target_group_id = claim_candidates.p_group) AND (p.state = 'held'::text)));
+
+CREATE FUNCTION koppeling.cut_text(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT "left"(cut_text.value, n.n) AS "left" FROM generate_series(255, 63, '-1'::integer) n(n) WHERE (octet_length("left"(cut_text.value, n.n)) <= 255) LIMIT 1);
+
+CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE(given_name, initials, ''::text);
+
+CREATE FUNCTION koppeling.last_name(prefixes text, family_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (prefixes IS NULL) THEN COALESCE(family_name, ''::text) WHEN (family_name IS NULL) THEN prefixes WHEN starts_with(koppeling.fold(family_name), (koppeling.fold(prefixes) || ' '::text)) THEN family_name ELSE ((prefixes || ' '::text) || family_name) END;
+
+CREATE FUNCTION koppeling.merge_text(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (octet_length(value) <= 255) THEN value WHEN (value IS NULL) THEN ''::text ELSE koppeling.cut_text(value) END;
+
+CREATE FUNCTION koppeling.salutation(title text, given_name text, initials text, prefixes text, family_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (family_name IS NULL) THEN koppeling.first_name(given_name, initials) WHEN (title <> ''::text) THEN ((title || ' '::text) || koppeling.capitalised(koppeling.last_name(prefixes, family_name))) WHEN (COALESCE(given_name, initials) IS NULL) THEN koppeling.capitalised(koppeling.last_name(prefixes, family_name)) ELSE ((koppeling.first_name(given_name, initials) || ' '::text) || koppeling.last_name(prefixes, family_name)) END;
+
+CREATE TABLE koppeling.company (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    name text NOT NULL,
+    merged_into bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT company_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT company_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT company_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100)))
+);
+
+CREATE TABLE koppeling.connector_instance (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    list_id text NOT NULL,
+    list_name text NOT NULL,
+    target_group_id bigint NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    paused_reason text,
+    activated boolean DEFAULT false NOT NULL,
+    keeps_adopted boolean DEFAULT false NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    webhook_secret_hash bytea NOT NULL,
+    webhook_secret bytea NOT NULL,
+    webhook_id text,
+    webhook_signing_secret bytea,
+    webhook_public_url text,
+    webhook_checked_at timestamp with time zone,
+    webhook_heard_at timestamp with time zone,
+    pull_cursor timestamp with time zone,
+    last_pull_at timestamp with time zone,
+    last_sweep_at timestamp with time zone,
+    sweep bigint DEFAULT 0 NOT NULL,
+    web_id_seen bigint DEFAULT 0 NOT NULL,
+    own_source text DEFAULT 'API - Generic'::text NOT NULL,
+    removals_count integer DEFAULT 25 NOT NULL,
+    removals_share numeric DEFAULT 0.10 NOT NULL,
+    removals_cap integer DEFAULT 500 NOT NULL,
+    joins_count integer DEFAULT 100 NOT NULL,
+    joins_share numeric DEFAULT 0.20 NOT NULL,
+    joins_cap integer DEFAULT 1000 NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT connector_instance_joins_cap_check CHECK ((joins_cap >= 0)),
+    CONSTRAINT connector_instance_joins_count_check CHECK ((joins_count >= 0)),
+    CONSTRAINT connector_instance_joins_share_check CHECK (((joins_share >= (0)::numeric) AND (joins_share <= (1)::numeric))),
+    CONSTRAINT connector_instance_list_id_check CHECK ((list_id ~ '^[A-Za-z0-9]+$'::text)),
+    CONSTRAINT connector_instance_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT connector_instance_removals_cap_check CHECK ((removals_cap >= 0)),
+    CONSTRAINT connector_instance_removals_count_check CHECK ((removals_count >= 0)),
+    CONSTRAINT connector_instance_removals_share_check CHECK (((removals_share >= (0)::numeric) AND (removals_share <= (1)::numeric))),
+    CONSTRAINT connector_instance_webhook_secret_hash_check CHECK ((octet_length(webhook_secret_hash) = 32))
+);
+
+CREATE TABLE koppeling.department (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT department_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE koppeling.erasure_check (
+    person_id bigint NOT NULL
+);
+
+CREATE TABLE koppeling.gender_text (
+    instance_id bigint NOT NULL,
+    gender text NOT NULL,
+    text text DEFAULT ''::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    CONSTRAINT gender_text_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
+    CONSTRAINT gender_text_text_check CHECK ((octet_length(text) <= 255)),
+    CONSTRAINT gender_text_title_check CHECK ((octet_length(title) <= 100))
+);
+
+CREATE TABLE koppeling.job_function (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT job_function_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE koppeling.merge_field (
+    instance_id bigint NOT NULL,
+    tag text NOT NULL,
+    source text NOT NULL,
+    triggers boolean DEFAULT true NOT NULL,
+    CONSTRAINT merge_field_source_check CHECK ((source = ANY (ARRAY['first_name'::text, 'last_name'::text, 'given_name'::text, 'initials'::text, 'prefixes'::text, 'family_name'::text, 'gender'::text, 'salutation'::text, 'function'::text, 'department'::text, 'company'::text]))),
+    CONSTRAINT merge_field_tag_check CHECK ((tag ~ '^[A-Z0-9_]{1,10}$'::text))
+);
+
+CREATE TABLE koppeling.person (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    given_name text,
+    initials text,
+    prefixes text,
+    family_name text,
+    gender text DEFAULT 'unknown'::text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    merged_into bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT merged_is_no_more_active CHECK (((merged_into IS NULL) OR (state <> 'active'::text))),
+    CONSTRAINT person_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT person_family_name_check CHECK (((length(family_name) >= 1) AND (length(family_name) <= 200))),
+    CONSTRAINT person_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
+    CONSTRAINT person_given_name_check CHECK (((length(given_name) >= 1) AND (length(given_name) <= 200))),
+    CONSTRAINT person_initials_check CHECK (((length(initials) >= 1) AND (length(initials) <= 200))),
+    CONSTRAINT person_prefixes_check CHECK (((length(prefixes) >= 1) AND (length(prefixes) <= 200))),
+    CONSTRAINT person_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100))),
+    CONSTRAINT person_state_check CHECK ((state = ANY (ARRAY['active'::text, 'archived'::text, 'erased'::text])))
+);
+
+CREATE TABLE koppeling."position" (
+    id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    job_function_id bigint,
+    department_id bigint,
+    company_id bigint,
+    CONSTRAINT position_says_something CHECK ((num_nonnulls(job_function_id, department_id, company_id) > 0))
+);
+
+CREATE TABLE koppeling.target_group (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    email_kind text,
+    linked boolean DEFAULT false NOT NULL,
+    rules_version integer DEFAULT 1 NOT NULL,
+    valid boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
+    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
+    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
+);
+
+CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.person_id,
+     d.change,
+     ((l.person_id IS NOT NULL) OR
+         CASE d.change
+             WHEN 'join'::text THEN ((m.via = 'manual'::text) AND i.activated)
+             WHEN 'leave'::text THEN (COALESCE(m.reasons[1], ''::text) = ANY (ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]))
+             ELSE (d.change = 'edit'::text)
+         END),
+         CASE d.change
+             WHEN 'join'::text THEN COALESCE(m.via, 'rule'::text)
+             WHEN 'leave'::text THEN
+             CASE
+                 WHEN (m.status = 'active'::text) THEN 'noAddress'::text
+                 ELSE COALESCE(m.reasons[1], 'ruleNoLongerMatches'::text)
+             END
+             ELSE 'fields'::text
+         END AS "case",
+     e.address,
+     e.address_key,
+         CASE
+             WHEN (e.id IS NOT NULL) THEN f.fields
+             ELSE NULL::jsonb
+         END AS "case",
+         CASE
+             WHEN (e.id IS NOT NULL) THEN (m.via = 'manual'::text)
+             ELSE NULL::boolean
+         END AS "case",
+     h.member_id,
+     ((h.person_id IS NOT NULL) AND (e.address_key <> h.address_key))
+    FROM (((((((((koppeling.connector_instance i
+      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)))
+      CROSS JOIN unnest(claim_difference.p_persons) s(person_id))
+      LEFT JOIN LATERAL ( SELECT m_1.target_group_id,
+             m_1.person_id,
+             m_1.matched_rule_id,
+             m_1.changed_at,
+             m_1.rule_match,
+             m_1.ever_member,
+             m_1.override,
+             m_1.overridden_by,
+             m_1.status,
+             m_1.via,
+             m_1.reasons
+            FROM koppeling.membership m_1
+           WHERE ((m_1.target_group_id = g.id) AND (m_1.person_id = s.person_id))
+          OFFSET 0) m ON (true))
+      LEFT JOIN LATERAL ( SELECT e_1.id,
+             e_1.person_id,
+             e_1.kind,
+             e_1.address,
+             e_1.address_key
+            FROM koppeling.email_address e_1
+           WHERE ((m.status = 'active'::text) AND (e_1.person_id = s.person_id) AND (e_1.kind = g.email_kind) AND ((NOT (EXISTS ( SELECT
+                    FROM koppeling.training_address))) OR koppeling.address_allowed(e_1.address_key)))
+          OFFSET 0) e ON (true))
+      LEFT JOIN LATERAL ( SELECT h_1.instance_id,
+             h_1.person_id,
+             h_1.member_id,
+             h_1.address,
+             h_1.address_key,
+             h_1.fields,
+             h_1.manual,
+             h_1.claimed_at
+            FROM koppeling.claim h_1
+           WHERE ((h_1.instance_id = i.id) AND (h_1.person_id = s.person_id))
+          OFFSET 0) h ON (true))
+      CROSS JOIN LATERAL ( SELECT ( SELECT COALESCE(jsonb_object_agg(v.tag, koppeling.merge_text(v.value)), '{}'::jsonb) AS "coalesce"
+                    FROM ( SELECT t.tag,
+                                 CASE t.source
+                                     WHEN 'first_name'::text THEN koppeling.first_name(p.given_name, p.initials)
+                                     WHEN 'last_name'::text THEN koppeling.last_name(p.prefixes, p.family_name)
+                                     WHEN 'given_name'::text THEN p.given_name
+                                     WHEN 'initials'::text THEN p.initials
+                                     WHEN 'prefixes'::text THEN p.prefixes
+                                     WHEN 'family_name'::text THEN p.family_name
+                                     WHEN 'gender'::text THEN ( SELECT w.text
+                                        FROM koppeling.gender_text w
+                                       WHERE ((w.instance_id = i.id) AND (w.gender = p.gender)))
+                                     WHEN 'salutation'::text THEN koppeling.salutation(( SELECT w.title
+                                        FROM koppeling.gender_text w
+                                       WHERE ((w.instance_id = i.id) AND (w.gender = p.gender))), p.given_name, p.initials, p.prefixes, p.family_name)
+                                     WHEN 'function'::text THEN ( SELECT n.name
+                                        FROM (koppeling."position" o
+                                          LEFT JOIN koppeling.job_function n ON ((n.id = o.job_function_id)))
+                                       WHERE (o.person_id = p.id)
+                                       ORDER BY o.id
+                                      LIMIT 1)
+                                     WHEN 'department'::text THEN ( SELECT n.name
+                                        FROM (koppeling."position" o
+                                          LEFT JOIN koppeling.department n ON ((n.id = o.department_id)))
+                                       WHERE (o.person_id = p.id)
+                                       ORDER BY o.id
+                                      LIMIT 1)
+                                     WHEN 'company'::text THEN ( SELECT n.name
+                                        FROM (koppeling."position" o
+                                          LEFT JOIN koppeling.company n ON ((n.id = o.company_id)))
+                                       WHERE (o.person_id = p.id)
+                                       ORDER BY o.id
+                                      LIMIT 1)
+                                     ELSE NULL::text
+                                 END AS value
+                            FROM (koppeling.person p
+                              CROSS JOIN koppeling.merge_field t)
+                           WHERE ((p.id = s.person_id) AND (t.instance_id = i.id))
+                          OFFSET 0) v) AS fields) f)
+      CROSS JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN (h.person_id IS NULL) THEN 'join'::text
+                     WHEN (e.id IS NULL) THEN 'leave'::text
+                     WHEN (EXISTS ( SELECT
+                        FROM jsonb_each_text(h.fields) x(key, value)
+                       WHERE ((x.value <> ''::text) AND (COALESCE((f.fields ->> x.key), ''::text) = ''::text)))) THEN 'empty'::text
+                     ELSE 'edit'::text
+                 END AS change
+          OFFSET 0) d)
+      LEFT JOIN koppeling.change_plan a ON (((a.target_group_id = g.id) AND (a.state = 'approved'::text))))
+      LEFT JOIN LATERAL ( SELECT l_1.person_id
+            FROM koppeling.change_plan_line l_1
+           WHERE ((a.id IS NOT NULL) AND (l_1.plan_id = a.id) AND (l_1.person_id = s.person_id) AND (l_1.person_id > a.applied_through) AND (l_1.change = d.change))
+          OFFSET 0) l ON (true))
+   WHERE ((i.id = claim_difference.p_instance) AND
+         CASE
+             WHEN (e.id IS NULL) THEN (h.person_id IS NOT NULL)
+             WHEN (h.person_id IS NULL) THEN true
+             ELSE (((h.address_key IS DISTINCT FROM e.address_key) OR (h.manual IS DISTINCT FROM (m.via = 'manual'::text))) OR (h.fields IS DISTINCT FROM f.fields))
+         END AND (NOT (EXISTS ( SELECT
+            FROM koppeling.erasure_check q
+           WHERE (q.person_id = s.person_id)
+          OFFSET 0))));
+END;
 
 CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone)
     LANGUAGE plpgsql
@@ -1823,19 +2150,6 @@ CREATE FUNCTION koppeling.company_faults(p_rows koppeling.company_input[]) RETUR
     where f.message is not null
 $$;
 
-CREATE TABLE koppeling.company (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL,
-    name text NOT NULL,
-    merged_into bigint,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT company_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
-    CONSTRAINT company_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT company_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100)))
-);
-
 CREATE TABLE koppeling.company_category (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -1845,15 +2159,6 @@ CREATE TABLE koppeling.company_category (
 CREATE TABLE koppeling.company_in_category (
     company_id bigint NOT NULL,
     company_category_id bigint NOT NULL
-);
-
-CREATE TABLE koppeling."position" (
-    id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    job_function_id bigint,
-    department_id bigint,
-    company_id bigint,
-    CONSTRAINT position_says_something CHECK ((num_nonnulls(job_function_id, department_id, company_id) > 0))
 );
 
 CREATE FUNCTION koppeling.company_json(p_company bigint) RETURNS jsonb
@@ -1994,49 +2299,6 @@ begin
     perform koppeling.refresh_claims();
 end $$;
 
-CREATE TABLE koppeling.connector_instance (
-    id bigint NOT NULL,
-    account_id bigint NOT NULL,
-    name text NOT NULL,
-    list_id text NOT NULL,
-    list_name text NOT NULL,
-    target_group_id bigint NOT NULL,
-    enabled boolean DEFAULT false NOT NULL,
-    paused_reason text,
-    activated boolean DEFAULT false NOT NULL,
-    keeps_adopted boolean DEFAULT false NOT NULL,
-    dry_run boolean DEFAULT false NOT NULL,
-    webhook_secret_hash bytea NOT NULL,
-    webhook_secret bytea NOT NULL,
-    webhook_id text,
-    webhook_signing_secret bytea,
-    webhook_public_url text,
-    webhook_checked_at timestamp with time zone,
-    webhook_heard_at timestamp with time zone,
-    pull_cursor timestamp with time zone,
-    last_pull_at timestamp with time zone,
-    last_sweep_at timestamp with time zone,
-    sweep bigint DEFAULT 0 NOT NULL,
-    web_id_seen bigint DEFAULT 0 NOT NULL,
-    own_source text DEFAULT 'API - Generic'::text NOT NULL,
-    removals_count integer DEFAULT 25 NOT NULL,
-    removals_share numeric DEFAULT 0.10 NOT NULL,
-    removals_cap integer DEFAULT 500 NOT NULL,
-    joins_count integer DEFAULT 100 NOT NULL,
-    joins_share numeric DEFAULT 0.20 NOT NULL,
-    joins_cap integer DEFAULT 1000 NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT connector_instance_joins_cap_check CHECK ((joins_cap >= 0)),
-    CONSTRAINT connector_instance_joins_count_check CHECK ((joins_count >= 0)),
-    CONSTRAINT connector_instance_joins_share_check CHECK (((joins_share >= (0)::numeric) AND (joins_share <= (1)::numeric))),
-    CONSTRAINT connector_instance_list_id_check CHECK ((list_id ~ '^[A-Za-z0-9]+$'::text)),
-    CONSTRAINT connector_instance_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT connector_instance_removals_cap_check CHECK ((removals_cap >= 0)),
-    CONSTRAINT connector_instance_removals_count_check CHECK ((removals_count >= 0)),
-    CONSTRAINT connector_instance_removals_share_check CHECK (((removals_share >= (0)::numeric) AND (removals_share <= (1)::numeric))),
-    CONSTRAINT connector_instance_webhook_secret_hash_check CHECK ((octet_length(webhook_secret_hash) = 32))
-);
-
 CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SETOF bigint
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2130,6 +2392,25 @@ end $_$;
 CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer, p_names text[]) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
+
+CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform koppeling.require_read_committed();
+    delete from koppeling.claim c using gone g where c.instance_id = g.id;
+    delete from koppeling.audience_member m using gone g where m.instance_id = g.id;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.delete_with_plans() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform koppeling.require_read_committed();
+    delete from koppeling.change_plan_line l using gone g where l.plan_id = g.id;
+    return null;
+end $$;
 
 CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment text) RETURNS text
     LANGUAGE sql STABLE
@@ -2484,34 +2765,41 @@ begin
         array_agg(format('jobs[%s].', k.n - 1)))
     from (select k.kind, min(k.n) as n from unnest(p_kinds) with ordinality as k (kind, n) where k.kind is not null
           group by k.kind) k;
-    -- Most lists have no keys and no faults. The table's constraints find the faults; what exactly is wrong is asked
-    -- only then.
-    if not v_is_keyed and not exists (select from unnest(p_args) a where pg_column_size(a) > 65536) then
+    -- Most lists have no faults, and no keys or such as nothing waits with. The table's constraints find the faults; what
+    -- exactly is wrong is asked only then.
+    if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
+        and not (v_is_keyed and koppeling.any_waits(p_queues, p_keys))
+    then
         begin
             with given as materialized (
                 select nextval('koppeling.job_id_seq') as id, u.*
-                from unnest(p_kinds, p_args, p_queues, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
-                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key_mode, order_key,
+                from unnest(p_kinds, p_args, p_queues, p_keys, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
+                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key, key_mode, order_key,
                     limit_key, run_at, priority, max_attempts, n)
             ), put as (
-                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind,
+                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind, key,
                     key_mode, order_key, limit_key, args)
                 select g.id, v_now, coalesce(g.run_at, v_now), coalesce(g.priority, 0), coalesce(g.max_attempts, 20),
                     case when g.run_at < v_now - interval '100 milliseconds' then 'returned' else 'ready' end,
-                    coalesce(g.queue, 'default'), g.kind, coalesce(g.key_mode, 'keep'), g.order_key, g.limit_key,
-                    coalesce(g.args, '{}')
+                    coalesce(g.queue, 'default'), g.kind, g.key, coalesce(g.key_mode, 'keep'), g.order_key,
+                    g.limit_key, coalesce(g.args, '{}')
                 from given g
                 where g.run_at is distinct from '-infinity' and g.key_mode is distinct from 'append'
+                -- Always in the order of the keys, so that two callers never wait for each other.
+                order by case when v_is_keyed then coalesce(g.queue, 'default') end, g.key
+                on conflict (queue, key) where state <> 'running' and key is not null do nothing
+                returning 1
             )
-            select array_agg(g.id order by g.n) into v_ids from given g;
-            if not exists (
-                select from unnest(p_run_ats, p_key_modes) as u (run_at, key_mode)
-                where u.run_at = '-infinity' or u.key_mode = 'append') then
-                perform koppeling.wake(array(select distinct coalesce(q, 'default') from unnest(p_queues) q),
-                    array(select distinct k from unnest(p_kinds) k));
+            select array_agg(g.id order by g.n) into v_ids from given g
+            having count(*) = (select count(*) from put);
+            if found then
+                perform koppeling.wake(array_agg(distinct coalesce(u.queue, 'default')), array_agg(distinct u.kind))
+                from unnest(p_queues, p_kinds, p_run_ats) u (queue, kind, run_at)
+                where u.run_at is distinct from 'infinity'
+                having count(*) > 0;
                 return v_ids;
             end if;
-            -- Whatever this is, it is a fault that is named below; what was put is taken back.
+            -- Whatever this is, a fault that is named below or a key that came meanwhile: what was put is taken back.
             raise check_violation;
         exception when check_violation or not_null_violation then
             null;
@@ -3132,30 +3420,6 @@ begin
     return v_by_contact;
 end $$;
 
-CREATE TABLE koppeling.person (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL,
-    given_name text,
-    initials text,
-    prefixes text,
-    family_name text,
-    gender text DEFAULT 'unknown'::text NOT NULL,
-    state text DEFAULT 'active'::text NOT NULL,
-    merged_into bigint,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT merged_is_no_more_active CHECK (((merged_into IS NULL) OR (state <> 'active'::text))),
-    CONSTRAINT person_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
-    CONSTRAINT person_family_name_check CHECK (((length(family_name) >= 1) AND (length(family_name) <= 200))),
-    CONSTRAINT person_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
-    CONSTRAINT person_given_name_check CHECK (((length(given_name) >= 1) AND (length(given_name) <= 200))),
-    CONSTRAINT person_initials_check CHECK (((length(initials) >= 1) AND (length(initials) <= 200))),
-    CONSTRAINT person_prefixes_check CHECK (((length(prefixes) >= 1) AND (length(prefixes) <= 200))),
-    CONSTRAINT person_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100))),
-    CONSTRAINT person_state_check CHECK ((state = ANY (ARRAY['active'::text, 'archived'::text, 'erased'::text])))
-);
-
 CREATE FUNCTION koppeling.find_person(source text, external_id text) RETURNS bigint
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT COALESCE(p.merged_into, p.id) AS "coalesce" FROM koppeling.person p WHERE ((koppeling.fold(p.source) = koppeling.fold(koppeling.clean_text(find_person.source))) AND (koppeling.fold(p.external_id) = koppeling.fold(koppeling.clean_text(find_person.external_id)))));
@@ -3228,10 +3492,6 @@ begin
     get diagnostics v_done = row_count;
     return v_done;
 end $$;
-
-CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE(given_name, initials, ''::text);
 
 CREATE FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) RETURNS void
     LANGUAGE plpgsql
@@ -3512,6 +3772,52 @@ CREATE FUNCTION koppeling.job_fault(job koppeling.job) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN ((job).kind IS NULL) THEN 'kind: is missing'::text WHEN (((job).queue = ''::text) OR (length((job).queue) > 200)) THEN 'queue: must have 1 to 200 characters'::text WHEN (((job).key = ''::text) OR (length((job).key) > 500)) THEN 'key: must have 1 to 500 characters'::text WHEN (((job).order_key = ''::text) OR (length((job).order_key) > 500)) THEN 'order_key: must have 1 to 500 characters'::text WHEN (((job).limit_key = ''::text) OR (length((job).limit_key) > 500)) THEN 'limit_key: must have 1 to 500 characters'::text WHEN ((job).key_mode <> ALL (ARRAY['keep'::text, 'replace'::text, 'append'::text])) THEN format('key_mode: must be keep, replace or append, not "%s"'::text, "left"((job).key_mode, 50)) WHEN (((job).priority < '-10000'::integer) OR ((job).priority > 10000)) THEN 'priority: must be from -10000 to 10000'::text WHEN (((job).max_attempts < 1) OR ((job).max_attempts > 1000)) THEN 'max_attempts: must be from 1 to 1000'::text WHEN (jsonb_typeof((job).args) <> ALL (ARRAY['object'::text, 'array'::text])) THEN format('args: must be a JSON object or array, not a %s'::text, jsonb_typeof((job).args)) WHEN (((job).key_mode = 'append'::text) AND ((job).key IS NULL)) THEN 'key_mode: append needs a key'::text WHEN (((job).key_mode = 'append'::text) AND (jsonb_typeof((job).args) <> 'array'::text)) THEN 'args: must be a JSON array when key_mode is append'::text WHEN (octet_length(((job).args)::text) > 262144) THEN format('args: are %s bytes long, and may be 262144'::text, octet_length(((job).args)::text)) WHEN ((job).run_at = '-infinity'::timestamp with time zone) THEN 'run_at: must be a moment, or infinity for a parked job'::text ELSE NULL::text END;
 
+CREATE FUNCTION koppeling.join_claims(p_instance bigint, p_joins koppeling.claim_change[], OUT known bigint[], OUT made bigint[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    if p_joins = '{}' then
+        known := '{}';
+        made := '{}';
+        return;
+    end if;
+    with wanting as materialized (
+        select d.*,
+               (select m.id from koppeling.audience_member m
+                where m.instance_id = p_instance and m.address_key = d.address_key) as member
+        from unnest(p_joins) d
+    ), made as (
+        insert into koppeling.audience_member (instance_id, address, address_key)
+        select distinct on (d.address_key) p_instance, d.address, d.address_key
+        from wanting d
+        where d.member is null
+          -- By offset each is looked up through its index: statistics may be older than the whole list.
+          and not exists (select from koppeling.audience_member m
+                          where m.instance_id = p_instance and m.moving_to = d.address_key offset 0)
+          and not exists (select from koppeling.audience_member m
+                          where m.instance_id = p_instance and m.file_key = d.address_key and m.status <> 'absent'
+                          offset 0)
+        order by d.address_key, d.person_id
+        on conflict (instance_id, address_key) do nothing
+        returning id, address_key
+    ), joined as (
+        insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
+        select p_instance, d.person_id,
+               coalesce(d.member, n.id, koppeling.member_for(p_instance, d.address, d.address_key)),
+               d.address, d.address_key, d.fields, d.manual
+        from wanting d
+        left join made n on n.address_key = d.address_key
+        order by d.person_id
+        returning member_id
+    )
+    select coalesce((select array_agg(n.id) from made n), '{}'),
+           array(select distinct j.member_id from joined j except select n.id from made n)
+    into made, known;
+end $$;
+
 CREATE FUNCTION koppeling.joined_args(waiting koppeling.job, kind text, key_mode text, args jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3631,6 +3937,13 @@ begin
     analyze import_row;
 end $$;
 
+CREATE FUNCTION koppeling.keep_number() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception using errcode = 'restrict_violation', message = format('%s: a number never changes', tg_table_name);
+end $$;
+
 CREATE FUNCTION koppeling.keep_template() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3669,10 +3982,6 @@ end $$;
 CREATE FUNCTION koppeling.kind_word(kind text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE kind WHEN 'personCategory'::text THEN 'category'::text WHEN 'companyCategory'::text THEN 'company category'::text ELSE kind END;
-
-CREATE FUNCTION koppeling.last_name(prefixes text, family_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN starts_with(koppeling.fold(family_name), (koppeling.fold(prefixes) || ' '::text)) THEN family_name ELSE concat_ws(' '::text, prefixes, family_name) END;
 
 CREATE FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) RETURNS text
     LANGUAGE sql
@@ -4076,16 +4385,6 @@ begin
     where kind = 'mergeFieldMissing' and instance_id = p_instance and done_at is null and detail <> v_faults;
 end $$;
 
-CREATE TABLE koppeling.gender_text (
-    instance_id bigint NOT NULL,
-    gender text NOT NULL,
-    text text DEFAULT ''::text NOT NULL,
-    title text DEFAULT ''::text NOT NULL,
-    CONSTRAINT gender_text_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
-    CONSTRAINT gender_text_text_check CHECK ((octet_length(text) <= 255)),
-    CONSTRAINT gender_text_title_check CHECK ((octet_length(title) <= 100))
-);
-
 CREATE TABLE koppeling.list_field (
     instance_id bigint NOT NULL,
     tag text NOT NULL,
@@ -4093,15 +4392,6 @@ CREATE TABLE koppeling.list_field (
     type text NOT NULL,
     required boolean NOT NULL,
     choices text[] DEFAULT '{}'::text[] NOT NULL
-);
-
-CREATE TABLE koppeling.merge_field (
-    instance_id bigint NOT NULL,
-    tag text NOT NULL,
-    source text NOT NULL,
-    triggers boolean DEFAULT true NOT NULL,
-    CONSTRAINT merge_field_source_check CHECK ((source = ANY (ARRAY['first_name'::text, 'last_name'::text, 'given_name'::text, 'initials'::text, 'prefixes'::text, 'family_name'::text, 'gender'::text, 'salutation'::text, 'function'::text, 'department'::text, 'company'::text]))),
-    CONSTRAINT merge_field_tag_check CHECK ((tag ~ '^[A-Z0-9_]{1,10}$'::text))
 );
 
 CREATE FUNCTION koppeling.map_by_default(p_instance bigint) RETURNS void
@@ -4207,6 +4497,63 @@ CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_era
            WHERE (m.id = ANY (mark_erased.p_members));
 END;
 
+CREATE TABLE koppeling.restored_no (
+    id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    contact_id text NOT NULL,
+    address text NOT NULL,
+    reason text NOT NULL,
+    said_at timestamp with time zone NOT NULL,
+    found_in text NOT NULL,
+    found_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    restored_at timestamp with time zone,
+    CONSTRAINT restored_no_found_in_check CHECK ((found_in = ANY (ARRAY['activity'::text, 'hook'::text])))
+);
+
+CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known koppeling.audience_member, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, web_id_seen bigint, own_source text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT m.known,
+     c.claims,
+     p.address,
+     p.address_key,
+     p.fields,
+     koppeling.binding_reasons(i.target_group_id, (m.known).address_key, (m.known).contact_id, g.id) AS binding_reasons,
+         CASE
+             WHEN ((m.known).moving_to IS NULL) THEN '{}'::text[]
+             ELSE koppeling.binding_reasons(i.target_group_id, (m.known).moving_to, NULL::text, NULL::bigint)
+         END AS binding_reasons,
+     (EXISTS ( SELECT
+            FROM koppeling.open_suppression s
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) OR (s.contact_id = (m.known).contact_id)) AND (NOT (((m.known).ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND COALESCE(((m.known).opted_in_at > s.occurred_at), false)))))) AS "exists",
+     (EXISTS ( SELECT
+            FROM (koppeling.suppression s
+              JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id))))) AS "exists",
+     i.keeps_adopted,
+     (EXISTS ( SELECT
+            FROM koppeling.restored_no r
+           WHERE ((r.instance_id = i.id) AND (r.contact_id = (m.known).contact_id) AND (r.restored_at IS NULL)))) AS "exists",
+     i.web_id_seen,
+     i.own_source
+    FROM ((((unnest(member_facts.p_members) g(id)
+      CROSS JOIN LATERAL ( SELECT m_1.*::koppeling.audience_member AS known
+            FROM koppeling.audience_member m_1
+           WHERE (m_1.id = g.id)
+          OFFSET 0) m)
+      JOIN koppeling.connector_instance i ON ((i.id = (m.known).instance_id)))
+      CROSS JOIN LATERAL ( SELECT count(*) AS claims
+            FROM koppeling.claim c_1
+           WHERE (c_1.member_id = g.id)) c)
+      LEFT JOIN LATERAL ( SELECT c_1.address,
+             c_1.address_key,
+             c_1.fields
+            FROM koppeling.claim c_1
+           WHERE (c_1.member_id = g.id)
+           ORDER BY c_1.manual DESC, c_1.claimed_at, c_1.person_id
+          LIMIT 1) p ON (true));
+END;
+
 CREATE FUNCTION koppeling.member_for(p_instance bigint, p_address text, p_key text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4246,27 +4593,33 @@ declare
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
 begin
     return query
-    select s.id, k.key, w.action, n.action,
-           n.action = 'create' and coalesce((m.known).archived_before > koppeling.now() - interval '1 hour', false)
-    from koppeling.member_states(p_members) s
-    cross join lateral (select m as known from koppeling.audience_member m where m.id = s.id offset 0) m
-    cross join lateral (select koppeling.member_key(s.id) as key) k
-    left join lateral (
-        select j.args ->> 'action' as action
-        from koppeling.job j
-        where j.queue = v_queue and j.key = k.key and j.state <> 'running'
-        limit 1
-    ) w on true
-    cross join lateral (
-        select exists (
-            select from koppeling.job j
-            where j.queue = v_queue and j.order_key = k.key and j.state = 'running') as is_running
-    ) r
-    cross join lateral (
-        select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
-            s.keeps_adopted, r.is_running, s.restores_no, v_silent) as action
+    select (s.known).id, s.key, s.waiting, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+    from (
+        select f.known, f.key, w.action as waiting,
+               koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
+                   f.keeps_adopted, f.is_running, f.restores_no, v_silent) as needed
+        -- Step by step: what is named more than once below would be worked out as often.
+        from (
+            select f.*, exists (
+                       select from koppeling.job j
+                       where j.queue = v_queue and j.order_key = f.key and j.state = 'running') as is_running
+            from (
+                select f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here, f.keeps_adopted,
+                       f.restores_no, koppeling.member_key((f.known).id) as key
+                from koppeling.member_facts(p_members) f
+                offset 0
+            ) f
+            offset 0
+        ) f
+        left join lateral (
+            select j.args ->> 'action' as action
+            from koppeling.job j
+            where j.queue = v_queue and j.key = f.key and j.state <> 'running'
+            limit 1
+        ) w on true
         offset 0
-    ) n;
+    ) s;
 end $$;
 
 CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
@@ -4276,38 +4629,41 @@ CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[])
     AS $$
 declare
     v_instance bigint;
+    v_persons  bigint[];
     v_plan     bigint;
     v_joins    bigint;
     v_removals bigint;
     v_because  text;
+    v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
     if not found then
         return;
     end if;
     perform koppeling.lock_group(p_group);
-    select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
-    into v_joins, v_removals
-    from koppeling.claim_difference(v_instance, p_persons)
-    where not exempt;
+    v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
+                      else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
     if v_plan is null then
+        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
+        into v_joins, v_removals
+        from koppeling.claim_difference(v_instance, v_persons)
+        where not exempt;
         v_because := koppeling.brake(v_instance, v_joins, v_removals);
         if v_because is not null then
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
         end if;
     end if;
-    if v_plan is null then
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, false));
-        if v_joins + v_removals > 0 then
-            insert into koppeling.unapproved_change (target_group_id, joins, removals)
-            values (p_group, v_joins, v_removals);
-        end if;
-    else
-        perform koppeling.rewrite_plan(v_plan, v_instance, p_persons);
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, true));
+    if v_plan is not null then
+        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
+    elsif v_joins + v_removals > 0 then
+        insert into koppeling.unapproved_change (target_group_id, joins, removals)
+        values (p_group, v_joins, v_removals);
     end if;
+    select * into v_applied
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
+    perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
 
@@ -4511,10 +4867,6 @@ begin
     update koppeling.task t set done_at = koppeling.now() where t.person_id = v_other and t.done_at is null;
     return v_survivor;
 end $$;
-
-CREATE FUNCTION koppeling.merge_text(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (octet_length(value) <= 255) THEN value WHEN (value IS NULL) THEN ''::text ELSE (SELECT "left"(merge_text.value, n.n) AS "left" FROM generate_series(255, 63, '-1'::integer) n(n) WHERE (octet_length("left"(merge_text.value, n.n)) <= 255) LIMIT 1) END;
 
 CREATE FUNCTION koppeling.missing_members(p_instance bigint, p_sweep bigint, p_limit integer) RETURNS TABLE(id bigint, contact_id text)
     LANGUAGE sql STABLE
@@ -4853,6 +5205,13 @@ begin
     end loop;
     return null;
 end $$;
+
+CREATE FUNCTION koppeling.next_persons(p_plan bigint, p_after bigint, p_lines integer) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    RETURN ARRAY(SELECT l.person_id FROM koppeling.change_plan_line l WHERE ((l.plan_id = next_persons.p_plan) AND (l.person_id > next_persons.p_after)) ORDER BY l.person_id LIMIT next_persons.p_lines);
 
 CREATE FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) RETURNS integer
     LANGUAGE plpgsql STABLE
@@ -5729,18 +6088,6 @@ CREATE FUNCTION koppeling.person_faults(p_rows koppeling.person_input[]) RETURNS
     ) f
     where f.message is not null
 $$;
-
-CREATE TABLE koppeling.department (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    CONSTRAINT department_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
-);
-
-CREATE TABLE koppeling.job_function (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    CONSTRAINT job_function_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
-);
 
 CREATE TABLE koppeling.person_category (
     person_id bigint NOT NULL,
@@ -6921,6 +7268,54 @@ begin
     raise exception 'the ledger %.% is append-only', tg_table_schema, tg_table_name using errcode = 'restrict_violation';
 end $$;
 
+CREATE FUNCTION koppeling.refuse_claimed_member() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform koppeling.require_read_committed();
+    if exists (select from koppeling.claim c join gone g on g.id = c.member_id) then
+        perform koppeling.refuse_deletion(tg_table_name, 'claim');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.refuse_deletion(p_table name, p_by text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception using errcode = 'foreign_key_violation',
+        message = format('%s: a row is still used by %s', p_table, p_by);
+end $$;
+
+CREATE FUNCTION koppeling.refuse_reference(p_table name, p_column text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception using errcode = 'foreign_key_violation',
+        message = format('%s: %s names nothing that is there', p_table, p_column);
+end $$;
+
+CREATE FUNCTION koppeling.refuse_used_value() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform koppeling.require_read_committed();
+    if tg_table_name = 'category' and exists (
+        select from koppeling.person_category u join gone g on g.id = u.category_id)
+    then
+        perform koppeling.refuse_deletion(tg_table_name, 'person_category');
+    elsif tg_table_name = 'job_function' and exists (
+            select from koppeling.position u join gone g on g.id = u.job_function_id)
+        or tg_table_name = 'department' and exists (
+            select from koppeling.position u join gone g on g.id = u.department_id)
+        or tg_table_name = 'company' and exists (
+            select from koppeling.position u join gone g on g.id = u.company_id)
+    then
+        perform koppeling.refuse_deletion(tg_table_name, 'position');
+    end if;
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7133,22 +7528,6 @@ begin
     return v_company;
 end $$;
 
-CREATE TABLE koppeling.change_plan (
-    id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    state text DEFAULT 'held'::text NOT NULL,
-    version integer DEFAULT 0 NOT NULL,
-    held_because text NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    decided_at timestamp with time zone,
-    decided_by text,
-    rules_entry bigint,
-    applied_through bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT change_plan_check CHECK (((state = 'held'::text) = (decided_at IS NULL))),
-    CONSTRAINT change_plan_state_check CHECK ((state = ANY (ARRAY['held'::text, 'approved'::text, 'applied'::text, 'discarded'::text, 'dissolved'::text])))
-);
-
 CREATE FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) RETURNS koppeling.change_plan
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7204,6 +7583,16 @@ begin
             hint = 'Put the person first, or check the source and the id.';
     end if;
     return v_person;
+end $$;
+
+CREATE FUNCTION koppeling.require_read_committed() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'feature_not_supported',
+            message = 'what others may name is deleted in transactions of isolation level read committed only';
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.require_templates() RETURNS trigger
@@ -7458,33 +7847,36 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS void
+CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_changed bigint;
+    v_exempt  bigint[];
     v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
 begin
-    with wanted as (
-        select d.person_id, d.change, d.reason
-        from koppeling.claim_difference(p_instance, p_persons) d
-        where not d.exempt
+    with differing as materialized (
+        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
     ), gone as (
         delete from koppeling.change_plan_line l
-        where l.plan_id = p_plan and (p_persons is null or l.person_id in (select unnest(p_persons)))
-          and not exists (select from wanted w where w.person_id = l.person_id)
+        using unnest(p_persons) s (person_id)
+        where l.plan_id = p_plan and l.person_id = s.person_id
+          and not exists (select from differing d where d.person_id = l.person_id and not d.exempt)
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, v_cause from wanted
+        select p_plan, person_id, change, reason, v_cause from differing where not exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
         returning 1
     )
-    select (select count(*) from gone) + (select count(*) from written) into v_changed;
+    select (select count(*) from gone) + (select count(*) from written),
+           array(select d.person_id from differing d where d.exempt)
+    into v_changed, v_exempt;
 
     if v_cause = 'rules' then
         update koppeling.change_plan p
@@ -7500,6 +7892,7 @@ begin
     elsif v_changed > 0 then
         update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
     end if;
+    return v_exempt;
 end $$;
 
 CREATE FUNCTION koppeling.room_under(l koppeling.job_limit) RETURNS bigint
@@ -7683,10 +8076,6 @@ begin
         where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
           and (p_action is null or j.args ->> 'action' = p_action)));
 end $$;
-
-CREATE FUNCTION koppeling.salutation(title text, given_name text, initials text, prefixes text, family_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (family_name IS NULL) THEN koppeling.first_name(given_name, initials) WHEN (title <> ''::text) THEN ((title || ' '::text) || koppeling.capitalised(koppeling.last_name(prefixes, family_name))) WHEN (COALESCE(given_name, initials) IS NULL) THEN koppeling.capitalised(koppeling.last_name(prefixes, family_name)) ELSE ((koppeling.first_name(given_name, initials) || ' '::text) || koppeling.last_name(prefixes, family_name)) END;
 
 CREATE FUNCTION koppeling.save_rules(p_group bigint, p_version integer, p_rules jsonb, p_confirmed boolean, p_actor text, OUT version integer, OUT changed bigint) RETURNS record
     LANGUAGE plpgsql
@@ -7978,7 +8367,7 @@ begin
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
 end $$;
 
-CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[]) RETURNS void
+CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[], p_made bigint[] DEFAULT '{}'::bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -7989,30 +8378,36 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
-    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n);
-    perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
-    from unnest(v_needs) n
-    where n.needed is null and n.waiting is not null;
+    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
+        || array(
+            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
+            from unnest(p_made) m
+            where m <> all (v_members));
+    perform koppeling.cancel_jobs(array(
+        select j.id
+        from unnest(v_needs) n
+        join koppeling.job j on j.queue = v_queue and j.key = n.key and j.state <> 'running'
+        where n.needed is null and n.waiting is not null), 'superseded');
 
-    perform koppeling.enqueue_internal_many(chunk.jobs)
+    perform koppeling.enqueue_rows(
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
+        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
+        array_agg(n.key order by n.member_id), array_agg(null::text),
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
+            order by n.member_id),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
+            order by n.member_id),
+        array_agg(null::int), false)
     from (
-        select jsonb_agg(n.job) as jobs
-        from (
-            select row_number() over (order by n.member_id) / 1000 as part,
-                   jsonb_build_object(
-                       'kind', case n.needed when 'erase' then 'erase' else 'action' end, 'queue', v_queue,
-                       'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
-                       'args', jsonb_build_object('action', n.needed, 'member', n.member_id),
-                       'run_at', case when t.automatic is false or n.oscillates then 'infinity'::timestamptz
-                                      else koppeling.now() end,
-                       'priority', case when n.needed in ('unsubscribe', 'erase') then -10
-                                        when cardinality(p_members) > 100 then 10 else 0 end) as job
-            from unnest(v_needs) n
-            left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
-            where n.needed is not null and n.waiting is distinct from n.needed
-        ) n
-        group by n.part
-    ) chunk;
+        select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
+        from unnest(v_needs) n
+        left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
+        where n.needed is not null and n.waiting is distinct from n.needed
+    ) n
+    group by n.part
+    order by n.part;
     perform koppeling.open_task('oscillation', p_instance, c.person_id, jsonb_build_object('member', n.member_id))
     from unnest(v_needs) n
     join koppeling.claim c on c.member_id = n.member_id
@@ -8279,62 +8674,6 @@ end $$;
 CREATE FUNCTION koppeling.wake_schedulers() RETURNS void
     LANGUAGE sql
     RETURN pg_notify('koppeling_job'::text, 'schedule'::text);
-
-CREATE FUNCTION koppeling.wanted_claims(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, address text, address_key text, fields jsonb, manual boolean)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-#variable_conflict use_column
-declare
-    v_wants_position boolean := exists (
-        select from koppeling.merge_field t
-        where t.instance_id = p_instance and t.source in ('function', 'department', 'company'));
-    v_takes_all boolean := not exists (select from koppeling.training_address);
-    v_genders jsonb := (
-        select jsonb_object_agg(g.gender, jsonb_build_object('text', g.text, 'title', g.title))
-        from koppeling.gender_text g
-        where g.instance_id = p_instance);
-begin
-    return query
-    select m.person_id, e.address, e.address_key, f.fields, m.via = 'manual'
-    from koppeling.connector_instance i
-    join koppeling.target_group g on g.id = i.target_group_id
-    join koppeling.membership m on m.target_group_id = g.id and m.status = 'active'
-    join koppeling.person p on p.id = m.person_id
-    join koppeling.email_address e on e.person_id = m.person_id and e.kind = g.email_kind
-    -- The position that was given first; nobody's is looked for where no field wants it.
-    left join lateral (
-        select n.name as function, d.name as department, k.name as company
-        from koppeling.position o
-        left join koppeling.job_function n on n.id = o.job_function_id
-        left join koppeling.department d on d.id = o.department_id
-        left join koppeling.company k on k.id = o.company_id
-        where o.person_id = p.id
-        order by o.id
-        limit 1
-    ) o on v_wants_position
-    cross join lateral (
-        select coalesce(jsonb_object_agg(t.tag, koppeling.merge_text(case t.source
-                   when 'first_name' then koppeling.first_name(p.given_name, p.initials)
-                   when 'last_name' then koppeling.last_name(p.prefixes, p.family_name)
-                   when 'given_name' then p.given_name
-                   when 'initials' then p.initials
-                   when 'prefixes' then p.prefixes
-                   when 'family_name' then p.family_name
-                   when 'gender' then v_genders -> p.gender ->> 'text'
-                   when 'salutation' then koppeling.salutation(v_genders -> p.gender ->> 'title', p.given_name,
-                                                               p.initials, p.prefixes, p.family_name)
-                   when 'function' then o.function
-                   when 'department' then o.department
-                   when 'company' then o.company
-               end)), '{}') as fields
-        from koppeling.merge_field t
-        where t.instance_id = i.id
-    ) f
-    where i.id = p_instance and (p_persons is null or m.person_id = any (p_persons))
-      and (v_takes_all or koppeling.address_allowed(e.address_key));
-end $$;
 
 CREATE FUNCTION koppeling.why(source text, external_id text, p_group text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql STABLE
@@ -8802,15 +9141,6 @@ ALTER TABLE koppeling.change_plan ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
-CREATE TABLE koppeling.change_plan_line (
-    plan_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    change text NOT NULL,
-    reason text NOT NULL,
-    cause text NOT NULL,
-    CONSTRAINT change_plan_line_change_check CHECK ((change = ANY (ARRAY['join'::text, 'leave'::text, 'empty'::text])))
-);
-
 ALTER TABLE koppeling.company_category ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.company_category_id_seq
     START WITH 1
@@ -8884,10 +9214,6 @@ ALTER TABLE koppeling.email_address ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
-CREATE TABLE koppeling.erasure_check (
-    person_id bigint NOT NULL
-);
-
 ALTER TABLE koppeling.erasure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.erasure_id_seq
     START WITH 1
@@ -8948,20 +9274,6 @@ CREATE TABLE koppeling.idempotent_request (
     CONSTRAINT idempotent_request_key_check CHECK (((length(key) >= 1) AND (length(key) <= 255)))
 )
 WITH (fillfactor='70');
-
-CREATE TABLE koppeling.target_group (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    email_kind text,
-    linked boolean DEFAULT false NOT NULL,
-    rules_version integer DEFAULT 1 NOT NULL,
-    valid boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
-    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
-    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
-);
 
 CREATE VIEW koppeling.instance_status AS
  SELECT i.id,
@@ -9345,26 +9657,6 @@ ALTER TABLE koppeling.mailchimp_account ALTER COLUMN id ADD GENERATED ALWAYS AS 
     CACHE 1
 );
 
-CREATE TABLE koppeling.membership (
-    target_group_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    matched_rule_id bigint,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    rule_match boolean DEFAULT false NOT NULL,
-    ever_member boolean DEFAULT false NOT NULL,
-    override text DEFAULT 'none'::text NOT NULL,
-    overridden_by text,
-    status text NOT NULL,
-    via text,
-    reasons text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT active_says_how CHECK (((status = 'active'::text) = (via IS NOT NULL))),
-    CONSTRAINT active_was_member CHECK (((status <> 'active'::text) OR ever_member)),
-    CONSTRAINT inactive_says_why CHECK (((status = 'inactive'::text) = (cardinality(reasons) > 0))),
-    CONSTRAINT membership_override_check CHECK ((override = ANY (ARRAY['none'::text, 'include'::text, 'exclude'::text]))),
-    CONSTRAINT membership_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text]))),
-    CONSTRAINT membership_via_check CHECK ((via = ANY (ARRAY['manual'::text, 'rule'::text])))
-);
-
 CREATE VIEW koppeling.merge_fields AS
  SELECT i.id AS instance_id,
     i.name AS instance,
@@ -9595,19 +9887,6 @@ SELECT
     NULL::timestamp with time zone AS latest;
 
 COMMENT ON VIEW koppeling.rejected_reasons IS 'Why actions were rejected, and how many for each reason: run_rejected_actions runs them again.';
-
-CREATE TABLE koppeling.restored_no (
-    id bigint NOT NULL,
-    instance_id bigint NOT NULL,
-    contact_id text NOT NULL,
-    address text NOT NULL,
-    reason text NOT NULL,
-    said_at timestamp with time zone NOT NULL,
-    found_in text NOT NULL,
-    found_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    restored_at timestamp with time zone,
-    CONSTRAINT restored_no_found_in_check CHECK ((found_in = ANY (ARRAY['activity'::text, 'hook'::text])))
-);
 
 ALTER TABLE koppeling.restored_no ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.restored_no_id_seq
@@ -10288,6 +10567,12 @@ CREATE TRIGGER check_erasures_inserted AFTER INSERT ON koppeling.email_address R
 
 CREATE TRIGGER check_erasures_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_given_addresses();
 
+CREATE TRIGGER delete_with_it AFTER DELETE ON koppeling.change_plan REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.delete_with_plans();
+
+CREATE TRIGGER delete_with_it AFTER DELETE ON koppeling.connector_instance REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.delete_with_instances();
+
+CREATE TRIGGER instance_stays BEFORE UPDATE OF instance_id ON koppeling.audience_member FOR EACH ROW WHEN ((old.instance_id <> new.instance_id)) EXECUTE FUNCTION koppeling.keep_number();
+
 CREATE TRIGGER keep_template BEFORE DELETE ON koppeling.action_template FOR EACH ROW EXECUTE FUNCTION koppeling.keep_template();
 
 CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('personCategory');
@@ -10304,7 +10589,49 @@ CREATE TRIGGER limit_changed AFTER DELETE OR UPDATE OF concurrency, rate, period
 
 CREATE TRIGGER limit_changes BEFORE UPDATE OF concurrency, rate, period ON koppeling.job_limit FOR EACH ROW EXECUTE FUNCTION koppeling.limit_changed();
 
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.audience_member FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.category FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.change_plan FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.company FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.connector_instance FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.department FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.job_function FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
 CREATE TRIGGER pause_ended AFTER DELETE ON koppeling.job_pause FOR EACH ROW EXECUTE FUNCTION koppeling.pause_ended();
+
+CREATE TRIGGER plan_stays BEFORE UPDATE OF plan_id ON koppeling.change_plan_line FOR EACH ROW WHEN ((old.plan_id <> new.plan_id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.audience_member REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_member_instances();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.change_plan_line REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_line_plans();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.claim REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_claim_members();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.person_category REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_person_categories();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling."position" REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_position_values();
+
+CREATE TRIGGER references_updated AFTER UPDATE ON koppeling.claim REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_claim_members();
+
+CREATE TRIGGER references_updated AFTER UPDATE ON koppeling.person_category REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_person_categories();
+
+CREATE TRIGGER references_updated AFTER UPDATE ON koppeling."position" REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_position_values();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.audience_member REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_claimed_member();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.category REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.company REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.department REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.job_function REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
 
 CREATE TRIGGER require_templates BEFORE UPDATE OF enabled ON koppeling.connector_instance FOR EACH ROW WHEN ((new.enabled AND (NOT old.enabled))) EXECUTE FUNCTION koppeling.require_templates();
 
@@ -10319,23 +10646,11 @@ ALTER TABLE ONLY koppeling.account_ticket
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY koppeling.audience_member
-    ADD CONSTRAINT audience_member_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY koppeling.category
     ADD CONSTRAINT category_category_group_id_fkey FOREIGN KEY (category_group_id) REFERENCES koppeling.category_group(id);
 
-ALTER TABLE ONLY koppeling.change_plan_line
-    ADD CONSTRAINT change_plan_line_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES koppeling.change_plan(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY koppeling.change_plan
     ADD CONSTRAINT change_plan_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY koppeling.claim
-    ADD CONSTRAINT claim_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY koppeling.claim
-    ADD CONSTRAINT claim_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id);
 
 ALTER TABLE ONLY koppeling.company_in_category
     ADD CONSTRAINT company_in_category_company_category_id_fkey FOREIGN KEY (company_category_id) REFERENCES koppeling.company_category(id);
@@ -10385,20 +10700,8 @@ ALTER TABLE ONLY koppeling.merge_field
 ALTER TABLE ONLY koppeling.permit
     ADD CONSTRAINT permit_resource_fkey FOREIGN KEY (resource) REFERENCES koppeling.permit_budget(resource);
 
-ALTER TABLE ONLY koppeling.person_category
-    ADD CONSTRAINT person_category_category_id_fkey FOREIGN KEY (category_id) REFERENCES koppeling.category(id);
-
 ALTER TABLE ONLY koppeling.person
     ADD CONSTRAINT person_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES koppeling.person(id);
-
-ALTER TABLE ONLY koppeling."position"
-    ADD CONSTRAINT position_company_id_fkey FOREIGN KEY (company_id) REFERENCES koppeling.company(id);
-
-ALTER TABLE ONLY koppeling."position"
-    ADD CONSTRAINT position_department_id_fkey FOREIGN KEY (department_id) REFERENCES koppeling.department(id);
-
-ALTER TABLE ONLY koppeling."position"
-    ADD CONSTRAINT position_job_function_id_fkey FOREIGN KEY (job_function_id) REFERENCES koppeling.job_function(id);
 
 ALTER TABLE ONLY koppeling.restored_no
     ADD CONSTRAINT restored_no_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
