@@ -89,7 +89,8 @@ create table koppeling.action_template (
 -- What a list is known to hold: one row a contact, or an address that we want there.
 create table koppeling.audience_member (
     id              bigint generated always as identity primary key,
-    instance_id     bigint not null references koppeling.connector_instance on delete cascade,
+    -- References connector_instance, as a claim and a plan's line reference what they name: see below.
+    instance_id     bigint not null,
     contact_id      text,
     remote_id       text,
     address         text not null,
@@ -155,11 +156,37 @@ create table koppeling.restored_no (
 );
 create unique index restored_no_open on koppeling.restored_no (instance_id, contact_id) where restored_at is null;
 
+-- The recorded requests of persons who said no to be asked again, and what came of them.
+create table koppeling.invitation (
+    id bigint generated always as identity primary key,
+    instance_id bigint not null references koppeling.connector_instance on delete cascade,
+    target_group_id bigint not null references koppeling.target_group on delete cascade,
+    -- The contact that is asked; one who moves inside Mailchimp keeps it.
+    member_id bigint not null references koppeling.audience_member on delete cascade,
+    person_id bigint not null references koppeling.person,
+    requested_at timestamptz not null default koppeling.now(),
+    requested_by text not null,
+    -- The noes that it is about: those that were open when the request was recorded. A later one is never lifted.
+    about bigint[] not null,
+    -- Just before the call; null when nothing was sent.
+    sent_at timestamptz,
+    -- What the contact's opting in was before: only a later one is the answer.
+    opted_in_before timestamptz,
+    ended_at timestamptz,
+    outcome text check (outcome in ('confirmed', 'declined', 'bounced', 'refused', 'subscribed', 'withdrawn')),
+    -- What was in the way, when it was refused.
+    because text,
+    check ((ended_at is null) = (outcome is null))
+);
+create index invitation_by_member on koppeling.invitation (member_id);
+create index invitation_by_person on koppeling.invitation (person_id);
+create index invitation_open on koppeling.invitation (target_group_id) where ended_at is null;
+
 -- An active, addressable membership that wants a contact subscribed: what the brake let through.
 create table koppeling.claim (
-    instance_id  bigint not null references koppeling.connector_instance on delete cascade,
+    instance_id  bigint not null,
     person_id    bigint not null,
-    member_id    bigint not null references koppeling.audience_member,
+    member_id    bigint not null,
     address      text not null,
     address_key  text not null,
     fields       jsonb not null,
@@ -193,7 +220,7 @@ create unique index change_plan_open on koppeling.change_plan (target_group_id) 
 create unique index change_plan_approved on koppeling.change_plan (target_group_id) where state = 'approved';
 
 create table koppeling.change_plan_line (
-    plan_id    bigint not null references koppeling.change_plan on delete cascade,
+    plan_id    bigint not null,
     person_id  bigint not null,
     change     text not null check (change in ('join', 'leave', 'empty')),
     reason     text not null,

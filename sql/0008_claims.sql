@@ -1,122 +1,4 @@
--- From memberships to claims: the difference, the brake that may hold it, and what is applied.
-
--- Who should have a claim on a contact of this instance's list: active, with an address of the group's kind.
-create function koppeling.wanted_claims(p_instance bigint, p_persons bigint[])
-    returns table (person_id bigint, address text, address_key text, fields jsonb, manual boolean)
-    -- Planned for each call: with persons named only they are looked at, else everybody at once.
-    language plpgsql stable
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
-as $$
-#variable_conflict use_column
-declare
-    v_wants_position boolean := exists (
-        select from koppeling.merge_field t
-        where t.instance_id = p_instance and t.source in ('function', 'department', 'company'));
-    v_takes_all boolean := not exists (select from koppeling.training_address);
-    v_genders jsonb := (
-        select jsonb_object_agg(g.gender, jsonb_build_object('text', g.text, 'title', g.title))
-        from koppeling.gender_text g
-        where g.instance_id = p_instance);
-begin
-    return query
-    select m.person_id, e.address, e.address_key, f.fields, m.via = 'manual'
-    from koppeling.connector_instance i
-    join koppeling.target_group g on g.id = i.target_group_id
-    join koppeling.membership m on m.target_group_id = g.id and m.status = 'active'
-    join koppeling.person p on p.id = m.person_id
-    join koppeling.email_address e on e.person_id = m.person_id and e.kind = g.email_kind
-    -- The position that was given first; nobody's is looked for where no field wants it.
-    left join lateral (
-        select n.name as function, d.name as department, k.name as company
-        from koppeling.position o
-        left join koppeling.job_function n on n.id = o.job_function_id
-        left join koppeling.department d on d.id = o.department_id
-        left join koppeling.company k on k.id = o.company_id
-        where o.person_id = p.id
-        order by o.id
-        limit 1
-    ) o on v_wants_position
-    cross join lateral (
-        select coalesce(jsonb_object_agg(t.tag, koppeling.merge_text(case t.source
-                   when 'first_name' then koppeling.first_name(p.given_name, p.initials)
-                   when 'last_name' then koppeling.last_name(p.prefixes, p.family_name)
-                   when 'given_name' then p.given_name
-                   when 'initials' then p.initials
-                   when 'prefixes' then p.prefixes
-                   when 'family_name' then p.family_name
-                   when 'gender' then v_genders -> p.gender ->> 'text'
-                   when 'salutation' then koppeling.salutation(v_genders -> p.gender ->> 'title', p.given_name,
-                                                               p.initials, p.prefixes, p.family_name)
-                   when 'function' then o.function
-                   when 'department' then o.department
-                   when 'company' then o.company
-               end)), '{}') as fields
-        from koppeling.merge_field t
-        where t.instance_id = i.id
-    ) f
-    where i.id = p_instance and (p_persons is null or m.person_id = any (p_persons))
-      and (v_takes_all or koppeling.address_allowed(e.address_key));
-end $$;
-
--- What would change between the claims there are and those there should be. `change` as a plan names it, or `edit`.
--- An exempt one is never held: a person's own no, an erasure, a change by hand, what a plan that is being applied says.
-create function koppeling.claim_difference(p_instance bigint, p_persons bigint[])
-    returns table (person_id bigint, change text, exempt boolean, reason text, address text, address_key text,
-                   fields jsonb, manual boolean, member_id bigint, readdressed boolean)
-    language plpgsql stable
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
-as $$
-#variable_conflict use_column
-begin
-    return query
-    with had as (
-        select c.* from koppeling.claim c
-        where c.instance_id = p_instance and (p_persons is null or c.person_id = any (p_persons))
-    ), difference as (
-        select coalesce(w.person_id, h.person_id) as person_id,
-               case
-                   when h.person_id is null then 'join'
-                   when w.person_id is null then 'leave'
-                   when exists (select from jsonb_each_text(h.fields) f
-                                where f.value <> '' and coalesce(w.fields ->> f.key, '') = '') then 'empty'
-                   else 'edit'
-               end as change,
-               w.address, w.address_key, w.fields, w.manual, h.member_id,
-               h.person_id is not null and w.address_key <> h.address_key as readdressed
-        from koppeling.wanted_claims(p_instance, p_persons) w
-        full join had h on h.person_id = w.person_id
-        where (h.address_key, h.fields, h.manual) is distinct from (w.address_key, w.fields, w.manual)
-          -- Nothing follows from an address before it is known that nobody erased had it.
-          and not exists (select from koppeling.erasure_check q where q.person_id = coalesce(w.person_id, h.person_id))
-    )
-    select d.person_id, d.change,
-           a.person_id is not null or case d.change
-               when 'join' then d.manual and i.activated
-               when 'leave' then coalesce(m.reasons[1], '') in ('erased', 'complained', 'unsubscribed', 'cleaned',
-                                                               'forgotten', 'removedInMailchimp', 'manual')
-               else d.change = 'edit'
-           end,
-           case d.change
-               when 'join' then coalesce(m.via, 'rule')
-               when 'leave' then case when m.status = 'active' then 'noAddress'
-                                      else coalesce(m.reasons[1], 'ruleNoLongerMatches') end
-               else 'fields'
-           end,
-           d.address, d.address_key, d.fields, d.manual, d.member_id, d.readdressed
-    from difference d
-    join koppeling.connector_instance i on i.id = p_instance
-    left join koppeling.membership m
-        on m.target_group_id = i.target_group_id and m.person_id = d.person_id
-           and (p_persons is null or m.person_id = any (p_persons))
-    left join (
-        select l.person_id, l.change
-        from koppeling.change_plan p
-        join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id > p.applied_through
-        where p.state = 'approved'
-          and p.target_group_id = (select i.target_group_id from koppeling.connector_instance i where i.id = p_instance)
-          and (p_persons is null or l.person_id = any (p_persons))
-    ) a on a.person_id = d.person_id and a.change = d.change;
-end $$;
+-- From memberships to claims: the brake that may hold what differs, and what is applied.
 
 -- The audience member that stands for an address: the contact there, else one that moves there, else one that the
 -- person file knew there; made when there is none.
@@ -231,71 +113,90 @@ create type koppeling.claim_change as (
     readdressed boolean
 );
 
--- Applies what differs: all of it, or only what no plan may hold. Returns the members whose needs may have changed.
-create function koppeling.apply_claims(p_instance bigint, p_persons bigint[], p_exempt_only boolean)
-    returns bigint[]
+-- Applies these changes. Returns the members whose needs may have changed, and those that were made, of whom nothing is
+-- known but that they are claimed.
+create function koppeling.apply_claims(
+    p_instance bigint, p_changes koppeling.claim_change[], out touched bigint[], out made bigint[])
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
-    v_changes koppeling.claim_change[];
-    v_touched bigint[] := '{}';
-    v_more    bigint[];
+    -- Apart, so that the planner knows how many there are of each.
+    v_joins  koppeling.claim_change[] := array(select c from unnest(p_changes) c where c.change = 'join');
+    v_edits  koppeling.claim_change[] := array(select c from unnest(p_changes) c where c.change in ('edit', 'empty'));
+    v_leaves bigint[] := array(select c.person_id from unnest(p_changes) c where c.change = 'leave');
 begin
-    select coalesce(array_agg(row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual,
-                                   d.member_id, d.readdressed)::koppeling.claim_change), '{}')
-    into v_changes
-    from koppeling.claim_difference(p_instance, p_persons) d
-    where d.exempt or not p_exempt_only;
-
     with gone as (
         delete from koppeling.claim c
-        using unnest(v_changes) d
-        where d.change = 'leave' and c.instance_id = p_instance and c.person_id = d.person_id
+        using unnest(v_leaves) l (person_id)
+        where c.instance_id = p_instance and c.person_id = l.person_id
         returning c.member_id
     )
-    select coalesce(array_agg(distinct member_id), '{}') into v_touched from gone;
+    select coalesce(array_agg(distinct member_id), '{}') into touched from gone;
 
-    -- Members for the addresses nobody has seen yet, in one go; most claims find theirs by its address, the rest by
-    -- where it moves or came from.
-    insert into koppeling.audience_member (instance_id, address, address_key)
-    select distinct on (d.address_key) p_instance, d.address, d.address_key
-    from unnest(v_changes) d
-    where d.change = 'join'
-      and not exists (select from koppeling.audience_member m
-                      where m.instance_id = p_instance and m.moving_to = d.address_key)
-      and not exists (select from koppeling.audience_member m
-                      where m.instance_id = p_instance and m.file_key = d.address_key and m.status <> 'absent')
-    order by d.address_key, d.person_id
-    on conflict (instance_id, address_key) do nothing;
-    with joined as (
-        insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
-        select p_instance, d.person_id,
-               coalesce(m.id, koppeling.member_for(p_instance, d.address, d.address_key)), d.address, d.address_key,
-               d.fields, d.manual
-        from unnest(v_changes) d
-        left join koppeling.audience_member m on m.instance_id = p_instance and m.address_key = d.address_key
-        where d.change = 'join'
-        order by d.person_id
-        returning member_id
-    )
-    select v_touched || coalesce(array_agg(distinct member_id), '{}') into v_touched from joined;
+    select touched || j.known, j.made into touched, made from koppeling.join_claims(p_instance, v_joins) j;
 
     with edited as (
         update koppeling.claim c set fields = d.fields, manual = d.manual,
                address = case when d.readdressed then c.address else d.address end
-        from unnest(v_changes) d
-        where d.change in ('edit', 'empty') and c.instance_id = p_instance and c.person_id = d.person_id
+        from unnest(v_edits) d
+        where c.instance_id = p_instance and c.person_id = d.person_id
         returning c.member_id
     )
-    select v_touched || coalesce(array_agg(distinct member_id), '{}') into v_touched from edited;
+    select touched || coalesce(array_agg(distinct member_id), '{}') into touched from edited;
 
     -- One after the other: the second of two who swap addresses must see what the first one took.
-    select coalesce(array_agg(r.member_id), '{}') into v_more
-    from (select * from unnest(v_changes) d where d.change in ('edit', 'empty') and d.readdressed
-          order by d.person_id) d
+    select touched || coalesce(array_agg(r.member_id), '{}') into touched
+    from (select * from unnest(v_edits) d where d.readdressed order by d.person_id) d
     cross join lateral koppeling.readdress_claim(p_instance, d.person_id, d.address, d.address_key) r (member_id);
-    return v_touched || v_more;
+end $$;
+
+-- Makes the claims of those who join: most find their member by its address, the rest by where it moves or came from.
+-- Members for the addresses that nobody has seen yet are made in one go. Returns the members, those apart.
+create function koppeling.join_claims(
+    p_instance bigint, p_joins koppeling.claim_change[], out known bigint[], out made bigint[])
+    language plpgsql
+    -- The planner thinks that few are made; a nested loop over them would be quadratic.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = off
+as $$
+begin
+    if p_joins = '{}' then
+        known := '{}';
+        made := '{}';
+        return;
+    end if;
+    with wanting as materialized (
+        select d.*,
+               (select m.id from koppeling.audience_member m
+                where m.instance_id = p_instance and m.address_key = d.address_key) as member
+        from unnest(p_joins) d
+    ), made as (
+        insert into koppeling.audience_member (instance_id, address, address_key)
+        select distinct on (d.address_key) p_instance, d.address, d.address_key
+        from wanting d
+        where d.member is null
+          -- By offset each is looked up through its index: statistics may be older than the whole list.
+          and not exists (select from koppeling.audience_member m
+                          where m.instance_id = p_instance and m.moving_to = d.address_key offset 0)
+          and not exists (select from koppeling.audience_member m
+                          where m.instance_id = p_instance and m.file_key = d.address_key and m.status <> 'absent'
+                          offset 0)
+        order by d.address_key, d.person_id
+        on conflict (instance_id, address_key) do nothing
+        returning id, address_key
+    ), joined as (
+        insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
+        select p_instance, d.person_id,
+               coalesce(d.member, n.id, koppeling.member_for(p_instance, d.address, d.address_key)),
+               d.address, d.address_key, d.fields, d.manual
+        from wanting d
+        left join made n on n.address_key = d.address_key
+        order by d.person_id
+        returning member_id
+    )
+    select coalesce((select array_agg(n.id) from made n), '{}'),
+           array(select distinct j.member_id from joined j except select n.id from made n)
+    into made, known;
 end $$;
 
 -- Why the brake would hold these changes, or null.
@@ -355,44 +256,60 @@ begin
     end if;
 end $$;
 
--- Every writer of memberships ends here: claims follow, or wait in a plan; then actions are staged.
+-- Everybody whose claim there is, or might be: whoever has one, is in the group, or stands in its plan.
+create function koppeling.claim_candidates(p_group bigint, p_instance bigint) returns bigint[]
+    language sql stable set search_path = koppeling, pg_temp
+    return array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and m.status = 'active'
+        union
+        select c.person_id from koppeling.claim c where c.instance_id = p_instance
+        union
+        select l.person_id
+        from koppeling.change_plan p
+        join koppeling.change_plan_line l on l.plan_id = p.id
+        where p.target_group_id = p_group and p.state = 'held');
+
+-- Every writer of memberships ends here: claims follow, or wait in a plan; then actions are staged. Null: everybody.
 create or replace function koppeling.membership_changed(p_group bigint, p_persons bigint[]) returns void
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_instance bigint;
+    v_persons  bigint[];
     v_plan     bigint;
     v_joins    bigint;
     v_removals bigint;
     v_because  text;
+    v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
     if not found then
         return;
     end if;
     perform koppeling.lock_group(p_group);
-    select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
-    into v_joins, v_removals
-    from koppeling.claim_difference(v_instance, p_persons)
-    where not exempt;
+    v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
+                      else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
     if v_plan is null then
+        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
+        into v_joins, v_removals
+        from koppeling.claim_difference(v_instance, v_persons)
+        where not exempt;
         v_because := koppeling.brake(v_instance, v_joins, v_removals);
         if v_because is not null then
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
         end if;
     end if;
-    if v_plan is null then
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, false));
-        if v_joins + v_removals > 0 then
-            insert into koppeling.unapproved_change (target_group_id, joins, removals)
-            values (p_group, v_joins, v_removals);
-        end if;
-    else
-        perform koppeling.rewrite_plan(v_plan, v_instance, p_persons);
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, true));
+    if v_plan is not null then
+        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
+    elsif v_joins + v_removals > 0 then
+        insert into koppeling.unapproved_change (target_group_id, joins, removals)
+        values (p_group, v_joins, v_removals);
     end if;
+    select * into v_applied
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
+    perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;

@@ -1,32 +1,36 @@
 -- A held plan: rewritten by later recomputes, approved or discarded by a person who names the version seen.
 
--- Brings the lines of the persons in scope up to date; a plan without lines dissolves.
-create function koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) returns void
+-- Brings the lines of these persons up to date; a plan without lines dissolves. Returns those of them whose changes no
+-- plan holds.
+create function koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) returns bigint[]
     language plpgsql
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+    -- No scan of the lines, which would meet all those that are being written.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_seqscan = off
 as $$
 declare
     v_changed bigint;
+    v_exempt  bigint[];
     v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
 begin
-    with wanted as (
-        select d.person_id, d.change, d.reason
-        from koppeling.claim_difference(p_instance, p_persons) d
-        where not d.exempt
+    with differing as materialized (
+        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
     ), gone as (
         delete from koppeling.change_plan_line l
-        where l.plan_id = p_plan and (p_persons is null or l.person_id in (select unnest(p_persons)))
-          and not exists (select from wanted w where w.person_id = l.person_id)
+        using unnest(p_persons) s (person_id)
+        where l.plan_id = p_plan and l.person_id = s.person_id
+          and not exists (select from differing d where d.person_id = l.person_id and not d.exempt)
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, v_cause from wanted
+        select p_plan, person_id, change, reason, v_cause from differing where not exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
         returning 1
     )
-    select (select count(*) from gone) + (select count(*) from written) into v_changed;
+    select (select count(*) from gone) + (select count(*) from written),
+           array(select d.person_id from differing d where d.exempt)
+    into v_changed, v_exempt;
 
     if v_cause = 'rules' then
         update koppeling.change_plan p
@@ -42,6 +46,7 @@ begin
     elsif v_changed > 0 then
         update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
     end if;
+    return v_exempt;
 end $$;
 
 -- The held plan, locked together with its group, in the version that the person saw.
@@ -102,6 +107,17 @@ begin
     return v_persons;
 end $$;
 
+-- The persons of a plan's next lines, read along its index whatever the statistics say: the plan is new.
+create function koppeling.next_persons(p_plan bigint, p_after bigint, p_lines int) returns bigint[]
+    language sql stable
+    set search_path = koppeling, pg_temp set enable_seqscan = off set enable_bitmapscan = off
+    return array(
+        select l.person_id
+        from koppeling.change_plan_line l
+        where l.plan_id = p_plan and l.person_id > p_after
+        order by l.person_id
+        limit p_lines);
+
 -- Applies the next lines of an approved plan; true when there may be more.
 create function koppeling.apply_plan(p_plan bigint, p_lines int) returns boolean
     language plpgsql
@@ -111,6 +127,7 @@ declare
     v_plan     koppeling.change_plan;
     v_instance bigint;
     v_persons  bigint[];
+    v_applied  record;
     v_is_last  boolean;
 begin
     perform koppeling.lock_group(p.target_group_id) from koppeling.change_plan p where p.id = p_plan;
@@ -118,18 +135,15 @@ begin
     if not found or v_plan.state <> 'approved' then
         return false;
     end if;
-    v_persons := array(
-        select l.person_id
-        from koppeling.change_plan_line l
-        where l.plan_id = p_plan and l.person_id > v_plan.applied_through
-        order by l.person_id
-        limit p_lines);
+    v_persons := koppeling.next_persons(p_plan, v_plan.applied_through, p_lines);
     v_is_last := cardinality(v_persons) < p_lines;
     if cardinality(v_persons) > 0 then
         select id into strict v_instance from koppeling.connector_instance
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, true));
+        select * into v_applied
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
+        perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan
     set applied_through = coalesce(v_persons[cardinality(v_persons)], applied_through),

@@ -36,7 +36,58 @@ begin atomic
     ) s;
 end;
 
--- Everything that a step is decided on, read now: what is wanted of the member, and what is known of it.
+-- Everything that a step is decided on, read now: what is wanted of the member, and what is known of it. In SQL without
+-- settings, so that it becomes part of its caller's statement, which pays only for what it asks for.
+create function koppeling.member_facts(p_members bigint[])
+    returns table (
+        known koppeling.audience_member, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb,
+        reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean,
+        restores_no boolean, has_invitation boolean, web_id_seen bigint, own_source text
+    )
+    language sql stable
+begin atomic
+    select m.known, c.claims, p.address, p.address_key, p.fields,
+           koppeling.binding_reasons(i.target_group_id, (m.known).address_key, (m.known).contact_id, g.id),
+           case when (m.known).moving_to is null then '{}'
+                else koppeling.binding_reasons(i.target_group_id, (m.known).moving_to, null, null) end,
+           exists (
+               select from koppeling.open_suppression s
+               where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
+                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
+                 and (s.address_key in ((m.known).address_key, (m.known).file_key)
+                      or s.contact_id = (m.known).contact_id)
+                 -- Nor when he asked since to be invited, and has not answered: then he is not subscribed.
+                 and not ((m.known).status is distinct from 'subscribed' and exists (
+                     select from koppeling.invitation v
+                     where v.member_id = g.id and v.ended_at is null and s.id = any (v.about)))
+                 -- Whoever opted in again himself since then has the last word.
+                 and not ((m.known).ownership in ('none', 'foreign')
+                          and coalesce((m.known).opted_in_at > s.occurred_at, false))),
+           exists (
+               select from koppeling.suppression s
+               join koppeling.suppression_lift l on l.suppression_id = s.id
+               where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
+                 and (s.address_key = (m.known).address_key or s.contact_id = (m.known).contact_id)),
+           i.keeps_adopted,
+           exists (
+               select from koppeling.restored_no r
+               where r.instance_id = i.id and r.contact_id = (m.known).contact_id and r.restored_at is null),
+           exists (select from koppeling.invitation v where v.member_id = g.id and v.ended_at is null),
+           i.web_id_seen, i.own_source
+    from unnest(p_members) g (id)
+    cross join lateral (select m as known from koppeling.audience_member m where m.id = g.id offset 0) m
+    join koppeling.connector_instance i on i.id = (m.known).instance_id
+    cross join lateral (select count(*) as claims from koppeling.claim c where c.member_id = g.id) c
+    left join lateral (
+        select c.address, c.address_key, c.fields
+        from koppeling.claim c
+        where c.member_id = g.id
+        order by c.manual desc, c.claimed_at, c.person_id
+        limit 1
+    ) p on true;
+end;
+
+-- The same, column by column, for whoever decides a call.
 create function koppeling.member_states(p_members bigint[])
     returns table (
         id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text,
@@ -54,46 +105,14 @@ as $$
 #variable_conflict use_column
 begin
     return query
-    select m.id, m.instance_id, m.contact_id, m.remote_id, m.address, m.address_key, m.file_key, m.status,
-           m.ownership, m.archived_by_us, m.intent, m.moving_to, m.applied_fields,
-           c.claims, p.address, p.address_key, p.fields,
-           koppeling.binding_reasons(i.target_group_id, m.address_key, m.contact_id, m.id),
-           case when m.moving_to is null then '{}'
-                else koppeling.binding_reasons(i.target_group_id, m.moving_to, null, null) end,
-           exists (
-               select from koppeling.open_suppression s
-               where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
-                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
-                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
-                 -- Nor when he asked since to be invited, and has not answered: then he is not subscribed.
-                 and not (m.status is distinct from 'subscribed' and exists (
-                     select from koppeling.invitation v
-                     where v.member_id = m.id and v.ended_at is null and s.id = any (v.about)))
-                 -- Whoever opted in again himself since then has the last word.
-                 and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
-           exists (
-               select from koppeling.suppression s
-               join koppeling.suppression_lift l on l.suppression_id = s.id
-               where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
-                 and (s.address_key = m.address_key or s.contact_id = m.contact_id)),
-           i.keeps_adopted,
-           exists (
-               select from koppeling.restored_no r
-               where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
-           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null,
-           case when exists (select from koppeling.invitation v where v.member_id = m.id and v.ended_at is null)
-                then koppeling.invited_at(m.id) end
-    from unnest(p_members) g (id)
-    cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    cross join lateral (select count(*) as claims from koppeling.claim c where c.member_id = m.id) c
-    left join lateral (
-        select c.address, c.address_key, c.fields
-        from koppeling.claim c
-        where c.member_id = m.id
-        order by c.manual desc, c.claimed_at, c.person_id
-        limit 1
-    ) p on true;
+    select (f.known).id, (f.known).instance_id, (f.known).contact_id, (f.known).remote_id, (f.known).address,
+           (f.known).address_key, (f.known).file_key, (f.known).status, (f.known).ownership, (f.known).archived_by_us,
+           (f.known).intent, (f.known).moving_to, (f.known).applied_fields, f.claims, f.wanted_address, f.wanted_key,
+           f.wanted_fields, f.reasons, f.target_reasons, f.unsubscribe_here, f.reactivated, f.keeps_adopted,
+           f.restores_no, (f.known).intent_at, (f.known).opted_in_at, f.web_id_seen, f.own_source,
+           (f.known).erasure_id is not null,
+           case when f.has_invitation then koppeling.invited_at((f.known).id) end
+    from koppeling.member_facts(p_members) f;
 end $$;
 
 -- The key, and order key, of a member's actions: at most one waits, and never two run.
@@ -132,8 +151,9 @@ create type koppeling.member_need as (
     member_id bigint, key text, waiting text, needed text, oscillates boolean
 );
 
--- Stages what these members need, and supersedes what they no longer need.
-create function koppeling.stage_members(p_instance bigint, p_members bigint[]) returns void
+-- Stages what these members need, and supersedes what they no longer need. Of those that were made just now for those
+-- who claim them nothing is known that could be read: they are to be created.
+create function koppeling.stage_members(p_instance bigint, p_members bigint[], p_made bigint[] default '{}') returns void
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -143,30 +163,36 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
-    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n);
-    perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
-    from unnest(v_needs) n
-    where n.needed is null and n.waiting is not null;
+    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
+        || array(
+            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
+            from unnest(p_made) m
+            where m <> all (v_members));
+    perform koppeling.cancel_jobs(array(
+        select j.id
+        from unnest(v_needs) n
+        join koppeling.job j on j.queue = v_queue and j.key = n.key and j.state <> 'running'
+        where n.needed is null and n.waiting is not null), 'superseded');
 
-    perform koppeling.enqueue_internal_many(chunk.jobs)
+    perform koppeling.enqueue_rows(
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
+        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
+        array_agg(n.key order by n.member_id), array_agg(null::text),
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
+            order by n.member_id),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
+            order by n.member_id),
+        array_agg(null::int), false)
     from (
-        select jsonb_agg(n.job) as jobs
-        from (
-            select row_number() over (order by n.member_id) / 1000 as part,
-                   jsonb_build_object(
-                       'kind', case n.needed when 'erase' then 'erase' else 'action' end, 'queue', v_queue,
-                       'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
-                       'args', jsonb_build_object('action', n.needed, 'member', n.member_id),
-                       'run_at', case when t.automatic is false or n.oscillates then 'infinity'::timestamptz
-                                      else koppeling.now() end,
-                       'priority', case when n.needed in ('unsubscribe', 'erase') then -10
-                                        when cardinality(p_members) > 100 then 10 else 0 end) as job
-            from unnest(v_needs) n
-            left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
-            where n.needed is not null and n.waiting is distinct from n.needed
-        ) n
-        group by n.part
-    ) chunk;
+        select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
+        from unnest(v_needs) n
+        left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
+        where n.needed is not null and n.waiting is distinct from n.needed
+    ) n
+    group by n.part
+    order by n.part;
     perform koppeling.open_task('oscillation', p_instance, c.person_id, jsonb_build_object('member', n.member_id))
     from unnest(v_needs) n
     join koppeling.claim c on c.member_id = n.member_id
@@ -185,27 +211,34 @@ declare
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
 begin
     return query
-    select s.id, k.key, w.action, n.action,
-           n.action = 'create' and coalesce((m.known).archived_before > koppeling.now() - interval '1 hour', false)
-    from koppeling.member_states(p_members) s
-    cross join lateral (select m as known from koppeling.audience_member m where m.id = s.id offset 0) m
-    cross join lateral (select koppeling.member_key(s.id) as key) k
-    left join lateral (
-        select j.args ->> 'action' as action
-        from koppeling.job j
-        where j.queue = v_queue and j.key = k.key and j.state <> 'running'
-        limit 1
-    ) w on true
-    cross join lateral (
-        select exists (
-            select from koppeling.job j
-            where j.queue = v_queue and j.order_key = k.key and j.state = 'running') as is_running
-    ) r
-    cross join lateral (
-        select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
-            s.keeps_adopted, r.is_running, s.restores_no, s.invited_at is not null, v_silent) as action
+    select (s.known).id, s.key, s.waiting, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+    from (
+        select f.known, f.key, w.action as waiting,
+               koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
+                   f.keeps_adopted, f.is_running, f.restores_no,
+                   f.has_invitation and koppeling.invited_at((f.known).id) is not null, v_silent) as needed
+        -- Step by step: what is named more than once below would be worked out as often.
+        from (
+            select f.*, exists (
+                       select from koppeling.job j
+                       where j.queue = v_queue and j.order_key = f.key and j.state = 'running') as is_running
+            from (
+                select f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here, f.keeps_adopted,
+                       f.restores_no, f.has_invitation, koppeling.member_key((f.known).id) as key
+                from koppeling.member_facts(p_members) f
+                offset 0
+            ) f
+            offset 0
+        ) f
+        left join lateral (
+            select j.args ->> 'action' as action
+            from koppeling.job j
+            where j.queue = v_queue and j.key = f.key and j.state <> 'running'
+            limit 1
+        ) w on true
         offset 0
-    ) n;
+    ) s;
 end $$;
 
 -- Commits the intent of one call, if what it was decided on still holds. False: decide again.

@@ -118,34 +118,41 @@ begin
         array_agg(format('jobs[%s].', k.n - 1)))
     from (select k.kind, min(k.n) as n from unnest(p_kinds) with ordinality as k (kind, n) where k.kind is not null
           group by k.kind) k;
-    -- Most lists have no keys and no faults. The table's constraints find the faults; what exactly is wrong is asked
-    -- only then.
-    if not v_is_keyed and not exists (select from unnest(p_args) a where pg_column_size(a) > 65536) then
+    -- Most lists have no faults, and no keys or such as nothing waits with. The table's constraints find the faults; what
+    -- exactly is wrong is asked only then.
+    if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
+        and not (v_is_keyed and koppeling.any_waits(p_queues, p_keys))
+    then
         begin
             with given as materialized (
                 select nextval('koppeling.job_id_seq') as id, u.*
-                from unnest(p_kinds, p_args, p_queues, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
-                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key_mode, order_key,
+                from unnest(p_kinds, p_args, p_queues, p_keys, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
+                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key, key_mode, order_key,
                     limit_key, run_at, priority, max_attempts, n)
             ), put as (
-                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind,
+                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind, key,
                     key_mode, order_key, limit_key, args)
                 select g.id, v_now, coalesce(g.run_at, v_now), coalesce(g.priority, 0), coalesce(g.max_attempts, 20),
                     case when g.run_at < v_now - interval '100 milliseconds' then 'returned' else 'ready' end,
-                    coalesce(g.queue, 'default'), g.kind, coalesce(g.key_mode, 'keep'), g.order_key, g.limit_key,
-                    coalesce(g.args, '{}')
+                    coalesce(g.queue, 'default'), g.kind, g.key, coalesce(g.key_mode, 'keep'), g.order_key,
+                    g.limit_key, coalesce(g.args, '{}')
                 from given g
                 where g.run_at is distinct from '-infinity' and g.key_mode is distinct from 'append'
+                -- Always in the order of the keys, so that two callers never wait for each other.
+                order by case when v_is_keyed then coalesce(g.queue, 'default') end, g.key
+                on conflict (queue, key) where state <> 'running' and key is not null do nothing
+                returning 1
             )
-            select array_agg(g.id order by g.n) into v_ids from given g;
-            if not exists (
-                select from unnest(p_run_ats, p_key_modes) as u (run_at, key_mode)
-                where u.run_at = '-infinity' or u.key_mode = 'append') then
-                perform koppeling.wake(array(select distinct coalesce(q, 'default') from unnest(p_queues) q),
-                    array(select distinct k from unnest(p_kinds) k));
+            select array_agg(g.id order by g.n) into v_ids from given g
+            having count(*) = (select count(*) from put);
+            if found then
+                perform koppeling.wake(array_agg(distinct coalesce(u.queue, 'default')), array_agg(distinct u.kind))
+                from unnest(p_queues, p_kinds, p_run_ats) u (queue, kind, run_at)
+                where u.run_at is distinct from 'infinity'
+                having count(*) > 0;
                 return v_ids;
             end if;
-            -- Whatever this is, it is a fault that is named below; what was put is taken back.
+            -- Whatever this is, a fault that is named below or a key that came meanwhile: what was put is taken back.
             raise check_violation;
         exception when check_violation or not_null_violation then
             null;
@@ -168,6 +175,14 @@ begin
     end if;
     return koppeling.put_jobs(v_jobs);
 end $$;
+
+-- Whether a job waits with one of these keys.
+create function koppeling.any_waits(p_queues text[], p_keys text[]) returns boolean
+    language sql stable
+    set search_path = koppeling, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    return exists (
+        select from unnest(p_queues, p_keys) g (queue, key)
+        join koppeling.job j on j.queue = coalesce(g.queue, 'default') and j.key = g.key and j.state <> 'running');
 
 -- As put_jobs, for lists in which a key occurs more than once.
 create function koppeling.put_repeated_jobs(p_jobs koppeling.job[]) returns bigint[]

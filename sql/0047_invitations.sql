@@ -1,31 +1,6 @@
 -- Invitations: the recorded request of a person who said no to be asked again, which Mailchimp does (`pending`), and
 -- what her answer means. Nothing but the contact's own yes to it lifts anything.
 
-create table koppeling.invitation (
-    id bigint generated always as identity primary key,
-    instance_id bigint not null references koppeling.connector_instance on delete cascade,
-    target_group_id bigint not null references koppeling.target_group on delete cascade,
-    -- The contact that is asked; one who moves inside Mailchimp keeps it.
-    member_id bigint not null references koppeling.audience_member on delete cascade,
-    person_id bigint not null references koppeling.person,
-    requested_at timestamptz not null default koppeling.now(),
-    requested_by text not null,
-    -- The noes that it is about: those that were open when the request was recorded. A later one is never lifted.
-    about bigint[] not null,
-    -- Just before the call; null when nothing was sent.
-    sent_at timestamptz,
-    -- What the contact's opting in was before: only a later one is the answer.
-    opted_in_before timestamptz,
-    ended_at timestamptz,
-    outcome text check (outcome in ('confirmed', 'declined', 'bounced', 'refused', 'subscribed', 'withdrawn')),
-    -- What was in the way, when it was refused.
-    because text,
-    check ((ended_at is null) = (outcome is null))
-);
-create index invitation_by_member on koppeling.invitation (member_id);
-create index invitation_by_person on koppeling.invitation (person_id);
-create index invitation_open on koppeling.invitation (target_group_id) where ended_at is null;
-
 -- For how long a contact is mailed no second invitation.
 create function koppeling.invitation_rest() returns interval
     language sql immutable parallel safe

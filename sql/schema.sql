@@ -184,7 +184,6 @@ declare
     v_done record;
     v_evaluate bigint[] := '{}';
 begin
-    p_persons := koppeling.bare_anonymised(p_persons);
     select * into v_fault from koppeling.person_shape_faults(p_persons) order by line limit 1;
     if not found then
         v_rows := koppeling.persons_from_json(p_persons);
@@ -195,7 +194,6 @@ begin
             message = concat_ws(' ', case when p_numbered then format('person %s:', v_fault.line) else 'person:' end,
                 'field "' || v_fault.field || '"', v_fault.message);
     end if;
-    v_rows := koppeling.take_anonymised(v_rows);
     -- A person who is given more than once is put in that order, the later over the earlier.
     loop
         v_place := v_place + 1;
@@ -418,74 +416,95 @@ CREATE FUNCTION koppeling.allowed_permits(b koppeling.permit_budget, at timestam
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((b).lowered_at IS NULL) THEN (b).budget ELSE LEAST((b).budget, ((b).allowed + (GREATEST((0)::numeric, floor((EXTRACT(epoch FROM (at - (b).lowered_at)) / (60)::numeric))))::integer)) END;
 
-CREATE FUNCTION koppeling.anonymised_input(p_line bigint, p_source text, p_id text) RETURNS koppeling.person_input
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ROW(p_line, p_source, p_id, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, '{}'::text[], '{}'::text[], '{}'::text[], '{}'::koppeling.position_input[], '{anonymised}'::text[], NULL::bigint, NULL::bigint[])::koppeling.person_input;
+CREATE TABLE koppeling.job (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    run_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    started_at timestamp with time zone,
+    worker_id bigint,
+    consumer_id bigint,
+    priority integer DEFAULT 0 NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    max_attempts integer DEFAULT 20 NOT NULL,
+    claim integer DEFAULT 0 NOT NULL,
+    snoozes integer DEFAULT 0 NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    alone boolean DEFAULT false NOT NULL,
+    state text DEFAULT 'ready'::text NOT NULL,
+    blocked_by text,
+    queue text DEFAULT 'default'::text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text DEFAULT 'keep'::text NOT NULL,
+    order_key text,
+    limit_key text,
+    error text,
+    args jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
+    CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
+    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
+    CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
+    CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
+    CONSTRAINT job_claim_check CHECK ((claim >= 0)),
+    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
+    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
+    CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
+    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
+    CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
+    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
+    CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
+    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
+    CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
+    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
+    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
+    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
+    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
 
-CREATE FUNCTION koppeling.apply_claims(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS bigint[]
+CREATE FUNCTION koppeling.any_waits(p_queues text[], p_keys text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    RETURN (EXISTS (SELECT FROM (UNNEST(any_waits.p_queues, any_waits.p_keys) g(queue, key) JOIN koppeling.job j ON (((j.queue = COALESCE(g.queue, 'default'::text)) AND (j.key = g.key) AND (j.state <> 'running'::text))))));
+
+CREATE FUNCTION koppeling.apply_claims(p_instance bigint, p_changes koppeling.claim_change[], OUT touched bigint[], OUT made bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    v_changes koppeling.claim_change[];
-    v_touched bigint[] := '{}';
-    v_more    bigint[];
+    -- Apart, so that the planner knows how many there are of each.
+    v_joins  koppeling.claim_change[] := array(select c from unnest(p_changes) c where c.change = 'join');
+    v_edits  koppeling.claim_change[] := array(select c from unnest(p_changes) c where c.change in ('edit', 'empty'));
+    v_leaves bigint[] := array(select c.person_id from unnest(p_changes) c where c.change = 'leave');
 begin
-    select coalesce(array_agg(row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual,
-                                   d.member_id, d.readdressed)::koppeling.claim_change), '{}')
-    into v_changes
-    from koppeling.claim_difference(p_instance, p_persons) d
-    where d.exempt or not p_exempt_only;
-
     with gone as (
         delete from koppeling.claim c
-        using unnest(v_changes) d
-        where d.change = 'leave' and c.instance_id = p_instance and c.person_id = d.person_id
+        using unnest(v_leaves) l (person_id)
+        where c.instance_id = p_instance and c.person_id = l.person_id
         returning c.member_id
     )
-    select coalesce(array_agg(distinct member_id), '{}') into v_touched from gone;
+    select coalesce(array_agg(distinct member_id), '{}') into touched from gone;
 
-    -- Members for the addresses nobody has seen yet, in one go; most claims find theirs by its address, the rest by
-    -- where it moves or came from.
-    insert into koppeling.audience_member (instance_id, address, address_key)
-    select distinct on (d.address_key) p_instance, d.address, d.address_key
-    from unnest(v_changes) d
-    where d.change = 'join'
-      and not exists (select from koppeling.audience_member m
-                      where m.instance_id = p_instance and m.moving_to = d.address_key)
-      and not exists (select from koppeling.audience_member m
-                      where m.instance_id = p_instance and m.file_key = d.address_key and m.status <> 'absent')
-    order by d.address_key, d.person_id
-    on conflict (instance_id, address_key) do nothing;
-    with joined as (
-        insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
-        select p_instance, d.person_id,
-               coalesce(m.id, koppeling.member_for(p_instance, d.address, d.address_key)), d.address, d.address_key,
-               d.fields, d.manual
-        from unnest(v_changes) d
-        left join koppeling.audience_member m on m.instance_id = p_instance and m.address_key = d.address_key
-        where d.change = 'join'
-        order by d.person_id
-        returning member_id
-    )
-    select v_touched || coalesce(array_agg(distinct member_id), '{}') into v_touched from joined;
+    select touched || j.known, j.made into touched, made from koppeling.join_claims(p_instance, v_joins) j;
 
     with edited as (
         update koppeling.claim c set fields = d.fields, manual = d.manual,
                address = case when d.readdressed then c.address else d.address end
-        from unnest(v_changes) d
-        where d.change in ('edit', 'empty') and c.instance_id = p_instance and c.person_id = d.person_id
+        from unnest(v_edits) d
+        where c.instance_id = p_instance and c.person_id = d.person_id
         returning c.member_id
     )
-    select v_touched || coalesce(array_agg(distinct member_id), '{}') into v_touched from edited;
+    select touched || coalesce(array_agg(distinct member_id), '{}') into touched from edited;
 
     -- One after the other: the second of two who swap addresses must see what the first one took.
-    select coalesce(array_agg(r.member_id), '{}') into v_more
-    from (select * from unnest(v_changes) d where d.change in ('edit', 'empty') and d.readdressed
-          order by d.person_id) d
+    select touched || coalesce(array_agg(r.member_id), '{}') into touched
+    from (select * from unnest(v_edits) d where d.readdressed order by d.person_id) d
     cross join lateral koppeling.readdress_claim(p_instance, d.person_id, d.address, d.address_key) r (member_id);
-    return v_touched || v_more;
 end $$;
 
 CREATE FUNCTION koppeling.apply_plan(p_plan bigint, p_lines integer) RETURNS boolean
@@ -497,6 +516,7 @@ declare
     v_plan     koppeling.change_plan;
     v_instance bigint;
     v_persons  bigint[];
+    v_applied  record;
     v_is_last  boolean;
 begin
     perform koppeling.lock_group(p.target_group_id) from koppeling.change_plan p where p.id = p_plan;
@@ -504,18 +524,15 @@ begin
     if not found or v_plan.state <> 'approved' then
         return false;
     end if;
-    v_persons := array(
-        select l.person_id
-        from koppeling.change_plan_line l
-        where l.plan_id = p_plan and l.person_id > v_plan.applied_through
-        order by l.person_id
-        limit p_lines);
+    v_persons := koppeling.next_persons(p_plan, v_plan.applied_through, p_lines);
     v_is_last := cardinality(v_persons) < p_lines;
     if cardinality(v_persons) > 0 then
         select id into strict v_instance from koppeling.connector_instance
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, v_persons, true));
+        select * into v_applied
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
+        perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan
     set applied_through = coalesce(v_persons[cardinality(v_persons)], applied_through),
@@ -597,53 +614,6 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                  END)));
 END;
 
-CREATE TABLE koppeling.job (
-    id bigint NOT NULL,
-    enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    run_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    started_at timestamp with time zone,
-    worker_id bigint,
-    consumer_id bigint,
-    priority integer DEFAULT 0 NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    max_attempts integer DEFAULT 20 NOT NULL,
-    claim integer DEFAULT 0 NOT NULL,
-    snoozes integer DEFAULT 0 NOT NULL,
-    deaths integer DEFAULT 0 NOT NULL,
-    alone boolean DEFAULT false NOT NULL,
-    state text DEFAULT 'ready'::text NOT NULL,
-    blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL,
-    kind text NOT NULL,
-    key text,
-    key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text,
-    limit_key text,
-    error text,
-    args jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
-    CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
-    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
-    CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
-    CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
-    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
-    CONSTRAINT job_claim_check CHECK ((claim >= 0)),
-    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
-    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
-    CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
-    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
-    CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
-    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
-    CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
-    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
-    CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
-    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
-    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
-    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
-    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
-)
-WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
-
 CREATE FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) RETURNS koppeling.job
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -671,10 +641,6 @@ begin
     end if;
     return job;
 end $$;
-
-CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN jsonb_path_exists(p_persons, '$[*]?(@."anonymised" == true)'::jsonpath) THEN (SELECT jsonb_agg(CASE WHEN (p.person @> '{"anonymised": true}'::jsonb) THEN jsonb_strip_nulls(jsonb_build_object('anonymised', true, 'source', (p.person -> 'source'::text), 'id', (p.person -> 'id'::text))) ELSE p.person END ORDER BY p.n) AS jsonb_agg FROM jsonb_array_elements(bare_anonymised.p_persons) WITH ORDINALITY p(person, n)) ELSE p_persons END;
 
 CREATE FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) RETURNS TABLE(is_alive boolean, rescued bigint, suspicious bigint[])
     LANGUAGE plpgsql
@@ -723,7 +689,7 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean, invited_at timestamp with time zone)
+CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -735,46 +701,13 @@ CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id big
 #variable_conflict use_column
 begin
     return query
-    select m.id, m.instance_id, m.contact_id, m.remote_id, m.address, m.address_key, m.file_key, m.status,
-           m.ownership, m.archived_by_us, m.intent, m.moving_to, m.applied_fields,
-           c.claims, p.address, p.address_key, p.fields,
-           koppeling.binding_reasons(i.target_group_id, m.address_key, m.contact_id, m.id),
-           case when m.moving_to is null then '{}'
-                else koppeling.binding_reasons(i.target_group_id, m.moving_to, null, null) end,
-           exists (
-               select from koppeling.open_suppression s
-               where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
-                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
-                 and (s.address_key in (m.address_key, m.file_key) or s.contact_id = m.contact_id)
-                 -- Nor when he asked since to be invited, and has not answered: then he is not subscribed.
-                 and not (m.status is distinct from 'subscribed' and exists (
-                     select from koppeling.invitation v
-                     where v.member_id = m.id and v.ended_at is null and s.id = any (v.about)))
-                 -- Whoever opted in again himself since then has the last word.
-                 and not (m.ownership in ('none', 'foreign') and coalesce(m.opted_in_at > s.occurred_at, false))),
-           exists (
-               select from koppeling.suppression s
-               join koppeling.suppression_lift l on l.suppression_id = s.id
-               where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
-                 and (s.address_key = m.address_key or s.contact_id = m.contact_id)),
-           i.keeps_adopted,
-           exists (
-               select from koppeling.restored_no r
-               where r.instance_id = m.instance_id and r.contact_id = m.contact_id and r.restored_at is null),
-           m.intent_at, m.opted_in_at, i.web_id_seen, i.own_source, m.erasure_id is not null,
-           case when exists (select from koppeling.invitation v where v.member_id = m.id and v.ended_at is null)
-                then koppeling.invited_at(m.id) end
-    from unnest(p_members) g (id)
-    cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    cross join lateral (select count(*) as claims from koppeling.claim c where c.member_id = m.id) c
-    left join lateral (
-        select c.address, c.address_key, c.fields
-        from koppeling.claim c
-        where c.member_id = m.id
-        order by c.manual desc, c.claimed_at, c.person_id
-        limit 1
-    ) p on true;
+    select (f.known).id, (f.known).instance_id, (f.known).contact_id, (f.known).remote_id, (f.known).address,
+           (f.known).address_key, (f.known).file_key, (f.known).status, (f.known).ownership, (f.known).archived_by_us,
+           (f.known).intent, (f.known).moving_to, (f.known).applied_fields, f.claims, f.wanted_address, f.wanted_key,
+           f.wanted_fields, f.reasons, f.target_reasons, f.unsubscribe_here, f.reactivated, f.keeps_adopted,
+           f.restores_no, (f.known).intent_at, (f.known).opted_in_at, f.web_id_seen, f.own_source,
+           (f.known).erasure_id is not null
+    from koppeling.member_facts(p_members) f;
 end $$;
 
 CREATE TABLE koppeling.audience_member (
@@ -807,7 +740,7 @@ CREATE TABLE koppeling.audience_member (
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
-    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text]))),
+    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text]))),
     CONSTRAINT audience_member_ownership_check CHECK ((ownership = ANY (ARRAY['none'::text, 'created'::text, 'adopted'::text, 'foreign'::text]))),
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
@@ -825,7 +758,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN (begin_call.p_intent = 'creating'::text) THEN koppeling.now()
              ELSE m.subscribing_at
          END
-    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased, invited_at)
+    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased)
    WHERE ((m.id = begin_call.p_member) AND
          CASE begin_call.p_intent
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
@@ -911,7 +844,6 @@ begin
         job_function text,
         department text,
         company text,
-        anonymised text,
         fault text
     ) on commit drop;
     -- Of a list: whose it is, and the first line of hers.
@@ -919,30 +851,6 @@ begin
     create temporary table import_fault (line bigint, field text, message text) on commit drop;
     create index on import_fault (line);
     create temporary table import_change (id bigint) on commit drop;
-end $$;
-
-CREATE FUNCTION koppeling.begin_invitation(p_member bigint) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-begin
-    perform koppeling.lock_group(i.target_group_id)
-    from koppeling.audience_member m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    where m.id = p_member;
-    if not exists (
-        select from koppeling.member_states(array[p_member]) s
-        where s.invited_at is not null and not s.unsubscribe_here and not s.restores_no)
-    then
-        return false;
-    end if;
-    update koppeling.invitation v set sent_at = koppeling.now(), opted_in_before = m.opted_in_at
-    from koppeling.audience_member m
-    where m.id = p_member and v.id in (select h.id from koppeling.valid_invitations(p_member) h);
-    update koppeling.audience_member m
-    set intent = 'inviting', intent_at = koppeling.now(), sent_fields = null
-    where m.id = p_member;
-    return true;
 end $$;
 
 CREATE FUNCTION koppeling.begin_pass() RETURNS void
@@ -1255,10 +1163,6 @@ CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OU
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ROW(CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(split_part(label, '/'::text, 1)) ELSE NULL::text END, CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(substr(label, (strpos(label, '/'::text) + 1))) ELSE NULL::text END);
 
-CREATE FUNCTION koppeling.cell_boolean(cell text) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (koppeling.fold(koppeling.clean_text(cell)) = ANY (ARRAY['true'::text, 'yes'::text, 'ja'::text, 'waar'::text, '1'::text])) THEN true WHEN (koppeling.fold(koppeling.clean_text(cell)) = ANY (ARRAY['false'::text, 'no'::text, 'nee'::text, 'onwaar'::text, '0'::text])) THEN false ELSE NULL::boolean END;
-
 CREATE FUNCTION koppeling.cell_labels(cell text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY(SELECT t.t FROM unnest(string_to_array(translate(cell_labels.cell, ';|'::text, ''::text), ''::text)) t(t) WHERE (koppeling.clean_text(t.t) IS NOT NULL));
@@ -1266,6 +1170,37 @@ CREATE FUNCTION koppeling.cell_labels(cell text) RETURNS text[]
 CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, companies text) RETURNS koppeling.position_input[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY(SELECT ROW(u.f, u.d, u.c)::koppeling.position_input AS "row" FROM UNNEST(string_to_array(cell_positions.job_functions, ''::text), string_to_array(cell_positions.departments, ''::text), string_to_array(cell_positions.companies, ''::text)) u(f, d, c));
+
+CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS koppeling.claim_change[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    return array(
+        select row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual, d.member_id,
+                    d.readdressed)::koppeling.claim_change
+        from koppeling.claim_difference(p_instance, p_persons) d
+        where d.exempt or not p_exempt_only);
+end $$;
+
+CREATE FUNCTION koppeling.check_claim_members() RETURNS trigger
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    if (select count(*) from (select from given g
+                              join koppeling.audience_member m on m.id = g.member_id and m.instance_id = g.instance_id
+                              for key share of m) m)
+        < (select count(*) from given)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'member_id');
+    end if;
+    return null;
+end $$;
 
 CREATE FUNCTION koppeling.check_deployment(p_marks text[], p_environment text) RETURNS text
     LANGUAGE plpgsql
@@ -1305,7 +1240,6 @@ declare
     v_persons bigint[];
     v_again record;
     v_given record;
-    v_counted bigint := koppeling.count_anonymised(v_pads.inner_pad, v_pads.outer_pad, p_limit);
 begin
     with taken as (
         delete from koppeling.erasure_check where person_id = any (array(
@@ -1348,7 +1282,7 @@ begin
     -- What waited for this may follow now.
     perform koppeling.request_evaluation(array(
         select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
-    return cardinality(v_persons) + v_counted;
+    return cardinality(v_persons);
 end $$;
 
 CREATE FUNCTION koppeling.check_given_addresses() RETURNS trigger
@@ -1410,12 +1344,74 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.check_line_plans() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.change_plan p
+                              where p.id in (select g.plan_id from given g) order by p.id for key share) p)
+        < (select count(distinct g.plan_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'plan_id');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_member_instances() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.connector_instance i
+                              where i.id in (select g.instance_id from given g) order by i.id for key share) i)
+        < (select count(distinct g.instance_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'instance_id');
+    end if;
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.check_new_persons() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
     if exists (select from koppeling.erasure) then
         perform koppeling.request_erasure_check(array(select n.id from given n));
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_person_categories() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.category k
+                              where k.id in (select g.category_id from given g) order by k.id for key share) k)
+        < (select count(distinct g.category_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'category_id');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.check_position_values() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if (select count(*) from (select from koppeling.job_function f
+                              where f.id in (select g.job_function_id from given g) order by f.id for key share) f)
+        < (select count(distinct g.job_function_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'job_function_id');
+    elsif (select count(*) from (select from koppeling.department d
+                                 where d.id in (select g.department_id from given g) order by d.id for key share) d)
+        < (select count(distinct g.department_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'department_id');
+    elsif (select count(*) from (select from koppeling.company c
+                                 where c.id in (select g.company_id from given g) order by c.id for key share) c)
+        < (select count(distinct g.company_id) from given g)
+    then
+        perform koppeling.refuse_reference(tg_table_name, 'company_id');
     end if;
     return null;
 end $$;
@@ -1623,62 +1619,347 @@ exception when invalid_parameter_value then
         'time_zone: "%s" is not the name of a time zone such as Europe/Amsterdam or UTC', left(p_zone, 50));
 end $_$;
 
-CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
-    LANGUAGE plpgsql STABLE
+CREATE TABLE koppeling.change_plan (
+    id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    version integer DEFAULT 0 NOT NULL,
+    held_because text NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    decided_at timestamp with time zone,
+    decided_by text,
+    rules_entry bigint,
+    applied_through bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT change_plan_check CHECK (((state = 'held'::text) = (decided_at IS NULL))),
+    CONSTRAINT change_plan_state_check CHECK ((state = ANY (ARRAY['held'::text, 'approved'::text, 'applied'::text, 'discarded'::text, 'dissolved'::text])))
+);
+
+CREATE TABLE koppeling.change_plan_line (
+    plan_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    change text NOT NULL,
+    reason text NOT NULL,
+    cause text NOT NULL,
+    CONSTRAINT change_plan_line_change_check CHECK ((change = ANY (ARRAY['join'::text, 'leave'::text, 'empty'::text])))
+);
+
+CREATE TABLE koppeling.membership (
+    target_group_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    matched_rule_id bigint,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    rule_match boolean DEFAULT false NOT NULL,
+    ever_member boolean DEFAULT false NOT NULL,
+    override text DEFAULT 'none'::text NOT NULL,
+    overridden_by text,
+    status text NOT NULL,
+    via text,
+    reasons text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT active_says_how CHECK (((status = 'active'::text) = (via IS NOT NULL))),
+    CONSTRAINT active_was_member CHECK (((status <> 'active'::text) OR ever_member)),
+    CONSTRAINT inactive_says_why CHECK (((status = 'inactive'::text) = (cardinality(reasons) > 0))),
+    CONSTRAINT membership_override_check CHECK ((override = ANY (ARRAY['none'::text, 'include'::text, 'exclude'::text]))),
+    CONSTRAINT membership_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text]))),
+    CONSTRAINT membership_via_check CHECK ((via = ANY (ARRAY['manual'::text, 'rule'::text])))
+);
+
+CREATE FUNCTION koppeling.claim_candidates(p_group bigint, p_instance bigint) RETURNS bigint[]
+    LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-#variable_conflict use_column
-begin
-    return query
-    with had as (
-        select c.* from koppeling.claim c
-        where c.instance_id = p_instance and (p_persons is null or c.person_id = any (p_persons))
-    ), difference as (
-        select coalesce(w.person_id, h.person_id) as person_id,
-               case
-                   when h.person_id is null then 'join'
-                   when w.person_id is null then 'leave'
-                   when exists (select from jsonb_each_text(h.fields) f
-                                where f.value <> '' and coalesce(w.fields ->> f.key, '') = '') then 'empty'
-                   else 'edit'
-               end as change,
-               w.address, w.address_key, w.fields, w.manual, h.member_id,
-               h.person_id is not null and w.address_key <> h.address_key as readdressed
-        from koppeling.wanted_claims(p_instance, p_persons) w
-        full join had h on h.person_id = w.person_id
-        where (h.address_key, h.fields, h.manual) is distinct from (w.address_key, w.fields, w.manual)
-          -- Nothing follows from an address before it is known that nobody erased had it.
-          and not exists (select from koppeling.erasure_check q where q.person_id = coalesce(w.person_id, h.person_id))
-    )
-    select d.person_id, d.change,
-           a.person_id is not null or case d.change
-               when 'join' then d.manual and i.activated
-               when 'leave' then coalesce(m.reasons[1], '') in ('erased', 'complained', 'unsubscribed', 'cleaned',
-                                                               'forgotten', 'removedInMailchimp', 'manual')
-               else d.change = 'edit'
-           end,
-           case d.change
-               when 'join' then coalesce(m.via, 'rule')
-               when 'leave' then case when m.status = 'active' then 'noAddress'
-                                      else coalesce(m.reasons[1], 'ruleNoLongerMatches') end
-               else 'fields'
-           end,
-           d.address, d.address_key, d.fields, d.manual, d.member_id, d.readdressed
-    from difference d
-    join koppeling.connector_instance i on i.id = p_instance
-    left join koppeling.membership m
-        on m.target_group_id = i.target_group_id and m.person_id = d.person_id
-           and (p_persons is null or m.person_id = any (p_persons))
-    left join (
-        select l.person_id, l.change
-        from koppeling.change_plan p
-        join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id > p.applied_through
-        where p.state = 'approved'
-          and p.target_group_id = (select i.target_group_id from koppeling.connector_instance i where i.id = p_instance)
-          and (p_persons is null or l.person_id = any (p_persons))
-    ) a on a.person_id = d.person_id and a.change = d.change;
-end $$;
+    RETURN ARRAY(SELECT m.person_id FROM koppeling.membership m WHERE ((m.target_group_id = claim_candidates.p_group) AND (m.status = 'active'::text)) UNION SELECT c.person_id FROM koppeling.claim c WHERE (c.instance_id = claim_candidates.p_instance) UNION SELECT l.person_id FROM (koppeling.change_plan p JOIN koppeling.change_plan_line l ON ((l.plan_id = p.id))) WHERE ((p.target_group_id = claim_candidates.p_group) AND (p.state = 'held'::text)));
+
+CREATE FUNCTION koppeling.cut_text(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT "left"(cut_text.value, n.n) AS "left" FROM generate_series(255, 63, '-1'::integer) n(n) WHERE (octet_length("left"(cut_text.value, n.n)) <= 255) LIMIT 1);
+
+CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE(given_name, initials, ''::text);
+
+CREATE FUNCTION koppeling.last_name(prefixes text, family_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (prefixes IS NULL) THEN COALESCE(family_name, ''::text) WHEN (family_name IS NULL) THEN prefixes WHEN starts_with(koppeling.fold(family_name), (koppeling.fold(prefixes) || ' '::text)) THEN family_name ELSE ((prefixes || ' '::text) || family_name) END;
+
+CREATE FUNCTION koppeling.merge_text(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (octet_length(value) <= 255) THEN value WHEN (value IS NULL) THEN ''::text ELSE koppeling.cut_text(value) END;
+
+CREATE FUNCTION koppeling.salutation(title text, given_name text, initials text, prefixes text, family_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (family_name IS NULL) THEN koppeling.first_name(given_name, initials) WHEN (title <> ''::text) THEN ((title || ' '::text) || koppeling.capitalised(koppeling.last_name(prefixes, family_name))) WHEN (COALESCE(given_name, initials) IS NULL) THEN koppeling.capitalised(koppeling.last_name(prefixes, family_name)) ELSE ((koppeling.first_name(given_name, initials) || ' '::text) || koppeling.last_name(prefixes, family_name)) END;
+
+CREATE TABLE koppeling.company (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    name text NOT NULL,
+    merged_into bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT company_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT company_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT company_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100)))
+);
+
+CREATE TABLE koppeling.connector_instance (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    name text NOT NULL,
+    list_id text NOT NULL,
+    list_name text NOT NULL,
+    target_group_id bigint NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    paused_reason text,
+    activated boolean DEFAULT false NOT NULL,
+    keeps_adopted boolean DEFAULT false NOT NULL,
+    dry_run boolean DEFAULT false NOT NULL,
+    webhook_secret_hash bytea NOT NULL,
+    webhook_secret bytea NOT NULL,
+    webhook_id text,
+    webhook_signing_secret bytea,
+    webhook_public_url text,
+    webhook_checked_at timestamp with time zone,
+    webhook_heard_at timestamp with time zone,
+    pull_cursor timestamp with time zone,
+    last_pull_at timestamp with time zone,
+    last_sweep_at timestamp with time zone,
+    sweep bigint DEFAULT 0 NOT NULL,
+    web_id_seen bigint DEFAULT 0 NOT NULL,
+    own_source text DEFAULT 'API - Generic'::text NOT NULL,
+    removals_count integer DEFAULT 25 NOT NULL,
+    removals_share numeric DEFAULT 0.10 NOT NULL,
+    removals_cap integer DEFAULT 500 NOT NULL,
+    joins_count integer DEFAULT 100 NOT NULL,
+    joins_share numeric DEFAULT 0.20 NOT NULL,
+    joins_cap integer DEFAULT 1000 NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT connector_instance_joins_cap_check CHECK ((joins_cap >= 0)),
+    CONSTRAINT connector_instance_joins_count_check CHECK ((joins_count >= 0)),
+    CONSTRAINT connector_instance_joins_share_check CHECK (((joins_share >= (0)::numeric) AND (joins_share <= (1)::numeric))),
+    CONSTRAINT connector_instance_list_id_check CHECK ((list_id ~ '^[A-Za-z0-9]+$'::text)),
+    CONSTRAINT connector_instance_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT connector_instance_removals_cap_check CHECK ((removals_cap >= 0)),
+    CONSTRAINT connector_instance_removals_count_check CHECK ((removals_count >= 0)),
+    CONSTRAINT connector_instance_removals_share_check CHECK (((removals_share >= (0)::numeric) AND (removals_share <= (1)::numeric))),
+    CONSTRAINT connector_instance_webhook_secret_hash_check CHECK ((octet_length(webhook_secret_hash) = 32))
+);
+
+CREATE TABLE koppeling.department (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT department_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE koppeling.erasure_check (
+    person_id bigint NOT NULL
+);
+
+CREATE TABLE koppeling.gender_text (
+    instance_id bigint NOT NULL,
+    gender text NOT NULL,
+    text text DEFAULT ''::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    CONSTRAINT gender_text_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
+    CONSTRAINT gender_text_text_check CHECK ((octet_length(text) <= 255)),
+    CONSTRAINT gender_text_title_check CHECK ((octet_length(title) <= 100))
+);
+
+CREATE TABLE koppeling.job_function (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT job_function_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE koppeling.merge_field (
+    instance_id bigint NOT NULL,
+    tag text NOT NULL,
+    source text NOT NULL,
+    triggers boolean DEFAULT true NOT NULL,
+    CONSTRAINT merge_field_source_check CHECK ((source = ANY (ARRAY['first_name'::text, 'last_name'::text, 'given_name'::text, 'initials'::text, 'prefixes'::text, 'family_name'::text, 'gender'::text, 'salutation'::text, 'function'::text, 'department'::text, 'company'::text]))),
+    CONSTRAINT merge_field_tag_check CHECK ((tag ~ '^[A-Z0-9_]{1,10}$'::text))
+);
+
+CREATE TABLE koppeling.person (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL,
+    given_name text,
+    initials text,
+    prefixes text,
+    family_name text,
+    gender text DEFAULT 'unknown'::text NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    merged_into bigint,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT merged_is_no_more_active CHECK (((merged_into IS NULL) OR (state <> 'active'::text))),
+    CONSTRAINT person_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
+    CONSTRAINT person_family_name_check CHECK (((length(family_name) >= 1) AND (length(family_name) <= 200))),
+    CONSTRAINT person_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
+    CONSTRAINT person_given_name_check CHECK (((length(given_name) >= 1) AND (length(given_name) <= 200))),
+    CONSTRAINT person_initials_check CHECK (((length(initials) >= 1) AND (length(initials) <= 200))),
+    CONSTRAINT person_prefixes_check CHECK (((length(prefixes) >= 1) AND (length(prefixes) <= 200))),
+    CONSTRAINT person_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100))),
+    CONSTRAINT person_state_check CHECK ((state = ANY (ARRAY['active'::text, 'archived'::text, 'erased'::text])))
+);
+
+CREATE TABLE koppeling."position" (
+    id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    job_function_id bigint,
+    department_id bigint,
+    company_id bigint,
+    CONSTRAINT position_says_something CHECK ((num_nonnulls(job_function_id, department_id, company_id) > 0))
+);
+
+CREATE TABLE koppeling.target_group (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    email_kind text,
+    linked boolean DEFAULT false NOT NULL,
+    rules_version integer DEFAULT 1 NOT NULL,
+    valid boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
+    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
+    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
+);
+
+CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.person_id,
+     d.change,
+     ((l.person_id IS NOT NULL) OR
+         CASE d.change
+             WHEN 'join'::text THEN ((m.via = 'manual'::text) AND i.activated)
+             WHEN 'leave'::text THEN (COALESCE(m.reasons[1], ''::text) = ANY (ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]))
+             ELSE (d.change = 'edit'::text)
+         END),
+         CASE d.change
+             WHEN 'join'::text THEN COALESCE(m.via, 'rule'::text)
+             WHEN 'leave'::text THEN
+             CASE
+                 WHEN (m.status = 'active'::text) THEN 'noAddress'::text
+                 ELSE COALESCE(m.reasons[1], 'ruleNoLongerMatches'::text)
+             END
+             ELSE 'fields'::text
+         END AS "case",
+     e.address,
+     e.address_key,
+         CASE
+             WHEN (e.id IS NOT NULL) THEN f.fields
+             ELSE NULL::jsonb
+         END AS "case",
+         CASE
+             WHEN (e.id IS NOT NULL) THEN (m.via = 'manual'::text)
+             ELSE NULL::boolean
+         END AS "case",
+     h.member_id,
+     ((h.person_id IS NOT NULL) AND (e.address_key <> h.address_key))
+    FROM (((((((((koppeling.connector_instance i
+      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)))
+      CROSS JOIN unnest(claim_difference.p_persons) s(person_id))
+      LEFT JOIN LATERAL ( SELECT m_1.target_group_id,
+             m_1.person_id,
+             m_1.matched_rule_id,
+             m_1.changed_at,
+             m_1.rule_match,
+             m_1.ever_member,
+             m_1.override,
+             m_1.overridden_by,
+             m_1.status,
+             m_1.via,
+             m_1.reasons
+            FROM koppeling.membership m_1
+           WHERE ((m_1.target_group_id = g.id) AND (m_1.person_id = s.person_id))
+          OFFSET 0) m ON (true))
+      LEFT JOIN LATERAL ( SELECT e_1.id,
+             e_1.person_id,
+             e_1.kind,
+             e_1.address,
+             e_1.address_key
+            FROM koppeling.email_address e_1
+           WHERE ((m.status = 'active'::text) AND (e_1.person_id = s.person_id) AND (e_1.kind = g.email_kind) AND ((NOT (EXISTS ( SELECT
+                    FROM koppeling.training_address))) OR koppeling.address_allowed(e_1.address_key)))
+          OFFSET 0) e ON (true))
+      LEFT JOIN LATERAL ( SELECT h_1.instance_id,
+             h_1.person_id,
+             h_1.member_id,
+             h_1.address,
+             h_1.address_key,
+             h_1.fields,
+             h_1.manual,
+             h_1.claimed_at
+            FROM koppeling.claim h_1
+           WHERE ((h_1.instance_id = i.id) AND (h_1.person_id = s.person_id))
+          OFFSET 0) h ON (true))
+      CROSS JOIN LATERAL ( SELECT ( SELECT COALESCE(jsonb_object_agg(v.tag, koppeling.merge_text(v.value)), '{}'::jsonb) AS "coalesce"
+                    FROM ( SELECT t.tag,
+                                 CASE t.source
+                                     WHEN 'first_name'::text THEN koppeling.first_name(p.given_name, p.initials)
+                                     WHEN 'last_name'::text THEN koppeling.last_name(p.prefixes, p.family_name)
+                                     WHEN 'given_name'::text THEN p.given_name
+                                     WHEN 'initials'::text THEN p.initials
+                                     WHEN 'prefixes'::text THEN p.prefixes
+                                     WHEN 'family_name'::text THEN p.family_name
+                                     WHEN 'gender'::text THEN ( SELECT w.text
+                                        FROM koppeling.gender_text w
+                                       WHERE ((w.instance_id = i.id) AND (w.gender = p.gender)))
+                                     WHEN 'salutation'::text THEN koppeling.salutation(( SELECT w.title
+                                        FROM koppeling.gender_text w
+                                       WHERE ((w.instance_id = i.id) AND (w.gender = p.gender))), p.given_name, p.initials, p.prefixes, p.family_name)
+                                     WHEN 'function'::text THEN ( SELECT n.name
+                                        FROM (koppeling."position" o
+                                          LEFT JOIN koppeling.job_function n ON ((n.id = o.job_function_id)))
+                                       WHERE (o.person_id = p.id)
+                                       ORDER BY o.id
+                                      LIMIT 1)
+                                     WHEN 'department'::text THEN ( SELECT n.name
+                                        FROM (koppeling."position" o
+                                          LEFT JOIN koppeling.department n ON ((n.id = o.department_id)))
+                                       WHERE (o.person_id = p.id)
+                                       ORDER BY o.id
+                                      LIMIT 1)
+                                     WHEN 'company'::text THEN ( SELECT n.name
+                                        FROM (koppeling."position" o
+                                          LEFT JOIN koppeling.company n ON ((n.id = o.company_id)))
+                                       WHERE (o.person_id = p.id)
+                                       ORDER BY o.id
+                                      LIMIT 1)
+                                     ELSE NULL::text
+                                 END AS value
+                            FROM (koppeling.person p
+                              CROSS JOIN koppeling.merge_field t)
+                           WHERE ((p.id = s.person_id) AND (t.instance_id = i.id))
+                          OFFSET 0) v) AS fields) f)
+      CROSS JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN (h.person_id IS NULL) THEN 'join'::text
+                     WHEN (e.id IS NULL) THEN 'leave'::text
+                     WHEN (EXISTS ( SELECT
+                        FROM jsonb_each_text(h.fields) x(key, value)
+                       WHERE ((x.value <> ''::text) AND (COALESCE((f.fields ->> x.key), ''::text) = ''::text)))) THEN 'empty'::text
+                     ELSE 'edit'::text
+                 END AS change
+          OFFSET 0) d)
+      LEFT JOIN koppeling.change_plan a ON (((a.target_group_id = g.id) AND (a.state = 'approved'::text))))
+      LEFT JOIN LATERAL ( SELECT l_1.person_id
+            FROM koppeling.change_plan_line l_1
+           WHERE ((a.id IS NOT NULL) AND (l_1.plan_id = a.id) AND (l_1.person_id = s.person_id) AND (l_1.person_id > a.applied_through) AND (l_1.change = d.change))
+          OFFSET 0) l ON (true))
+   WHERE ((i.id = claim_difference.p_instance) AND
+         CASE
+             WHEN (e.id IS NULL) THEN (h.person_id IS NOT NULL)
+             WHEN (h.person_id IS NULL) THEN true
+             ELSE (((h.address_key IS DISTINCT FROM e.address_key) OR (h.manual IS DISTINCT FROM (m.via = 'manual'::text))) OR (h.fields IS DISTINCT FROM f.fields))
+         END AND (NOT (EXISTS ( SELECT
+            FROM koppeling.erasure_check q
+           WHERE (q.person_id = s.person_id)
+          OFFSET 0))));
+END;
 
 CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone)
     LANGUAGE plpgsql
@@ -1869,19 +2150,6 @@ CREATE FUNCTION koppeling.company_faults(p_rows koppeling.company_input[]) RETUR
     where f.message is not null
 $$;
 
-CREATE TABLE koppeling.company (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL,
-    name text NOT NULL,
-    merged_into bigint,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT company_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
-    CONSTRAINT company_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT company_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100)))
-);
-
 CREATE TABLE koppeling.company_category (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -1891,15 +2159,6 @@ CREATE TABLE koppeling.company_category (
 CREATE TABLE koppeling.company_in_category (
     company_id bigint NOT NULL,
     company_category_id bigint NOT NULL
-);
-
-CREATE TABLE koppeling."position" (
-    id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    job_function_id bigint,
-    department_id bigint,
-    company_id bigint,
-    CONSTRAINT position_says_something CHECK ((num_nonnulls(job_function_id, department_id, company_id) > 0))
 );
 
 CREATE FUNCTION koppeling.company_json(p_company bigint) RETURNS jsonb
@@ -2040,49 +2299,6 @@ begin
     perform koppeling.refresh_claims();
 end $$;
 
-CREATE TABLE koppeling.connector_instance (
-    id bigint NOT NULL,
-    account_id bigint NOT NULL,
-    name text NOT NULL,
-    list_id text NOT NULL,
-    list_name text NOT NULL,
-    target_group_id bigint NOT NULL,
-    enabled boolean DEFAULT false NOT NULL,
-    paused_reason text,
-    activated boolean DEFAULT false NOT NULL,
-    keeps_adopted boolean DEFAULT false NOT NULL,
-    dry_run boolean DEFAULT false NOT NULL,
-    webhook_secret_hash bytea NOT NULL,
-    webhook_secret bytea NOT NULL,
-    webhook_id text,
-    webhook_signing_secret bytea,
-    webhook_public_url text,
-    webhook_checked_at timestamp with time zone,
-    webhook_heard_at timestamp with time zone,
-    pull_cursor timestamp with time zone,
-    last_pull_at timestamp with time zone,
-    last_sweep_at timestamp with time zone,
-    sweep bigint DEFAULT 0 NOT NULL,
-    web_id_seen bigint DEFAULT 0 NOT NULL,
-    own_source text DEFAULT 'API - Generic'::text NOT NULL,
-    removals_count integer DEFAULT 25 NOT NULL,
-    removals_share numeric DEFAULT 0.10 NOT NULL,
-    removals_cap integer DEFAULT 500 NOT NULL,
-    joins_count integer DEFAULT 100 NOT NULL,
-    joins_share numeric DEFAULT 0.20 NOT NULL,
-    joins_cap integer DEFAULT 1000 NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT connector_instance_joins_cap_check CHECK ((joins_cap >= 0)),
-    CONSTRAINT connector_instance_joins_count_check CHECK ((joins_count >= 0)),
-    CONSTRAINT connector_instance_joins_share_check CHECK (((joins_share >= (0)::numeric) AND (joins_share <= (1)::numeric))),
-    CONSTRAINT connector_instance_list_id_check CHECK ((list_id ~ '^[A-Za-z0-9]+$'::text)),
-    CONSTRAINT connector_instance_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT connector_instance_removals_cap_check CHECK ((removals_cap >= 0)),
-    CONSTRAINT connector_instance_removals_count_check CHECK ((removals_count >= 0)),
-    CONSTRAINT connector_instance_removals_share_check CHECK (((removals_share >= (0)::numeric) AND (removals_share <= (1)::numeric))),
-    CONSTRAINT connector_instance_webhook_secret_hash_check CHECK ((octet_length(webhook_secret_hash) = 32))
-);
-
 CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SETOF bigint
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2103,36 +2319,6 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
       JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = f.contact_id))))
    WHERE (s.person_id = contacts_of.p_person);
 END;
-
-CREATE FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_subjects text[];
-begin
-    with taken as (
-        delete from koppeling.anonymised_put where id = any (array(
-            select a.id from koppeling.anonymised_put a order by a.id limit p_limit for update skip locked))
-        returning source, external_id
-    )
-    select array_agg(koppeling.identity_subject(t.source, t.external_id)) into v_subjects from taken t;
-    if v_subjects is null then
-        return 0;
-    end if;
-    update koppeling.erasure e
-    set puts_skipped = e.puts_skipped + s.puts, last_skipped_at = koppeling.now()
-    from (
-        select h.erasure_id, count(*) as puts
-        from unnest(v_subjects) u (text)
-        join koppeling.erased_hash h on h.subject = 'identity'
-            and h.hash = koppeling.keyed_hash(p_inner_pad, p_outer_pad, u.text)
-        group by h.erasure_id
-    ) s
-    where e.id = s.erasure_id;
-    perform koppeling.wipe_jobs(v_subjects, '{}');
-    return cardinality(v_subjects);
-end $$;
 
 CREATE TABLE koppeling.criterion (
     id bigint NOT NULL,
@@ -2207,27 +2393,23 @@ CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
 
-CREATE FUNCTION koppeling.decline_invitations(p_group bigint, p_reason text, p_key text, p_contact text, p_persons bigint[], p_occurred_at timestamp with time zone, p_is_hook boolean) RETURNS void
+CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
     AS $$
-declare
-    v_ids bigint[];
 begin
-    v_ids := array(
-        select v.id
-        from koppeling.invitation v
-        join koppeling.audience_member m on m.id = v.member_id
-        where v.target_group_id = p_group and v.ended_at is null
-          and case p_reason when 'complained' then true when 'forgotten' then true
-                            when 'unsubscribed' then not p_is_hook and p_occurred_at > v.requested_at
-                            when 'cleaned' then not p_is_hook and p_occurred_at > v.requested_at
-                                and p_key in (m.address_key, m.file_key)
-                            else false end
-          and (p_key in (m.address_key, m.file_key) or m.contact_id = p_contact or v.person_id = any (p_persons)));
-    if cardinality(v_ids) > 0 then
-        perform koppeling.end_invitations(v_ids, case p_reason when 'cleaned' then 'bounced' else 'declined' end);
-    end if;
+    perform koppeling.require_read_committed();
+    delete from koppeling.claim c using gone g where c.instance_id = g.id;
+    delete from koppeling.audience_member m using gone g where m.instance_id = g.id;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.delete_with_plans() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform koppeling.require_read_committed();
+    delete from koppeling.change_plan_line l using gone g where l.plan_id = g.id;
+    return null;
 end $$;
 
 CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment text) RETURNS text
@@ -2401,73 +2583,6 @@ begin
 exception when lock_not_available then
     return false;
 end $$;
-
-CREATE TABLE koppeling.audit_entry (
-    id bigint NOT NULL,
-    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    target_group_id bigint,
-    person_id bigint,
-    kind text NOT NULL,
-    old jsonb,
-    new jsonb,
-    facts jsonb,
-    actor text NOT NULL,
-    cause text NOT NULL
-);
-
-CREATE TABLE koppeling.invitation (
-    id bigint NOT NULL,
-    instance_id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    member_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    requested_by text NOT NULL,
-    about bigint[] NOT NULL,
-    sent_at timestamp with time zone,
-    opted_in_before timestamp with time zone,
-    ended_at timestamp with time zone,
-    outcome text,
-    because text,
-    CONSTRAINT invitation_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
-    CONSTRAINT invitation_outcome_check CHECK ((outcome = ANY (ARRAY['confirmed'::text, 'declined'::text, 'bounced'::text, 'refused'::text, 'subscribed'::text, 'withdrawn'::text])))
-);
-
-CREATE FUNCTION koppeling.end_invitations(p_ids bigint[], p_outcome text, p_because text DEFAULT NULL::text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- WITH ended AS (
-          UPDATE koppeling.invitation v SET ended_at = koppeling.now(), outcome = end_invitations.p_outcome, because = end_invitations.p_because, sent_at =
-                 CASE end_invitations.p_outcome
-                     WHEN 'refused'::text THEN NULL::timestamp with time zone
-                     ELSE v.sent_at
-                 END
-           WHERE ((v.id = ANY (end_invitations.p_ids)) AND (v.ended_at IS NULL))
-           RETURNING v.id,
-             v.instance_id,
-             v.target_group_id,
-             v.member_id,
-             v.person_id,
-             v.requested_at,
-             v.requested_by,
-             v.about,
-             v.sent_at,
-             v.opted_in_before,
-             v.ended_at,
-             v.outcome,
-             v.because
-         )
-  INSERT INTO koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)  SELECT e.target_group_id,
-             e.person_id,
-             'invitation',
-             '"open"',
-             to_jsonb(end_invitations.p_outcome) AS to_jsonb,
-             'connector',
-             COALESCE(end_invitations.p_because, ('invitation '::text || e.id)) AS "coalesce"
-            FROM ended e
-           ORDER BY e.id;
-END;
 
 CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
@@ -2650,34 +2765,41 @@ begin
         array_agg(format('jobs[%s].', k.n - 1)))
     from (select k.kind, min(k.n) as n from unnest(p_kinds) with ordinality as k (kind, n) where k.kind is not null
           group by k.kind) k;
-    -- Most lists have no keys and no faults. The table's constraints find the faults; what exactly is wrong is asked
-    -- only then.
-    if not v_is_keyed and not exists (select from unnest(p_args) a where pg_column_size(a) > 65536) then
+    -- Most lists have no faults, and no keys or such as nothing waits with. The table's constraints find the faults; what
+    -- exactly is wrong is asked only then.
+    if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
+        and not (v_is_keyed and koppeling.any_waits(p_queues, p_keys))
+    then
         begin
             with given as materialized (
                 select nextval('koppeling.job_id_seq') as id, u.*
-                from unnest(p_kinds, p_args, p_queues, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
-                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key_mode, order_key,
+                from unnest(p_kinds, p_args, p_queues, p_keys, p_key_modes, p_order_keys, p_limit_keys, p_run_ats,
+                    p_priorities, p_max_attempts) with ordinality as u (kind, args, queue, key, key_mode, order_key,
                     limit_key, run_at, priority, max_attempts, n)
             ), put as (
-                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind,
+                insert into koppeling.job (id, enqueued_at, run_at, priority, max_attempts, state, queue, kind, key,
                     key_mode, order_key, limit_key, args)
                 select g.id, v_now, coalesce(g.run_at, v_now), coalesce(g.priority, 0), coalesce(g.max_attempts, 20),
                     case when g.run_at < v_now - interval '100 milliseconds' then 'returned' else 'ready' end,
-                    coalesce(g.queue, 'default'), g.kind, coalesce(g.key_mode, 'keep'), g.order_key, g.limit_key,
-                    coalesce(g.args, '{}')
+                    coalesce(g.queue, 'default'), g.kind, g.key, coalesce(g.key_mode, 'keep'), g.order_key,
+                    g.limit_key, coalesce(g.args, '{}')
                 from given g
                 where g.run_at is distinct from '-infinity' and g.key_mode is distinct from 'append'
+                -- Always in the order of the keys, so that two callers never wait for each other.
+                order by case when v_is_keyed then coalesce(g.queue, 'default') end, g.key
+                on conflict (queue, key) where state <> 'running' and key is not null do nothing
+                returning 1
             )
-            select array_agg(g.id order by g.n) into v_ids from given g;
-            if not exists (
-                select from unnest(p_run_ats, p_key_modes) as u (run_at, key_mode)
-                where u.run_at = '-infinity' or u.key_mode = 'append') then
-                perform koppeling.wake(array(select distinct coalesce(q, 'default') from unnest(p_queues) q),
-                    array(select distinct k from unnest(p_kinds) k));
+            select array_agg(g.id order by g.n) into v_ids from given g
+            having count(*) = (select count(*) from put);
+            if found then
+                perform koppeling.wake(array_agg(distinct coalesce(u.queue, 'default')), array_agg(distinct u.kind))
+                from unnest(p_queues, p_kinds, p_run_ats) u (queue, kind, run_at)
+                where u.run_at is distinct from 'infinity'
+                having count(*) > 0;
                 return v_ids;
             end if;
-            -- Whatever this is, it is a fault that is named below; what was put is taken back.
+            -- Whatever this is, a fault that is named below or a key that came meanwhile: what was put is taken back.
             raise check_violation;
         exception when check_violation or not_null_violation then
             null;
@@ -2980,10 +3102,6 @@ begin
     return jsonb_build_object(
         'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
         'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
-        'invitation', (
-            select koppeling.invitation_json(v.id) from koppeling.invitation v
-            where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
-            order by v.id desc limit 1),
         'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
@@ -3115,11 +3233,6 @@ begin
             join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
-        'invitations', coalesce((
-            select jsonb_agg(koppeling.invitation_json(v.id) || jsonb_build_object('group', g.name) order by v.id)
-            from koppeling.invitation v
-            join koppeling.target_group g on g.id = v.target_group_id
-            where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
@@ -3292,7 +3405,6 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
-        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
         -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
         update koppeling.audience_member m
         set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
@@ -3307,30 +3419,6 @@ begin
     end if;
     return v_by_contact;
 end $$;
-
-CREATE TABLE koppeling.person (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL,
-    given_name text,
-    initials text,
-    prefixes text,
-    family_name text,
-    gender text DEFAULT 'unknown'::text NOT NULL,
-    state text DEFAULT 'active'::text NOT NULL,
-    merged_into bigint,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT merged_is_no_more_active CHECK (((merged_into IS NULL) OR (state <> 'active'::text))),
-    CONSTRAINT person_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200))),
-    CONSTRAINT person_family_name_check CHECK (((length(family_name) >= 1) AND (length(family_name) <= 200))),
-    CONSTRAINT person_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
-    CONSTRAINT person_given_name_check CHECK (((length(given_name) >= 1) AND (length(given_name) <= 200))),
-    CONSTRAINT person_initials_check CHECK (((length(initials) >= 1) AND (length(initials) <= 200))),
-    CONSTRAINT person_prefixes_check CHECK (((length(prefixes) >= 1) AND (length(prefixes) <= 200))),
-    CONSTRAINT person_source_check CHECK (((length(source) >= 1) AND (length(source) <= 100))),
-    CONSTRAINT person_state_check CHECK ((state = ANY (ARRAY['active'::text, 'archived'::text, 'erased'::text])))
-);
 
 CREATE FUNCTION koppeling.find_person(source text, external_id text) RETURNS bigint
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -3404,10 +3492,6 @@ begin
     get diagnostics v_done = row_count;
     return v_done;
 end $$;
-
-CREATE FUNCTION koppeling.first_name(given_name text, initials text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE(given_name, initials, ''::text);
 
 CREATE FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) RETURNS void
     LANGUAGE plpgsql
@@ -3602,7 +3686,7 @@ begin
     where i.fault is null;
 end $$;
 
-CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint, OUT anonymised bigint) RETURNS record
+CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -3612,13 +3696,12 @@ declare
 begin
     select
         max(c.line), count(*),
-        array_agg(case when koppeling.cell_boolean(c.anonymised)
-            then koppeling.anonymised_input(c.line, coalesce(c.source, p_source), c.external_id) else row(
+        array_agg(row(
             c.line, coalesce(c.source, p_source), c.external_id, c.given_name, c.initials, c.prefixes, c.family_name,
             c.gender, p_kinds, string_to_array(c.addresses, e'\x1f', ''),
             koppeling.cell_labels(c.categories),
             koppeling.cell_positions(c.job_function, c.department, c.company),
-            p_fields, null, null)::koppeling.person_input end) filter (where c.fault is null)
+            p_fields, null, null)::koppeling.person_input) filter (where c.fault is null)
     into last_line, seen, v_rows
     from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
@@ -3637,9 +3720,6 @@ begin
         v_rows := array(
             select r from unnest(v_rows) r
             where not exists (select from import_fault f where f.line = r.line));
-        anonymised := cardinality(v_rows);
-        v_rows := koppeling.take_anonymised(v_rows);
-        anonymised := anonymised - cardinality(v_rows);
         select * into v_done from koppeling.put_person_rows(v_rows);
         put := cardinality(v_rows);
         created := v_done.created;
@@ -3652,235 +3732,6 @@ end $$;
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
-
-CREATE TABLE koppeling.target_group (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    email_kind text,
-    linked boolean DEFAULT false NOT NULL,
-    rules_version integer DEFAULT 1 NOT NULL,
-    valid boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    CONSTRAINT linked_has_email_kind CHECK (((NOT linked) OR (email_kind IS NOT NULL))),
-    CONSTRAINT target_group_email_kind_check CHECK (((email_kind <> ''::text) AND (email_kind = koppeling.fold(email_kind)))),
-    CONSTRAINT target_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
-    CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
-);
-
-CREATE FUNCTION koppeling.valid_invitations(p_member bigint) RETURNS SETOF koppeling.invitation
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT v.id,
-     v.instance_id,
-     v.target_group_id,
-     v.member_id,
-     v.person_id,
-     v.requested_at,
-     v.requested_by,
-     v.about,
-     v.sent_at,
-     v.opted_in_before,
-     v.ended_at,
-     v.outcome,
-     v.because
-    FROM (((koppeling.invitation v
-      JOIN koppeling.audience_member m ON ((m.id = v.member_id)))
-      JOIN koppeling.target_group g ON ((g.id = v.target_group_id)))
-      JOIN koppeling.person p ON (((p.id = v.person_id) AND (p.state = 'active'::text))))
-   WHERE ((v.member_id = valid_invitations.p_member) AND (v.ended_at IS NULL) AND (EXISTS ( SELECT
-            FROM koppeling.email_address e
-           WHERE ((e.person_id = v.person_id) AND (e.kind = g.email_kind) AND (e.address_key = ANY (ARRAY[m.address_key, m.file_key]))))));
-END;
-
-CREATE FUNCTION koppeling.invitation_waits_for(p_member bigint) RETURNS bigint
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT count(DISTINCT e.person_id) AS count
-    FROM (((koppeling.audience_member m
-      JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
-      JOIN koppeling.email_address e ON (((e.address_key = m.address_key) OR (e.address_key = m.file_key))))
-      JOIN koppeling.open_suppression s ON (((s.person_id = e.person_id) AND (s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text))))
-   WHERE ((m.id = invitation_waits_for.p_member) AND (NOT (EXISTS ( SELECT
-            FROM koppeling.valid_invitations(invitation_waits_for.p_member) v(id, instance_id, target_group_id, member_id, person_id, requested_at, requested_by, about, sent_at, opted_in_before, ended_at, outcome, because)
-           WHERE (v.person_id = e.person_id)))));
-END;
-
-CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
-
-CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-declare
-    v_name text := (select g.name from koppeling.target_group g where g.id = p_group);
-    v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
-    v_member koppeling.audience_member;
-    v_reasons text[];
-    v_other text;
-begin
-    select * into v_member from koppeling.audience_member m
-    where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
-    order by m.address_key = p_key desc, m.id limit 1;
-    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, array[p_person]) r), '{}');
-    if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
-        message := 'an archived person cannot be invited';
-        hint := 'Make the person active again first.';
-    elsif exists (select from koppeling.erasure_check q where q.person_id = p_person) then
-        message := 'the person is new, and is still held against the erasures';
-        hint := 'Try again in a moment; a worker must be running.';
-    elsif p_key is null then
-        message := format('the person has no e-mail address (%s), to which "%s" writes', v_kind, v_name);
-        hint := 'Put one first.';
-    elsif not koppeling.address_allowed(p_key) then
-        message := 'the address is not among those that this training environment may write to';
-        hint := 'See koppeling environment addresses.';
-    else
-        v_reasons := v_reasons || koppeling.binding_reasons(p_group, p_key, v_member.contact_id, v_member.id);
-        v_other := (
-            select e.kind from koppeling.email_address e
-            join koppeling.open_suppression s on s.address_key = e.address_key
-            where e.person_id = p_person and e.address_key <> p_key and s.target_group_id = p_group
-              and s.reason = 'unsubscribed'
-            order by e.kind limit 1);
-        if 'complained' = any (v_reasons) then
-            message := format('the contact reported a mailing as spam and stays out of "%s"', v_name);
-            hint := 'Nobody can invite it.';
-        elsif 'forgotten' = any (v_reasons) then
-            message := format('the contact was deleted from the list of "%s" for good', v_name);
-            hint := 'The person can sign up again through a form of Mailchimp''s, and in no other way.';
-        elsif 'cleaned' = any (v_reasons) or v_member.status = 'cleaned' then
-            message := format('mail to the address (%s) bounced', v_kind);
-            hint := 'Put another address first.';
-        elsif v_member.status = 'subscribed' then
-            message := format('the contact is subscribed to the list of "%s" already', v_name);
-            hint := 'There is nothing to ask. If a no was recorded just now, wait until Mailchimp was told of it.';
-        elsif not 'unsubscribed' = any (v_reasons) then
-            message := format('the person did not unsubscribe from "%s"', v_name);
-            hint := 'An invitation takes back a no of the person''s own, and nothing else.';
-        elsif v_other is not null then
-            message := format('the person said no to "%s" at another address of hers (%s), too', v_name, v_other);
-            hint := 'An invitation asks one address; take the other one out of the person file first.';
-        end if;
-    end if;
-end $$;
-
-CREATE FUNCTION koppeling.invitation_rest() RETURNS interval
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN '7 days'::interval;
-
-CREATE FUNCTION koppeling.invitation_rests(p_member bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_last koppeling.invitation;
-    v_again text;
-begin
-    select * into v_last from koppeling.invitation v
-    where v.member_id = p_member and v.sent_at is not null
-      -- Another person may join an invitation that is out: nobody is mailed twice for it.
-      and (v.ended_at is not null or v.person_id = p_person)
-    order by v.ended_at is null desc, v.sent_at desc limit 1;
-    v_again := koppeling.iso8601(v_last.sent_at + koppeling.invitation_rest());
-    if v_last.ended_at is null and v_last.id is not null then
-        message := format('an invitation is out since %s', koppeling.iso8601(v_last.sent_at));
-        hint := format('Mailchimp waits for the answer and mails nobody twice. For another one record the no again, '
-            'and invite from %s on.', v_again);
-    elsif v_last.sent_at > koppeling.now() - koppeling.invitation_rest() then
-        message := format('the contact was mailed an invitation at %s', koppeling.iso8601(v_last.sent_at));
-        hint := format('Another one is allowed from %s on.', v_again);
-    end if;
-end $$;
-
-CREATE FUNCTION koppeling.invite_person(source text, external_id text, p_group text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-declare
-    v_person bigint := koppeling.require_person(source, external_id);
-    v_to record;
-    v_no record;
-    v_member bigint;
-    v_count bigint := 0;
-begin
-    if p_group is not null and not exists (
-        select from koppeling.target_group g where koppeling.fold(g.name) = koppeling.fold(p_group))
-    then
-        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
-            hint = 'List the groups to see their names.';
-    end if;
-    for v_to in
-        select g.id as group_id, i.id as instance_id
-        from koppeling.target_group g
-        join koppeling.connector_instance i on i.target_group_id = g.id
-        where case when p_group is not null then koppeling.fold(g.name) = koppeling.fold(p_group)
-                   else exists (
-                       select from koppeling.open_reasons(g.id, array[v_person]) r
-                       where 'unsubscribed' = any (r.reasons)) end
-        order by g.id
-    loop
-        perform koppeling.lock_group(v_to.group_id);
-        v_count := v_count + 1;
-        select o.message, o.hint, e.address, e.address_key into v_no
-        from koppeling.target_group g
-        left join koppeling.email_address e on e.person_id = v_person and e.kind = g.email_kind
-        cross join lateral koppeling.invitation_obstacle(
-            v_person, g.id, v_to.instance_id, e.address, e.address_key) o
-        where g.id = v_to.group_id;
-        if v_no.message is null then
-            v_member := koppeling.member_for(v_to.instance_id, v_no.address, v_no.address_key);
-            select r.message, r.hint, v_no.address, v_no.address_key into v_no
-            from koppeling.invitation_rests(v_member, v_person) r;
-        end if;
-        if v_no.message is not null then
-            raise exception using errcode = 'restrict_violation', message = v_no.message, hint = v_no.hint;
-        end if;
-        perform koppeling.request_invitation(v_person, v_to.group_id, v_to.instance_id, v_member, p_actor);
-    end loop;
-    if v_count = 0 then
-        raise exception using errcode = 'restrict_violation',
-            message = case when p_group is null then 'the person did not unsubscribe from any linked group'
-                           else format('the target group "%s" is linked to no list', p_group) end,
-            hint = 'An invitation takes back a no of the person''s own, and nothing else.';
-    end if;
-    return v_count;
-end $$;
-
-CREATE FUNCTION koppeling.invited_at(p_member bigint) RETURNS timestamp with time zone
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_generic_plan'
-    AS $$
-declare
-    v_member koppeling.audience_member;
-    v_since timestamptz;
-    v_group bigint;
-begin
-    select * into v_member from koppeling.audience_member where id = p_member;
-    if v_member.erasure_id is not null
-        or coalesce(v_member.status, 'absent') not in ('absent', 'unsubscribed', 'archived')
-    then
-        return null;
-    end if;
-    select max(v.requested_at), min(v.target_group_id) into v_since, v_group
-    from koppeling.valid_invitations(p_member) v
-    where v.sent_at is null or v_member.intent = 'inviting';
-    if v_since is null or not koppeling.address_allowed(v_member.address_key)
-        or not koppeling.binding_reasons(v_group, v_member.address_key, v_member.contact_id, p_member)
-            <@ '{unsubscribed}'
-        or koppeling.invitation_waits_for(p_member) > 0
-    then
-        return null;
-    end if;
-    return v_since;
-end $$;
 
 CREATE TABLE koppeling.worker (
     id bigint NOT NULL,
@@ -3921,6 +3772,52 @@ CREATE FUNCTION koppeling.job_fault(job koppeling.job) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN ((job).kind IS NULL) THEN 'kind: is missing'::text WHEN (((job).queue = ''::text) OR (length((job).queue) > 200)) THEN 'queue: must have 1 to 200 characters'::text WHEN (((job).key = ''::text) OR (length((job).key) > 500)) THEN 'key: must have 1 to 500 characters'::text WHEN (((job).order_key = ''::text) OR (length((job).order_key) > 500)) THEN 'order_key: must have 1 to 500 characters'::text WHEN (((job).limit_key = ''::text) OR (length((job).limit_key) > 500)) THEN 'limit_key: must have 1 to 500 characters'::text WHEN ((job).key_mode <> ALL (ARRAY['keep'::text, 'replace'::text, 'append'::text])) THEN format('key_mode: must be keep, replace or append, not "%s"'::text, "left"((job).key_mode, 50)) WHEN (((job).priority < '-10000'::integer) OR ((job).priority > 10000)) THEN 'priority: must be from -10000 to 10000'::text WHEN (((job).max_attempts < 1) OR ((job).max_attempts > 1000)) THEN 'max_attempts: must be from 1 to 1000'::text WHEN (jsonb_typeof((job).args) <> ALL (ARRAY['object'::text, 'array'::text])) THEN format('args: must be a JSON object or array, not a %s'::text, jsonb_typeof((job).args)) WHEN (((job).key_mode = 'append'::text) AND ((job).key IS NULL)) THEN 'key_mode: append needs a key'::text WHEN (((job).key_mode = 'append'::text) AND (jsonb_typeof((job).args) <> 'array'::text)) THEN 'args: must be a JSON array when key_mode is append'::text WHEN (octet_length(((job).args)::text) > 262144) THEN format('args: are %s bytes long, and may be 262144'::text, octet_length(((job).args)::text)) WHEN ((job).run_at = '-infinity'::timestamp with time zone) THEN 'run_at: must be a moment, or infinity for a parked job'::text ELSE NULL::text END;
 
+CREATE FUNCTION koppeling.join_claims(p_instance bigint, p_joins koppeling.claim_change[], OUT known bigint[], OUT made bigint[]) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    if p_joins = '{}' then
+        known := '{}';
+        made := '{}';
+        return;
+    end if;
+    with wanting as materialized (
+        select d.*,
+               (select m.id from koppeling.audience_member m
+                where m.instance_id = p_instance and m.address_key = d.address_key) as member
+        from unnest(p_joins) d
+    ), made as (
+        insert into koppeling.audience_member (instance_id, address, address_key)
+        select distinct on (d.address_key) p_instance, d.address, d.address_key
+        from wanting d
+        where d.member is null
+          -- By offset each is looked up through its index: statistics may be older than the whole list.
+          and not exists (select from koppeling.audience_member m
+                          where m.instance_id = p_instance and m.moving_to = d.address_key offset 0)
+          and not exists (select from koppeling.audience_member m
+                          where m.instance_id = p_instance and m.file_key = d.address_key and m.status <> 'absent'
+                          offset 0)
+        order by d.address_key, d.person_id
+        on conflict (instance_id, address_key) do nothing
+        returning id, address_key
+    ), joined as (
+        insert into koppeling.claim (instance_id, person_id, member_id, address, address_key, fields, manual)
+        select p_instance, d.person_id,
+               coalesce(d.member, n.id, koppeling.member_for(p_instance, d.address, d.address_key)),
+               d.address, d.address_key, d.fields, d.manual
+        from wanting d
+        left join made n on n.address_key = d.address_key
+        order by d.person_id
+        returning member_id
+    )
+    select coalesce((select array_agg(n.id) from made n), '{}'),
+           array(select distinct j.member_id from joined j except select n.id from made n)
+    into made, known;
+end $$;
+
 CREATE FUNCTION koppeling.joined_args(waiting koppeling.job, kind text, key_mode text, args jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3951,9 +3848,6 @@ begin
     analyze import_row;
     insert into import_fault (line, field, message)
     select i.line, null, i.fault from import_row i where i.fault is not null;
-    insert into import_fault (line, field, message)
-    select i.line, 'anonymised', 'must be yes or no (ja, nee)'
-    from import_row i where i.anonymised is not null and koppeling.cell_boolean(i.anonymised) is null;
     if p_kind in ('positions', 'categories') then
         perform koppeling.judge_list_import(p_source);
         return;
@@ -4043,6 +3937,13 @@ begin
     analyze import_row;
 end $$;
 
+CREATE FUNCTION koppeling.keep_number() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception using errcode = 'restrict_violation', message = format('%s: a number never changes', tg_table_name);
+end $$;
+
 CREATE FUNCTION koppeling.keep_template() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4081,10 +3982,6 @@ end $$;
 CREATE FUNCTION koppeling.kind_word(kind text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE kind WHEN 'personCategory'::text THEN 'category'::text WHEN 'companyCategory'::text THEN 'company category'::text ELSE kind END;
-
-CREATE FUNCTION koppeling.last_name(prefixes text, family_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN starts_with(koppeling.fold(family_name), (koppeling.fold(prefixes) || ' '::text)) THEN family_name ELSE concat_ws(' '::text, prefixes, family_name) END;
 
 CREATE FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) RETURNS text
     LANGUAGE sql
@@ -4488,16 +4385,6 @@ begin
     where kind = 'mergeFieldMissing' and instance_id = p_instance and done_at is null and detail <> v_faults;
 end $$;
 
-CREATE TABLE koppeling.gender_text (
-    instance_id bigint NOT NULL,
-    gender text NOT NULL,
-    text text DEFAULT ''::text NOT NULL,
-    title text DEFAULT ''::text NOT NULL,
-    CONSTRAINT gender_text_gender_check CHECK ((gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))),
-    CONSTRAINT gender_text_text_check CHECK ((octet_length(text) <= 255)),
-    CONSTRAINT gender_text_title_check CHECK ((octet_length(title) <= 100))
-);
-
 CREATE TABLE koppeling.list_field (
     instance_id bigint NOT NULL,
     tag text NOT NULL,
@@ -4505,15 +4392,6 @@ CREATE TABLE koppeling.list_field (
     type text NOT NULL,
     required boolean NOT NULL,
     choices text[] DEFAULT '{}'::text[] NOT NULL
-);
-
-CREATE TABLE koppeling.merge_field (
-    instance_id bigint NOT NULL,
-    tag text NOT NULL,
-    source text NOT NULL,
-    triggers boolean DEFAULT true NOT NULL,
-    CONSTRAINT merge_field_source_check CHECK ((source = ANY (ARRAY['first_name'::text, 'last_name'::text, 'given_name'::text, 'initials'::text, 'prefixes'::text, 'family_name'::text, 'gender'::text, 'salutation'::text, 'function'::text, 'department'::text, 'company'::text]))),
-    CONSTRAINT merge_field_tag_check CHECK ((tag ~ '^[A-Z0-9_]{1,10}$'::text))
 );
 
 CREATE FUNCTION koppeling.map_by_default(p_instance bigint) RETURNS void
@@ -4619,6 +4497,63 @@ CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_era
            WHERE (m.id = ANY (mark_erased.p_members));
 END;
 
+CREATE TABLE koppeling.restored_no (
+    id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    contact_id text NOT NULL,
+    address text NOT NULL,
+    reason text NOT NULL,
+    said_at timestamp with time zone NOT NULL,
+    found_in text NOT NULL,
+    found_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    restored_at timestamp with time zone,
+    CONSTRAINT restored_no_found_in_check CHECK ((found_in = ANY (ARRAY['activity'::text, 'hook'::text])))
+);
+
+CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known koppeling.audience_member, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, web_id_seen bigint, own_source text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT m.known,
+     c.claims,
+     p.address,
+     p.address_key,
+     p.fields,
+     koppeling.binding_reasons(i.target_group_id, (m.known).address_key, (m.known).contact_id, g.id) AS binding_reasons,
+         CASE
+             WHEN ((m.known).moving_to IS NULL) THEN '{}'::text[]
+             ELSE koppeling.binding_reasons(i.target_group_id, (m.known).moving_to, NULL::text, NULL::bigint)
+         END AS binding_reasons,
+     (EXISTS ( SELECT
+            FROM koppeling.open_suppression s
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) OR (s.contact_id = (m.known).contact_id)) AND (NOT (((m.known).ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND COALESCE(((m.known).opted_in_at > s.occurred_at), false)))))) AS "exists",
+     (EXISTS ( SELECT
+            FROM (koppeling.suppression s
+              JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id))))) AS "exists",
+     i.keeps_adopted,
+     (EXISTS ( SELECT
+            FROM koppeling.restored_no r
+           WHERE ((r.instance_id = i.id) AND (r.contact_id = (m.known).contact_id) AND (r.restored_at IS NULL)))) AS "exists",
+     i.web_id_seen,
+     i.own_source
+    FROM ((((unnest(member_facts.p_members) g(id)
+      CROSS JOIN LATERAL ( SELECT m_1.*::koppeling.audience_member AS known
+            FROM koppeling.audience_member m_1
+           WHERE (m_1.id = g.id)
+          OFFSET 0) m)
+      JOIN koppeling.connector_instance i ON ((i.id = (m.known).instance_id)))
+      CROSS JOIN LATERAL ( SELECT count(*) AS claims
+            FROM koppeling.claim c_1
+           WHERE (c_1.member_id = g.id)) c)
+      LEFT JOIN LATERAL ( SELECT c_1.address,
+             c_1.address_key,
+             c_1.fields
+            FROM koppeling.claim c_1
+           WHERE (c_1.member_id = g.id)
+           ORDER BY c_1.manual DESC, c_1.claimed_at, c_1.person_id
+          LIMIT 1) p ON (true));
+END;
+
 CREATE FUNCTION koppeling.member_for(p_instance bigint, p_address text, p_key text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4658,27 +4593,33 @@ declare
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
 begin
     return query
-    select s.id, k.key, w.action, n.action,
-           n.action = 'create' and coalesce((m.known).archived_before > koppeling.now() - interval '1 hour', false)
-    from koppeling.member_states(p_members) s
-    cross join lateral (select m as known from koppeling.audience_member m where m.id = s.id offset 0) m
-    cross join lateral (select koppeling.member_key(s.id) as key) k
-    left join lateral (
-        select j.args ->> 'action' as action
-        from koppeling.job j
-        where j.queue = v_queue and j.key = k.key and j.state <> 'running'
-        limit 1
-    ) w on true
-    cross join lateral (
-        select exists (
-            select from koppeling.job j
-            where j.queue = v_queue and j.order_key = k.key and j.state = 'running') as is_running
-    ) r
-    cross join lateral (
-        select koppeling.needed_action(m.known, s.claims, s.wanted_key, s.wanted_fields, s.unsubscribe_here,
-            s.keeps_adopted, r.is_running, s.restores_no, s.invited_at is not null, v_silent) as action
+    select (s.known).id, s.key, s.waiting, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+    from (
+        select f.known, f.key, w.action as waiting,
+               koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
+                   f.keeps_adopted, f.is_running, f.restores_no, v_silent) as needed
+        -- Step by step: what is named more than once below would be worked out as often.
+        from (
+            select f.*, exists (
+                       select from koppeling.job j
+                       where j.queue = v_queue and j.order_key = f.key and j.state = 'running') as is_running
+            from (
+                select f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here, f.keeps_adopted,
+                       f.restores_no, koppeling.member_key((f.known).id) as key
+                from koppeling.member_facts(p_members) f
+                offset 0
+            ) f
+            offset 0
+        ) f
+        left join lateral (
+            select j.args ->> 'action' as action
+            from koppeling.job j
+            where j.queue = v_queue and j.key = f.key and j.state <> 'running'
+            limit 1
+        ) w on true
         offset 0
-    ) n;
+    ) s;
 end $$;
 
 CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
@@ -4688,38 +4629,41 @@ CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[])
     AS $$
 declare
     v_instance bigint;
+    v_persons  bigint[];
     v_plan     bigint;
     v_joins    bigint;
     v_removals bigint;
     v_because  text;
+    v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
     if not found then
         return;
     end if;
     perform koppeling.lock_group(p_group);
-    select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
-    into v_joins, v_removals
-    from koppeling.claim_difference(v_instance, p_persons)
-    where not exempt;
+    v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
+                      else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
     if v_plan is null then
+        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
+        into v_joins, v_removals
+        from koppeling.claim_difference(v_instance, v_persons)
+        where not exempt;
         v_because := koppeling.brake(v_instance, v_joins, v_removals);
         if v_because is not null then
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
         end if;
     end if;
-    if v_plan is null then
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, false));
-        if v_joins + v_removals > 0 then
-            insert into koppeling.unapproved_change (target_group_id, joins, removals)
-            values (p_group, v_joins, v_removals);
-        end if;
-    else
-        perform koppeling.rewrite_plan(v_plan, v_instance, p_persons);
-        perform koppeling.stage_members(v_instance, koppeling.apply_claims(v_instance, p_persons, true));
+    if v_plan is not null then
+        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
+    elsif v_joins + v_removals > 0 then
+        insert into koppeling.unapproved_change (target_group_id, joins, removals)
+        values (p_group, v_joins, v_removals);
     end if;
+    select * into v_applied
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
+    perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
 
@@ -4924,10 +4868,6 @@ begin
     return v_survivor;
 end $$;
 
-CREATE FUNCTION koppeling.merge_text(value text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (octet_length(value) <= 255) THEN value WHEN (value IS NULL) THEN ''::text ELSE (SELECT "left"(merge_text.value, n.n) AS "left" FROM generate_series(255, 63, '-1'::integer) n(n) WHERE (octet_length("left"(merge_text.value, n.n)) <= 255) LIMIT 1) END;
-
 CREATE FUNCTION koppeling.missing_members(p_instance bigint, p_sweep bigint, p_limit integer) RETURNS TABLE(id bigint, contact_id text)
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5006,30 +4946,6 @@ begin
         override = koppeling.stricter_override(m.override, excluded.override, 'active');
     update koppeling.membership set override = 'none', overridden_by = null
     where person_id = p_other and override <> 'none';
-    perform koppeling.move_invitations(p_survivor, p_other);
-end $$;
-
-CREATE FUNCTION koppeling.move_invitations(p_survivor bigint, p_other bigint) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-begin
-    perform koppeling.end_invitations(array(
-        select v.id
-        from koppeling.invitation v
-        where v.ended_at is null and (
-            v.person_id = p_survivor and exists (
-                select from koppeling.open_suppression s
-                where s.person_id = p_other and s.target_group_id = v.target_group_id)
-            or v.person_id = p_other and exists (
-                select from koppeling.open_suppression s
-                where s.person_id = p_survivor and s.target_group_id = v.target_group_id
-                  and coalesce(s.follows, 0) <> all (v.about)))), 'withdrawn', 'merge');
-    update koppeling.invitation v
-    set person_id = p_survivor,
-        about = v.about || array(
-            select s.id from koppeling.suppression s where s.person_id = p_survivor and s.follows = any (v.about))
-    where v.person_id = p_other;
 end $$;
 
 CREATE FUNCTION koppeling.move_person_facts(p_survivor bigint, p_other bigint) RETURNS void
@@ -5087,9 +5003,9 @@ begin
     delete from koppeling.position where person_id = p_other;
 end $$;
 
-CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_invites boolean, p_silent text[]) RETURNS text
+CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_silent text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN p_invites THEN 'invite'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
+    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
 
 CREATE FUNCTION koppeling.new_job(id bigint, kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, enqueued_at timestamp with time zone) RETURNS koppeling.job
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -5290,6 +5206,13 @@ begin
     return null;
 end $$;
 
+CREATE FUNCTION koppeling.next_persons(p_plan bigint, p_after bigint, p_lines integer) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    RETURN ARRAY(SELECT l.person_id FROM koppeling.change_plan_line l WHERE ((l.plan_id = next_persons.p_plan) AND (l.person_id > next_persons.p_after)) ORDER BY l.person_id LIMIT next_persons.p_lines);
+
 CREATE FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) RETURNS integer
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5421,42 +5344,6 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
-CREATE TABLE koppeling.audit_entry (
-    id bigint NOT NULL,
-    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    target_group_id bigint,
-    person_id bigint,
-    kind text NOT NULL,
-    old jsonb,
-    new jsonb,
-    facts jsonb,
-    actor text NOT NULL,
-    cause text NOT NULL
-);
-
-CREATE FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- INSERT INTO koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)  SELECT i.target_group_id,
-             note_instance.p_kind AS p_kind,
-             note_instance.p_old AS p_old,
-             note_instance.p_new AS p_new,
-             COALESCE(note_instance.p_actor, (SESSION_USER)::text) AS "coalesce",
-             'by hand'
-            FROM koppeling.connector_instance i
-           WHERE ((i.id = note_instance.p_instance) AND (note_instance.p_old IS DISTINCT FROM note_instance.p_new));
-END;
-
-CREATE FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT koppeling.note_instance(i.id, 'instance.enabled'::text, to_jsonb((i.enabled AND (NOT (note_enabled.p_enabled AND (i.paused_reason IS NOT NULL))))), to_jsonb(note_enabled.p_enabled), note_enabled.p_actor) AS note_instance
-    FROM koppeling.connector_instance i
-   WHERE (i.id = note_enabled.p_instance);
-END;
-
 CREATE FUNCTION koppeling.note_value_changes(p_kind text, p_values bigint[], p_cause text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -5486,54 +5373,6 @@ begin
         where (f.name, f.type, f.required, f.choices)
             is distinct from (excluded.name, excluded.type, excluded.required, excluded.choices);
     perform koppeling.tell_field_faults(p_instance);
-end $$;
-
-CREATE FUNCTION koppeling.observe_invited(p_member bigint, p_status text, p_is_newer boolean) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_opted_in timestamptz := (select m.opted_in_at from koppeling.audience_member m where m.id = p_member);
-    v_answered bigint[];
-    v_one record;
-begin
-    if p_status = 'pending' then
-        update koppeling.invitation v
-        set sent_at = coalesce(v.sent_at, koppeling.now()), opted_in_before = v_opted_in
-        where v.member_id = p_member and v.ended_at is null
-          and (v.sent_at is null or v.opted_in_before is distinct from v_opted_in);
-    elsif p_status in ('unsubscribed', 'cleaned') and p_is_newer then
-        perform koppeling.end_invitations(array(
-            select v.id from koppeling.invitation v
-            where v.member_id = p_member and v.ended_at is null and v.sent_at is not null),
-            case p_status when 'cleaned' then 'bounced' else 'declined' end);
-    elsif p_status = 'subscribed' then
-        v_answered := array(
-            select v.id from koppeling.invitation v
-            where v.member_id = p_member and v.ended_at is null
-              and v_opted_in > coalesce(v.opted_in_before, '-infinity')
-              -- Mailchimp's clock may differ from ours.
-              and v_opted_in > v.sent_at - interval '4 minutes');
-        perform koppeling.end_invitations(array(
-            select v.id from koppeling.invitation v
-            where v.id = any (v_answered)
-              and not exists (select from koppeling.valid_invitations(p_member) h where h.id = v.id)), 'withdrawn');
-        for v_one in
-            select v.id, v.target_group_id, array(
-                select s.id from koppeling.open_suppression s where s.id = any (v.about)) as open
-            from koppeling.invitation v
-            where v.id = any (v_answered) and v.ended_at is null
-            order by v.id
-        loop
-            perform koppeling.end_invitations(array[v_one.id], 'confirmed');
-            perform koppeling.end_suppressions(
-                v_one.target_group_id, v_one.open, 'mailchimp', format('invitation %s was confirmed', v_one.id));
-        end loop;
-        -- He opted in before he was asked: there is nothing to ask any more, and nothing is lifted.
-        perform koppeling.end_invitations(array(
-            select v.id from koppeling.invitation v
-            where v.member_id = p_member and v.ended_at is null and v.sent_at is null), 'subscribed');
-    end if;
 end $$;
 
 CREATE FUNCTION koppeling.observe_member(p_instance bigint, p_answer jsonb, p_direct boolean) RETURNS bigint
@@ -5591,7 +5430,7 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
+                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
@@ -5621,10 +5460,6 @@ begin
             koppeling.claimants(v_id), 'mailchimp', coalesce(v_changed, koppeling.now()), '{}');
     end if;
 
-    if exists (select from koppeling.invitation v where v.member_id = v_id and v.ended_at is null) then
-        perform koppeling.observe_invited(v_id, v_status,
-            v_old.status is distinct from v_status or v_changed > v_old.last_changed);
-    end if;
     if v_status = 'subscribed' then
         perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
     end if;
@@ -5868,8 +5703,6 @@ declare
 begin
     perform koppeling.lock_group(p_group);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
-    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
-        p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -6256,18 +6089,6 @@ CREATE FUNCTION koppeling.person_faults(p_rows koppeling.person_input[]) RETURNS
     where f.message is not null
 $$;
 
-CREATE TABLE koppeling.department (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    CONSTRAINT department_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
-);
-
-CREATE TABLE koppeling.job_function (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    CONSTRAINT job_function_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
-);
-
 CREATE TABLE koppeling.person_category (
     person_id bigint NOT NULL,
     category_id bigint NOT NULL
@@ -6290,8 +6111,6 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 case when jsonb_typeof(v.value) not in ('string', 'null') then 'must be a text or null' end
             when v.field = 'id' then
                 case when jsonb_typeof(v.value) not in ('string', 'number') then 'must be a text' end
-            when v.field = 'anonymised' then
-                case when jsonb_typeof(v.value) not in ('boolean', 'null') then 'must be true or false' end
             when v.field = 'emails' then case
                 when jsonb_typeof(v.value) not in ('object', 'null') then 'must be an object of addresses by kind'
                 when jsonb_path_exists(v.value, '$.* ? (@.type() != "string" && @.type() != "null")')
@@ -6304,7 +6123,7 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
                 else koppeling.position_shape_fault(v.value) end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
-                'emails, categories, positions and anonymised'
+                'emails, categories and positions'
         end
         from jsonb_each(case jsonb_typeof(p.person) when 'object' then p.person else '{}' end) v (field, value)
     ) f
@@ -6326,8 +6145,7 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
                 case jsonb_typeof(p.person -> 'positions') when 'array' then p.person -> 'positions' else '[]' end) i),
         array(
             select f.field from jsonb_object_keys(p.person) f (field)
-            where case f.field when 'emails' then jsonb_typeof(p.person -> 'emails') = 'null'
-                               when 'anonymised' then p.person -> 'anonymised' = 'true' else true end),
+            where f.field <> 'emails' or jsonb_typeof(p.person -> 'emails') = 'null'),
         null, null)::koppeling.person_input))
     from jsonb_array_elements(p_persons) with ordinality as p (person, line)
     cross join lateral (
@@ -6448,7 +6266,7 @@ CREATE TABLE koppeling.api_token (
     revoked_at timestamp with time zone,
     CONSTRAINT api_token_check CHECK ((revoked_at >= created_at)),
     CONSTRAINT api_token_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text, 'groups'::text, 'link'::text]) AND (cardinality(rights) > 0))),
+    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text]) AND (cardinality(rights) > 0))),
     CONSTRAINT api_token_token_hash_check CHECK ((octet_length(token_hash) = 32))
 );
 
@@ -6741,9 +6559,6 @@ CREATE FUNCTION koppeling.put_person(person jsonb) RETURNS bigint
     AS $$
 begin
     perform koppeling.accept_persons(jsonb_build_array(person), false);
-    if person -> 'anonymised' = 'true' then
-        return koppeling.find_person(person ->> 'source', person ->> 'id');
-    end if;
     return koppeling.require_person(person ->> 'source', person ->> 'id');
 end $$;
 
@@ -7391,20 +7206,6 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_instance bigint := (select m.instance_id from koppeling.audience_member m where m.id = p_member);
-begin
-    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = v_instance;
-    perform koppeling.observe_member(v_instance, p_answer, true);
-    update koppeling.audience_member m
-    set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null
-    where m.id = p_member;
-end $$;
-
 CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7467,19 +7268,52 @@ begin
     raise exception 'the ledger %.% is append-only', tg_table_schema, tg_table_name using errcode = 'restrict_violation';
 end $$;
 
-CREATE FUNCTION koppeling.refuse_invitation(p_member bigint, p_because text) RETURNS void
+CREATE FUNCTION koppeling.refuse_claimed_member() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 begin
-    perform koppeling.lock_group(i.target_group_id)
-    from koppeling.audience_member m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    where m.id = p_member;
-    perform koppeling.end_invitations(array(
-        select v.id from koppeling.invitation v where v.member_id = p_member and v.ended_at is null),
-        'refused', p_because);
-    perform koppeling.record_nothing(p_member, p_because);
+    perform koppeling.require_read_committed();
+    if exists (select from koppeling.claim c join gone g on g.id = c.member_id) then
+        perform koppeling.refuse_deletion(tg_table_name, 'claim');
+    end if;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.refuse_deletion(p_table name, p_by text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception using errcode = 'foreign_key_violation',
+        message = format('%s: a row is still used by %s', p_table, p_by);
+end $$;
+
+CREATE FUNCTION koppeling.refuse_reference(p_table name, p_column text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    raise exception using errcode = 'foreign_key_violation',
+        message = format('%s: %s names nothing that is there', p_table, p_column);
+end $$;
+
+CREATE FUNCTION koppeling.refuse_used_value() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    perform koppeling.require_read_committed();
+    if tg_table_name = 'category' and exists (
+        select from koppeling.person_category u join gone g on g.id = u.category_id)
+    then
+        perform koppeling.refuse_deletion(tg_table_name, 'person_category');
+    elsif tg_table_name = 'job_function' and exists (
+            select from koppeling.position u join gone g on g.id = u.job_function_id)
+        or tg_table_name = 'department' and exists (
+            select from koppeling.position u join gone g on g.id = u.department_id)
+        or tg_table_name = 'company' and exists (
+            select from koppeling.position u join gone g on g.id = u.company_id)
+    then
+        perform koppeling.refuse_deletion(tg_table_name, 'position');
+    end if;
+    return null;
 end $$;
 
 CREATE FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) RETURNS bigint
@@ -7675,44 +7509,6 @@ begin
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
-CREATE FUNCTION koppeling.request_invitation(p_person bigint, p_group bigint, p_instance bigint, p_member bigint, p_actor text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-begin
-    -- At an address that she had before: her answer there would be somebody else's by now.
-    perform koppeling.end_invitations(array(
-        select v.id from koppeling.invitation v
-        where v.person_id = p_person and v.instance_id = p_instance and v.member_id <> p_member
-          and v.ended_at is null), 'withdrawn', 'invited at another address');
-    if not exists (
-        select from koppeling.invitation v
-        where v.member_id = p_member and v.person_id = p_person and v.ended_at is null)
-    then
-        insert into koppeling.invitation (
-            instance_id, target_group_id, member_id, person_id, requested_by, about, sent_at, opted_in_before)
-        select p_instance, p_group, p_member, p_person, p_actor, array(
-                select s.id from koppeling.open_suppression s
-                where s.target_group_id = p_group and s.reason = 'unsubscribed'
-                  and (s.person_id = p_person or s.address_key in (m.address_key, m.file_key)
-                      or s.contact_id = m.contact_id)
-                order by s.id),
-            o.sent_at, coalesce(o.opted_in_before, m.opted_in_at)
-        from koppeling.audience_member m
-        left join lateral (
-            -- Somebody else asked at the same address: Mailchimp has mailed already.
-            select v.sent_at, v.opted_in_before from koppeling.invitation v
-            where v.member_id = m.id and v.ended_at is null and v.sent_at is not null
-            order by v.sent_at limit 1
-        ) o on true
-        where m.id = p_member;
-        insert into koppeling.audit_entry (target_group_id, person_id, kind, new, actor, cause)
-        values (p_group, p_person, 'invitation', '"requested"', p_actor, 'invite');
-    end if;
-    perform koppeling.stage_members(p_instance, array[p_member]);
-end $$;
-
 CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_at timestamp with time zone) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7731,22 +7527,6 @@ begin
     end if;
     return v_company;
 end $$;
-
-CREATE TABLE koppeling.change_plan (
-    id bigint NOT NULL,
-    target_group_id bigint NOT NULL,
-    state text DEFAULT 'held'::text NOT NULL,
-    version integer DEFAULT 0 NOT NULL,
-    held_because text NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    decided_at timestamp with time zone,
-    decided_by text,
-    rules_entry bigint,
-    applied_through bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT change_plan_check CHECK (((state = 'held'::text) = (decided_at IS NULL))),
-    CONSTRAINT change_plan_state_check CHECK ((state = ANY (ARRAY['held'::text, 'approved'::text, 'applied'::text, 'discarded'::text, 'dissolved'::text])))
-);
 
 CREATE FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) RETURNS koppeling.change_plan
     LANGUAGE plpgsql
@@ -7803,6 +7583,16 @@ begin
             hint = 'Put the person first, or check the source and the id.';
     end if;
     return v_person;
+end $$;
+
+CREATE FUNCTION koppeling.require_read_committed() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'feature_not_supported',
+            message = 'what others may name is deleted in transactions of isolation level read committed only';
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.require_templates() RETURNS trigger
@@ -8057,33 +7847,36 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS void
+CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
     AS $$
 declare
     v_changed bigint;
+    v_exempt  bigint[];
     v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
 begin
-    with wanted as (
-        select d.person_id, d.change, d.reason
-        from koppeling.claim_difference(p_instance, p_persons) d
-        where not d.exempt
+    with differing as materialized (
+        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
     ), gone as (
         delete from koppeling.change_plan_line l
-        where l.plan_id = p_plan and (p_persons is null or l.person_id in (select unnest(p_persons)))
-          and not exists (select from wanted w where w.person_id = l.person_id)
+        using unnest(p_persons) s (person_id)
+        where l.plan_id = p_plan and l.person_id = s.person_id
+          and not exists (select from differing d where d.person_id = l.person_id and not d.exempt)
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, v_cause from wanted
+        select p_plan, person_id, change, reason, v_cause from differing where not exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
         returning 1
     )
-    select (select count(*) from gone) + (select count(*) from written) into v_changed;
+    select (select count(*) from gone) + (select count(*) from written),
+           array(select d.person_id from differing d where d.exempt)
+    into v_changed, v_exempt;
 
     if v_cause = 'rules' then
         update koppeling.change_plan p
@@ -8099,6 +7892,7 @@ begin
     elsif v_changed > 0 then
         update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
     end if;
+    return v_exempt;
 end $$;
 
 CREATE FUNCTION koppeling.room_under(l koppeling.job_limit) RETURNS bigint
@@ -8135,7 +7929,7 @@ begin
         where c.rule_id = p_rule);
 end $$;
 
-CREATE FUNCTION koppeling.run_actions(p_actions bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
+CREATE FUNCTION koppeling.run_actions(p_actions bigint[]) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8155,15 +7949,6 @@ begin
     join koppeling.claim c on c.member_id = (j.args ->> 'member')::bigint
     where j.id = any (v_parked) and t.kind = 'oscillation' and t.done_at is null
       and t.instance_id = c.instance_id and t.person_id = c.person_id;
-    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
-    select i.target_group_id, 'actions.run', jsonb_build_object('actions', count(*)), p_actor, 'by hand'
-    from (
-        select j.queue from koppeling.job j where j.id = any (v_parked)
-        union all
-        select h.queue from koppeling.job_history h where h.id = any (v_rejected)
-    ) r
-    join koppeling.connector_instance i on koppeling.instance_queue(i.id) = r.queue
-    group by i.target_group_id;
     perform koppeling.retry_job(r) from unnest(v_rejected) r;
     return koppeling.release_parked(v_parked) + cardinality(v_rejected);
 end $$;
@@ -8244,7 +8029,7 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8256,7 +8041,7 @@ begin
         where h.queue = v_queue and h.outcome = 'rejected' and h.kind = 'action' and h.reason = p_reason
           and (p_action is null or h.args ->> 'action' = p_action)
         order by h.finished_at, h.id
-        limit 10000), p_actor);
+        limit 10000));
 end $$;
 
 CREATE FUNCTION koppeling.run_schedule(name text) RETURNS bigint
@@ -8279,7 +8064,7 @@ begin
     return v_id;
 end $$;
 
-CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8289,12 +8074,8 @@ begin
     return koppeling.run_actions(array(
         select j.id from koppeling.job j
         where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
-          and (p_action is null or j.args ->> 'action' = p_action)), p_actor);
+          and (p_action is null or j.args ->> 'action' = p_action)));
 end $$;
-
-CREATE FUNCTION koppeling.salutation(title text, given_name text, initials text, prefixes text, family_name text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (family_name IS NULL) THEN koppeling.first_name(given_name, initials) WHEN (title <> ''::text) THEN ((title || ' '::text) || koppeling.capitalised(koppeling.last_name(prefixes, family_name))) WHEN (COALESCE(given_name, initials) IS NULL) THEN koppeling.capitalised(koppeling.last_name(prefixes, family_name)) ELSE ((koppeling.first_name(given_name, initials) || ' '::text) || koppeling.last_name(prefixes, family_name)) END;
 
 CREATE FUNCTION koppeling.save_rules(p_group bigint, p_version integer, p_rules jsonb, p_confirmed boolean, p_actor text, OUT version integer, OUT changed bigint) RETURNS record
     LANGUAGE plpgsql
@@ -8349,17 +8130,6 @@ begin
     values (p_group, 'rules', v_old, koppeling.rules_json(p_group), p_actor, 'rules');
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
-
-CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT koppeling.note_instance(i.id, 'instance.dryRun'::text, to_jsonb(i.dry_run), to_jsonb(set_dry_run.p_dry_run), set_dry_run.p_actor) AS note_instance
-    FROM koppeling.connector_instance i
-   WHERE (i.id = set_dry_run.p_instance);
- UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
-   WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
-END;
 
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -8476,26 +8246,6 @@ begin
 end $$;
 
 COMMENT ON FUNCTION koppeling.set_retention(outcome text, keep interval) IS 'Sets for how long finished jobs with an outcome are kept.';
-
-CREATE FUNCTION koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_old text := (
-        select case when t.automatic then 'automatic' else 'manual' end
-        from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action);
-begin
-    if p_mode is null then
-        delete from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action;
-    else
-        insert into koppeling.action_template (instance_id, action, automatic)
-        values (p_instance, p_action, p_mode = 'automatic')
-        on conflict (instance_id, action) do update set automatic = excluded.automatic;
-    end if;
-    perform koppeling.note_instance(p_instance, 'template.' || p_action, to_jsonb(v_old), to_jsonb(p_mode), p_actor);
-    return coalesce(p_mode, v_old) is not null;
-end $$;
 
 CREATE FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -8617,7 +8367,7 @@ begin
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
 end $$;
 
-CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[]) RETURNS void
+CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[], p_made bigint[] DEFAULT '{}'::bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8628,30 +8378,36 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
-    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n);
-    perform koppeling.cancel_waiting(v_queue, n.key, 'superseded')
-    from unnest(v_needs) n
-    where n.needed is null and n.waiting is not null;
+    v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
+        || array(
+            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
+            from unnest(p_made) m
+            where m <> all (v_members));
+    perform koppeling.cancel_jobs(array(
+        select j.id
+        from unnest(v_needs) n
+        join koppeling.job j on j.queue = v_queue and j.key = n.key and j.state <> 'running'
+        where n.needed is null and n.waiting is not null), 'superseded');
 
-    perform koppeling.enqueue_internal_many(chunk.jobs)
+    perform koppeling.enqueue_rows(
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
+        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
+        array_agg(n.key order by n.member_id), array_agg(null::text),
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
+            order by n.member_id),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
+            order by n.member_id),
+        array_agg(null::int), false)
     from (
-        select jsonb_agg(n.job) as jobs
-        from (
-            select row_number() over (order by n.member_id) / 1000 as part,
-                   jsonb_build_object(
-                       'kind', case n.needed when 'erase' then 'erase' else 'action' end, 'queue', v_queue,
-                       'key', n.key, 'order_key', n.key, 'key_mode', 'replace',
-                       'args', jsonb_build_object('action', n.needed, 'member', n.member_id),
-                       'run_at', case when t.automatic is false or n.oscillates then 'infinity'::timestamptz
-                                      else koppeling.now() end,
-                       'priority', case when n.needed in ('unsubscribe', 'erase') then -10
-                                        when cardinality(p_members) > 100 then 10 else 0 end) as job
-            from unnest(v_needs) n
-            left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
-            where n.needed is not null and n.waiting is distinct from n.needed
-        ) n
-        group by n.part
-    ) chunk;
+        select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
+        from unnest(v_needs) n
+        left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
+        where n.needed is not null and n.waiting is distinct from n.needed
+    ) n
+    group by n.part
+    order by n.part;
     perform koppeling.open_task('oscillation', p_instance, c.person_id, jsonb_build_object('member', n.member_id))
     from unnest(v_needs) n
     join koppeling.claim c on c.member_id = n.member_id
@@ -8723,46 +8479,6 @@ CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURN
             FROM koppeling.suppression x
            WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
 END;
-
-CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-declare
-    v_gone text[] := array(
-        select koppeling.identity_subject(r.source, r.external_id) from unnest(p_rows) r
-        where 'anonymised' = any (r.fields));
-begin
-    if v_gone = '{}' then
-        return p_rows;
-    end if;
-    perform koppeling.enqueue_internal_many(c.jobs)
-    from (
-        select jsonb_agg(jsonb_build_object(
-            'kind', 'person.erase', 'args', jsonb_build_object('person', p.id, 'actor', session_user),
-            'key', 'erase-' || p.id, 'priority', -20)) as jobs
-        from (
-            select k.id, row_number() over (order by k.id) / 1000 as part
-            from (
-                select distinct coalesce(p.merged_into, p.id) as id
-                from unnest(p_rows) r
-                join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
-                    and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
-                where 'anonymised' = any (r.fields)
-            ) k
-        ) p
-        group by p.part
-    ) c;
-    if exists (select from koppeling.erasure) then
-        insert into koppeling.anonymised_put (source, external_id)
-        select r.source, r.external_id from unnest(p_rows) r
-        where 'anonymised' = any (r.fields) and koppeling.find_person(r.source, r.external_id) is null;
-        perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
-    end if;
-    return array(
-        select r from unnest(p_rows) r where koppeling.identity_subject(r.source, r.external_id) <> all (v_gone));
-end $$;
 
 CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb, p_source text) RETURNS bigint[]
     LANGUAGE sql
@@ -8959,62 +8675,6 @@ CREATE FUNCTION koppeling.wake_schedulers() RETURNS void
     LANGUAGE sql
     RETURN pg_notify('koppeling_job'::text, 'schedule'::text);
 
-CREATE FUNCTION koppeling.wanted_claims(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, address text, address_key text, fields jsonb, manual boolean)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-#variable_conflict use_column
-declare
-    v_wants_position boolean := exists (
-        select from koppeling.merge_field t
-        where t.instance_id = p_instance and t.source in ('function', 'department', 'company'));
-    v_takes_all boolean := not exists (select from koppeling.training_address);
-    v_genders jsonb := (
-        select jsonb_object_agg(g.gender, jsonb_build_object('text', g.text, 'title', g.title))
-        from koppeling.gender_text g
-        where g.instance_id = p_instance);
-begin
-    return query
-    select m.person_id, e.address, e.address_key, f.fields, m.via = 'manual'
-    from koppeling.connector_instance i
-    join koppeling.target_group g on g.id = i.target_group_id
-    join koppeling.membership m on m.target_group_id = g.id and m.status = 'active'
-    join koppeling.person p on p.id = m.person_id
-    join koppeling.email_address e on e.person_id = m.person_id and e.kind = g.email_kind
-    -- The position that was given first; nobody's is looked for where no field wants it.
-    left join lateral (
-        select n.name as function, d.name as department, k.name as company
-        from koppeling.position o
-        left join koppeling.job_function n on n.id = o.job_function_id
-        left join koppeling.department d on d.id = o.department_id
-        left join koppeling.company k on k.id = o.company_id
-        where o.person_id = p.id
-        order by o.id
-        limit 1
-    ) o on v_wants_position
-    cross join lateral (
-        select coalesce(jsonb_object_agg(t.tag, koppeling.merge_text(case t.source
-                   when 'first_name' then koppeling.first_name(p.given_name, p.initials)
-                   when 'last_name' then koppeling.last_name(p.prefixes, p.family_name)
-                   when 'given_name' then p.given_name
-                   when 'initials' then p.initials
-                   when 'prefixes' then p.prefixes
-                   when 'family_name' then p.family_name
-                   when 'gender' then v_genders -> p.gender ->> 'text'
-                   when 'salutation' then koppeling.salutation(v_genders -> p.gender ->> 'title', p.given_name,
-                                                               p.initials, p.prefixes, p.family_name)
-                   when 'function' then o.function
-                   when 'department' then o.department
-                   when 'company' then o.company
-               end)), '{}') as fields
-        from koppeling.merge_field t
-        where t.instance_id = i.id
-    ) f
-    where i.id = p_instance and (p_persons is null or m.person_id = any (p_persons))
-      and (v_takes_all or koppeling.address_allowed(e.address_key));
-end $$;
-
 CREATE FUNCTION koppeling.why(source text, external_id text, p_group text, p_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9195,9 +8855,6 @@ begin
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
-    delete from koppeling.invitation v where v.person_id = p_person;
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
@@ -9397,21 +9054,6 @@ CREATE VIEW koppeling.actions AS
 
 COMMENT ON VIEW koppeling.actions IS 'What is to be carried out in Mailchimp and what was. States: staged, parked, running, done, rejected, superseded.';
 
-CREATE TABLE koppeling.anonymised_put (
-    id bigint NOT NULL,
-    source text NOT NULL,
-    external_id text NOT NULL
-);
-
-ALTER TABLE koppeling.anonymised_put ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME koppeling.anonymised_put_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
 ALTER TABLE koppeling.api_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.api_token_id_seq
     START WITH 1
@@ -9450,6 +9092,19 @@ CREATE VIEW koppeling.audience_members AS
 
 COMMENT ON VIEW koppeling.audience_members IS 'What each linked list is known to hold, and how many persons claim it.';
 
+CREATE TABLE koppeling.audit_entry (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    target_group_id bigint,
+    person_id bigint,
+    kind text NOT NULL,
+    old jsonb,
+    new jsonb,
+    facts jsonb,
+    actor text NOT NULL,
+    cause text NOT NULL
+);
+
 ALTER TABLE koppeling.audit_entry ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.audit_entry_id_seq
     START WITH 1
@@ -9484,15 +9139,6 @@ ALTER TABLE koppeling.change_plan ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE koppeling.change_plan_line (
-    plan_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    change text NOT NULL,
-    reason text NOT NULL,
-    cause text NOT NULL,
-    CONSTRAINT change_plan_line_change_check CHECK ((change = ANY (ARRAY['join'::text, 'leave'::text, 'empty'::text])))
 );
 
 ALTER TABLE koppeling.company_category ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -9566,10 +9212,6 @@ ALTER TABLE koppeling.email_address ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE koppeling.erasure_check (
-    person_id bigint NOT NULL
 );
 
 ALTER TABLE koppeling.erasure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -9676,36 +9318,6 @@ CREATE VIEW koppeling.instance_status AS
      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)));
 
 COMMENT ON VIEW koppeling.instance_status IS 'Each instance with its two flags, what it is doing, and the permits of its account''s login.';
-
-ALTER TABLE koppeling.invitation ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME koppeling.invitation_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-CREATE VIEW koppeling.invitations AS
- SELECT v.id,
-    i.name AS instance,
-    v.person_id,
-    m.address AS contact,
-    v.requested_at,
-    v.requested_by,
-    v.sent_at,
-    v.ended_at,
-    COALESCE(v.outcome,
-        CASE
-            WHEN (v.sent_at IS NULL) THEN 'waiting'::text
-            ELSE 'sent'::text
-        END) AS state,
-    v.because
-   FROM ((koppeling.invitation v
-     JOIN koppeling.connector_instance i ON ((i.id = v.instance_id)))
-     JOIN koppeling.audience_member m ON ((m.id = v.member_id)));
-
-COMMENT ON VIEW koppeling.invitations IS 'Who asked to be invited again after a no, and what Mailchimp said of it.';
 
 CREATE TABLE koppeling.job_attempt (
     job_id bigint NOT NULL,
@@ -10045,26 +9657,6 @@ ALTER TABLE koppeling.mailchimp_account ALTER COLUMN id ADD GENERATED ALWAYS AS 
     CACHE 1
 );
 
-CREATE TABLE koppeling.membership (
-    target_group_id bigint NOT NULL,
-    person_id bigint NOT NULL,
-    matched_rule_id bigint,
-    changed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    rule_match boolean DEFAULT false NOT NULL,
-    ever_member boolean DEFAULT false NOT NULL,
-    override text DEFAULT 'none'::text NOT NULL,
-    overridden_by text,
-    status text NOT NULL,
-    via text,
-    reasons text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT active_says_how CHECK (((status = 'active'::text) = (via IS NOT NULL))),
-    CONSTRAINT active_was_member CHECK (((status <> 'active'::text) OR ever_member)),
-    CONSTRAINT inactive_says_why CHECK (((status = 'inactive'::text) = (cardinality(reasons) > 0))),
-    CONSTRAINT membership_override_check CHECK ((override = ANY (ARRAY['none'::text, 'include'::text, 'exclude'::text]))),
-    CONSTRAINT membership_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text]))),
-    CONSTRAINT membership_via_check CHECK ((via = ANY (ARRAY['manual'::text, 'rule'::text])))
-);
-
 CREATE VIEW koppeling.merge_fields AS
  SELECT i.id AS instance_id,
     i.name AS instance,
@@ -10295,19 +9887,6 @@ SELECT
     NULL::timestamp with time zone AS latest;
 
 COMMENT ON VIEW koppeling.rejected_reasons IS 'Why actions were rejected, and how many for each reason: run_rejected_actions runs them again.';
-
-CREATE TABLE koppeling.restored_no (
-    id bigint NOT NULL,
-    instance_id bigint NOT NULL,
-    contact_id text NOT NULL,
-    address text NOT NULL,
-    reason text NOT NULL,
-    said_at timestamp with time zone NOT NULL,
-    found_in text NOT NULL,
-    found_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    restored_at timestamp with time zone,
-    CONSTRAINT restored_no_found_in_check CHECK ((found_in = ANY (ARRAY['activity'::text, 'hook'::text])))
-);
 
 ALTER TABLE koppeling.restored_no ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.restored_no_id_seq
@@ -10603,9 +10182,6 @@ ALTER TABLE ONLY koppeling.account_ticket
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_pkey PRIMARY KEY (instance_id, action);
 
-ALTER TABLE ONLY koppeling.anonymised_put
-    ADD CONSTRAINT anonymised_put_pkey PRIMARY KEY (id);
-
 ALTER TABLE ONLY koppeling.api_token
     ADD CONSTRAINT api_token_pkey PRIMARY KEY (id);
 
@@ -10704,9 +10280,6 @@ ALTER TABLE ONLY koppeling.holder_check
 
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_pkey PRIMARY KEY (token_id, key);
-
-ALTER TABLE ONLY koppeling.invitation
-    ADD CONSTRAINT invitation_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY koppeling.job_cancellation
     ADD CONSTRAINT job_cancellation_pkey PRIMARY KEY (job_id);
@@ -10871,12 +10444,6 @@ CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (addres
 
 CREATE INDEX idempotent_request_created_at ON koppeling.idempotent_request USING btree (created_at);
 
-CREATE INDEX invitation_by_member ON koppeling.invitation USING btree (member_id);
-
-CREATE INDEX invitation_by_person ON koppeling.invitation USING btree (person_id);
-
-CREATE INDEX invitation_open ON koppeling.invitation USING btree (target_group_id) WHERE (ended_at IS NULL);
-
 CREATE INDEX job_attempt_job_id_idx ON ONLY koppeling.job_attempt USING btree (job_id);
 
 CREATE INDEX job_attempt_rest_job_id_idx ON koppeling.job_attempt_rest USING btree (job_id);
@@ -11000,6 +10567,12 @@ CREATE TRIGGER check_erasures_inserted AFTER INSERT ON koppeling.email_address R
 
 CREATE TRIGGER check_erasures_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_given_addresses();
 
+CREATE TRIGGER delete_with_it AFTER DELETE ON koppeling.change_plan REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.delete_with_plans();
+
+CREATE TRIGGER delete_with_it AFTER DELETE ON koppeling.connector_instance REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.delete_with_instances();
+
+CREATE TRIGGER instance_stays BEFORE UPDATE OF instance_id ON koppeling.audience_member FOR EACH ROW WHEN ((old.instance_id <> new.instance_id)) EXECUTE FUNCTION koppeling.keep_number();
+
 CREATE TRIGGER keep_template BEFORE DELETE ON koppeling.action_template FOR EACH ROW EXECUTE FUNCTION koppeling.keep_template();
 
 CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('personCategory');
@@ -11016,7 +10589,49 @@ CREATE TRIGGER limit_changed AFTER DELETE OR UPDATE OF concurrency, rate, period
 
 CREATE TRIGGER limit_changes BEFORE UPDATE OF concurrency, rate, period ON koppeling.job_limit FOR EACH ROW EXECUTE FUNCTION koppeling.limit_changed();
 
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.audience_member FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.category FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.change_plan FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.company FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.connector_instance FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.department FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER number_stays BEFORE UPDATE OF id ON koppeling.job_function FOR EACH ROW WHEN ((old.id <> new.id)) EXECUTE FUNCTION koppeling.keep_number();
+
 CREATE TRIGGER pause_ended AFTER DELETE ON koppeling.job_pause FOR EACH ROW EXECUTE FUNCTION koppeling.pause_ended();
+
+CREATE TRIGGER plan_stays BEFORE UPDATE OF plan_id ON koppeling.change_plan_line FOR EACH ROW WHEN ((old.plan_id <> new.plan_id)) EXECUTE FUNCTION koppeling.keep_number();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.audience_member REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_member_instances();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.change_plan_line REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_line_plans();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.claim REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_claim_members();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling.person_category REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_person_categories();
+
+CREATE TRIGGER references_inserted AFTER INSERT ON koppeling."position" REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_position_values();
+
+CREATE TRIGGER references_updated AFTER UPDATE ON koppeling.claim REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_claim_members();
+
+CREATE TRIGGER references_updated AFTER UPDATE ON koppeling.person_category REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_person_categories();
+
+CREATE TRIGGER references_updated AFTER UPDATE ON koppeling."position" REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.check_position_values();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.audience_member REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_claimed_member();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.category REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.company REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.department REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
+
+CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.job_function REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_used_value();
 
 CREATE TRIGGER require_templates BEFORE UPDATE OF enabled ON koppeling.connector_instance FOR EACH ROW WHEN ((new.enabled AND (NOT old.enabled))) EXECUTE FUNCTION koppeling.require_templates();
 
@@ -11031,23 +10646,11 @@ ALTER TABLE ONLY koppeling.account_ticket
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY koppeling.audience_member
-    ADD CONSTRAINT audience_member_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY koppeling.category
     ADD CONSTRAINT category_category_group_id_fkey FOREIGN KEY (category_group_id) REFERENCES koppeling.category_group(id);
 
-ALTER TABLE ONLY koppeling.change_plan_line
-    ADD CONSTRAINT change_plan_line_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES koppeling.change_plan(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY koppeling.change_plan
     ADD CONSTRAINT change_plan_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY koppeling.claim
-    ADD CONSTRAINT claim_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY koppeling.claim
-    ADD CONSTRAINT claim_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id);
 
 ALTER TABLE ONLY koppeling.company_in_category
     ADD CONSTRAINT company_in_category_company_category_id_fkey FOREIGN KEY (company_category_id) REFERENCES koppeling.company_category(id);
@@ -11085,18 +10688,6 @@ ALTER TABLE ONLY koppeling.holder_check
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_token_id_fkey FOREIGN KEY (token_id) REFERENCES koppeling.api_token(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY koppeling.invitation
-    ADD CONSTRAINT invitation_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY koppeling.invitation
-    ADD CONSTRAINT invitation_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY koppeling.invitation
-    ADD CONSTRAINT invitation_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
-
-ALTER TABLE ONLY koppeling.invitation
-    ADD CONSTRAINT invitation_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY koppeling.list_field
     ADD CONSTRAINT list_field_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
@@ -11109,20 +10700,8 @@ ALTER TABLE ONLY koppeling.merge_field
 ALTER TABLE ONLY koppeling.permit
     ADD CONSTRAINT permit_resource_fkey FOREIGN KEY (resource) REFERENCES koppeling.permit_budget(resource);
 
-ALTER TABLE ONLY koppeling.person_category
-    ADD CONSTRAINT person_category_category_id_fkey FOREIGN KEY (category_id) REFERENCES koppeling.category(id);
-
 ALTER TABLE ONLY koppeling.person
     ADD CONSTRAINT person_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES koppeling.person(id);
-
-ALTER TABLE ONLY koppeling."position"
-    ADD CONSTRAINT position_company_id_fkey FOREIGN KEY (company_id) REFERENCES koppeling.company(id);
-
-ALTER TABLE ONLY koppeling."position"
-    ADD CONSTRAINT position_department_id_fkey FOREIGN KEY (department_id) REFERENCES koppeling.department(id);
-
-ALTER TABLE ONLY koppeling."position"
-    ADD CONSTRAINT position_job_function_id_fkey FOREIGN KEY (job_function_id) REFERENCES koppeling.job_function(id);
 
 ALTER TABLE ONLY koppeling.restored_no
     ADD CONSTRAINT restored_no_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
@@ -11174,8 +10753,6 @@ REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FR
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.begin_invitation(p_member bigint) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION koppeling.cancel_job(id bigint, reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) FROM PUBLIC;
@@ -11201,8 +10778,6 @@ REVOKE ALL ON FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, 
 REVOKE ALL ON FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], p_claims integer[], p_outcomes text[], p_notes text[], p_delays double precision[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.confirm_deployment(p_marks text[], p_environment text, p_actor text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
@@ -11256,9 +10831,6 @@ REVOKE ALL ON FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said
 
 REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
-GRANT ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
-
 REVOKE ALL ON FUNCTION koppeling.job_entry_fault(entry jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) FROM PUBLIC;
@@ -11297,10 +10869,6 @@ REVOKE ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue
 GRANT ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue text, kind text, before bigint, key text) TO koppeling_reader;
 
 REVOKE ALL ON FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
 
@@ -11353,11 +10921,7 @@ REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_has
 
 REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.refuse_invitation(p_member bigint, p_because text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) FROM PUBLIC;
 
@@ -11392,19 +10956,17 @@ REVOKE ALL ON FUNCTION koppeling.return_jobs(p_back bigint[], p_ids bigint[], p_
 
 REVOKE ALL ON FUNCTION koppeling.room_under(l koppeling.job_limit) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[], p_actor text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_at_fault(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_due_schedules(p_limit integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text, p_actor text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text, p_actor text) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
@@ -11414,15 +10976,11 @@ REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.throttle(p_resource text) FROM PUBLIC;
 
@@ -11462,8 +11020,6 @@ GRANT SELECT ON TABLE koppeling.erasures TO koppeling_reader;
 GRANT SELECT ON TABLE koppeling.group_check TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.instance_status TO koppeling_reader;
-
-GRANT SELECT ON TABLE koppeling.invitations TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.job_attempts TO koppeling_reader;
 

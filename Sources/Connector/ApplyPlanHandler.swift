@@ -7,8 +7,9 @@ public struct ApplyPlanHandler: JobHandler {
         var plan: Int64
     }
 
-    /// Persons a transaction: as many as a bulk call takes, so that the first calls leave while the rest is applied.
-    private static let piece: Int32 = 500
+    /// Persons a transaction: a fraction of a second, for which who writes about the group beside it waits, and a few bulk
+    /// calls, so that the first leave while the rest is applied.
+    private static let piece: Int32 = 2000
 
     private let pool: Pool
 
