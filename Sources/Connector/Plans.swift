@@ -73,12 +73,8 @@ public struct Plans: Sendable {
         self.pool = pool
     }
 
-    /// A page of plans, the newest first.
-    ///
-    /// - Parameters:
-    ///   - state: only those of this state, such as `held`; nil takes all.
-    ///   - number: only those with a lower number: the last one of the page before.
-    ///   - limit: at most so many, up to a thousand.
+    /// A page of plans, the newest first, up to a thousand: of one state, such as `held`, or of all; with lower numbers
+    /// than the last one of the page before.
     public func list(state: String? = nil, before number: Int64? = nil, limit: Int = 100) async throws -> [Plan] {
         let rows = try await pool.query(
             """

@@ -96,7 +96,9 @@ struct PlansDoor: Sendable {
         return Response(
             status: .ok, headers: headers,
             body: ResponseBody { writer in
-                try await plans.export(plan: plan) { @concurrent piece in try await writer.write(ByteBuffer(bytes: piece)) }
+                try await plans.export(plan: plan) { @concurrent piece in
+                    try await writer.write(ByteBuffer(bytes: piece))
+                }
                 try await writer.finish(nil)
             })
     }

@@ -95,7 +95,8 @@ struct RulesBody: Sendable {
             if let unknown = container.allKeys.map(\.stringValue).filter({ !known.contains($0) }).min() {
                 throw Unknown(field: decoder.codingPath.place + "." + unknown, known: known)
             }
-            kind = try container.decodeIfPresent(Criterion.Kind.self, forKey: Name(stringValue: "kind"))
+            kind =
+                try container.decodeIfPresent(Criterion.Kind.self, forKey: Name(stringValue: "kind"))
                 ?? .personCategory
             value = try container.decode(String.self, forKey: Name(stringValue: "value"))
             negated = try container.decodeIfPresent(Bool.self, forKey: Name(stringValue: "negated")) ?? false

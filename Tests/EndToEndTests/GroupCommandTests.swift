@@ -87,7 +87,7 @@ struct GroupCommandTests {
         }
     }
 
-    @Test func `a training says so, is held to patterns, and tokens are made with the rights that are named`() async throws {
+    @Test func `a training says so and is held to patterns; tokens are made with the rights named`() async throws {
         try await CommandWorld.run(["KOPPELING_ENVIRONMENT": "training"]) { world in
             let shown = try await world.done("environment show")
             #expect(shown.table.contains(["environment", "training"]))

@@ -117,7 +117,8 @@ struct LinkCommandTests {
             #expect(why.output.contains("subscribed"), "\(why.output)")
 
             try await TestDatabase.current.pool.query(
-                "select koppeling.open_task('resubscribed', 1, 1, '{}'), koppeling.open_task('addressDiffers', 1, 2, '{}')")
+                "select koppeling.open_task('resubscribed', 1, 1, '{}'), koppeling.open_task('addressDiffers', 1, 2, '{}')"
+            )
             let tasks: [Task] = try await world.done("task list --json --kind resubscribed").decode()
             #expect(tasks.count == 1)
             #expect(try await world.done("task done \(tasks[0].id)").output == "1\n")

@@ -14,8 +14,13 @@ struct LinkDoorTests {
     private func count(_ query: Query) async throws -> Int64 { try await pool.query(query).scalar() }
 
     private func audited(_ kind: String) async throws -> [String] {
-        try await pool.query("select actor || ': ' || coalesce(new, 'null')::text as entry from koppeling.audit_entry where kind = \(kind)")
-            .map { try $0.decode("entry") }
+        let rows = try await pool.query(
+            """
+            select actor || ': ' || coalesce(new, 'null')::text as entry from koppeling.audit_entry
+            where kind = \(kind)
+            order by id
+            """)
+        return try rows.map { try $0.decode("entry") }
     }
 
     /// Links a list of the sandbox, and knocks with a token that may see and steer everything about the link.
@@ -107,7 +112,8 @@ struct LinkDoorTests {
             #expect(try await knock.fault("PUT", Knock.instance + "/dry-run", "{}") == "422 on")
             #expect(try await knock.fault("PUT", Knock.instance + "/dry-run", #"{"on": 1}"#) == "422 on")
             #expect(try await knock.fault("PUT", Knock.instance + "/templates/create", "{}") == "422 mode")
-            #expect(try await knock.fault("PUT", Knock.instance + "/templates/erase", #"{"mode": "manual"}"#) == "404 -")
+            #expect(
+                try await knock.fault("PUT", Knock.instance + "/templates/erase", #"{"mode": "manual"}"#) == "404 -")
             #expect(try await knock.fault("POST", "/api/v1/instances/x/enable", "") == "404 -")
             #expect(try await knock.fault("POST", Knock.instance + "/enable", #"{"x": 1}"#) == "422 x")
         }
@@ -224,7 +230,8 @@ struct LinkDoorTests {
             let discarded = try await knock.send("POST", plan + "/discard", #"{"version": 1}"#)
             #expect(discarded.text == #"{"left":0}"#)
             #expect(try await count("select count(*) from koppeling.rule") == 0)
-            let set = try await knock.send("PUT", Knock.group + "/thresholds", #"{"removals_count": 3, "joins_share": 0.5}"#)
+            let set = try await knock.send(
+                "PUT", Knock.group + "/thresholds", #"{"removals_count": 3, "joins_share": 0.5}"#)
             let thresholds = try set.decode(Thresholds.self)
             #expect(thresholds.removals_count == 3 && thresholds.joins_share == 0.5)
             let path = Knock.group + "/thresholds"
