@@ -82,7 +82,8 @@ struct DeletedGroupTests {
         try await LinkedList.run(persons: 3) { list in
             try await list.quiet()
             try await list.decide("include", "1")
-            try await list.control("POST", "lists/\(list.list)/contacts", #"{"email_address": "vrij@post.koppeling.nl"}"#)
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "vrij@post.koppeling.nl"}"#)
             try await list.pull(full: true)
             let first = try await delete(list, .archive)
             #expect(!first.isDone && first.left == 3 && first.leaves == 3)

@@ -31,7 +31,9 @@ struct RelinkingTests {
         try await list.quiet()
     }
 
-    @Test("because the old one was deleted changes no membership, and whoever said no there is not created in the new one")
+    @Test(
+        "because the old one was deleted changes no membership, and whoever said no there is not created in the new one"
+    )
     func listDeleted() async throws {
         try await LinkedList.run(persons: 3) { list in
             try await list.quiet()

@@ -37,7 +37,8 @@ struct RestoredBackupTests {
             #expect(try await list.membership("0") == "inactive unsubscribed")
             #expect(try await list.status(list.address("0")) == "unsubscribed")
             #expect(try await list.contact(list.address("0"))?.merge_fields["FNAME"] == "Jan", "nothing was written")
-            #expect(try await list.status(list.address("1")) == "archived", "what we archived looks like what others did")
+            #expect(
+                try await list.status(list.address("1")) == "archived", "what we archived looks like what others did")
             #expect(try await list.status("anders@post.koppeling.nl") == "subscribed")
             #expect(try await list.contact(list.address("2")) == nil)
             #expect(try await list.writes() == 1, "the one who is new")
