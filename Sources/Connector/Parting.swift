@@ -28,7 +28,8 @@ extension Instances {
         guard !instance.enabled else {
             throw ConnectorError(
                 .wrongState,
-                "instance '\(instance.name)' is on: turn it off first with `koppeling instance disable \(instance.name)`")
+                "instance '\(instance.name)' is on: turn it off first with `koppeling instance disable \(instance.name)`"
+            )
         }
         try await accounts.deployment.requireConfirmed()
         return try await withPermits { permits in

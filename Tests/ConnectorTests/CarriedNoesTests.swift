@@ -41,7 +41,8 @@ struct CarriedNoesTests {
             try await list.quiet()
             try await list.asContact("unsubscribe", list.address("0"))
             // At an address that nobody holds yet.
-            try await list.control("POST", "lists/\(list.list)/contacts", #"{"email_address": "vroeg@post.koppeling.nl"}"#)
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "vroeg@post.koppeling.nl"}"#)
             try await list.asContact("unsubscribe", "vroeg@post.koppeling.nl")
             try await list.pull(full: true)
             let other = try await list.addList("Tweede")

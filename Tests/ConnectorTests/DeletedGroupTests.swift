@@ -67,8 +67,8 @@ struct DeletedGroupTests {
             #expect(again.targetGroup == list.instance.targetGroup, "the name is free")
             try await list.pool.query(
                 """
-                select koppeling.save_rules(i.target_group_id, 1, jsonb_build_array(jsonb_build_array(jsonb_build_object(
-                    'kind', 'personCategory', 'value', \(LinkedList.category)::text))), true, 'test')
+                select koppeling.save_rules(i.target_group_id, 1, jsonb_build_array(jsonb_build_array(
+                    jsonb_build_object('kind', 'personCategory', 'value', \(LinkedList.category)::text))), true, 'test')
                 from koppeling.connector_instance i
                 """)
             #expect(try await list.membership("0") == "inactive unsubscribed")
@@ -82,7 +82,8 @@ struct DeletedGroupTests {
         try await LinkedList.run(persons: 3) { list in
             try await list.quiet()
             try await list.decide("include", "1")
-            try await list.control("POST", "lists/\(list.list)/contacts", #"{"email_address": "vrij@post.koppeling.nl"}"#)
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "vrij@post.koppeling.nl"}"#)
             try await list.pull(full: true)
             let first = try await delete(list, .archive)
             #expect(!first.isDone && first.left == 3 && first.leaves == 3)

@@ -10,7 +10,8 @@ struct GroupTests {
         let world = World()
         let group = try await world.groups.create("Nieuwsbrief")
         let person = try await world.put("1", email: "a@post.koppeling.nl", categories: ["Mailingen / Nieuwsbrief"])
-        _ = try await world.rules.save([[Criterion("Mailingen / Nieuwsbrief")]], group: group.id, over: 1, actor: "test")
+        _ = try await world.rules.save(
+            [[Criterion("Mailingen / Nieuwsbrief")]], group: group.id, over: 1, actor: "test")
         #expect(try await world.membership(person, group.id)?.status == "active")
         try await world.found("unsubscribed", at: "a@post.koppeling.nl", group: group.id)
         try await world.groups.delete("nieuwsbrief", actor: "test")

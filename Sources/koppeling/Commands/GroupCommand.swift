@@ -6,7 +6,9 @@ import TargetGroups
 struct GroupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "group", abstract: "List target groups and their members; decide about one by hand.",
-        subcommands: [Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self, Delete.self])
+        subcommands: [
+            Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self, Delete.self,
+        ])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a target group without rules.")
