@@ -58,7 +58,8 @@ end;
 create function koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) returns setof bigint
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
-    select f.target_group_id from koppeling.former_link f where f.list_id = p_list or p_others and f.account_id = p_account
+    select f.target_group_id from koppeling.former_link f
+    where f.list_id = p_list or p_others and f.account_id = p_account
     union
     select i.target_group_id from koppeling.connector_instance i
     where p_others and i.account_id = p_account

@@ -174,7 +174,7 @@ begin
     return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
 end $$;
 
--- Deletes a group that is not linked. What was said by persons stays in the ledger, and in the audit what the group was.
+-- Deletes a group that is not linked. What was said by persons stays in the ledger, and in the audit what it was.
 create function koppeling.delete_group(p_group bigint, p_actor text) returns void
     language plpgsql set search_path = koppeling, pg_temp
 as $$

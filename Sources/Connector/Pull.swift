@@ -45,7 +45,9 @@ extension ConnectorInstance {
         do {
             var latest: Date?
             for status in [nil, MemberStatus.archived] {
-                let seen = try await readPages(status: status, since: isSweep ? nil : link.cursor, sweep: sweep, link)
+                let seen = try await readPages(status: status, since: isSweep ? nil : link.cursor, link) {
+                    try await self.store($0, sweep: sweep)
+                }
                 latest = [latest, seen].compactMap { $0 }.max()
             }
             if isSweep, try await !lookUpMissing(sweep: sweep, link) { return }
@@ -66,7 +68,7 @@ extension ConnectorInstance {
     /// - Throws: `MailchimpError` when a page cannot be read.
     func readBeforeParting(_ link: Link) async throws {
         for status in [nil, MemberStatus.archived] {
-            _ = try await readPages(status: status, since: link.cursor, sweep: 0, link)
+            _ = try await readPages(status: status, since: link.cursor, link) { try await self.store($0, sweep: 0) }
         }
     }
 
@@ -80,10 +82,10 @@ extension ConnectorInstance {
             """)
     }
 
-    /// Reads page after page, each while the one before is stored; returns the latest change seen, in Mailchimp's own
+    /// Reads page after page, each while the one before is taken in; returns the latest change seen, in Mailchimp's own
     /// time.
-    private func readPages(
-        status: MemberStatus?, since: Date?, sweep: Int64, _ link: Link
+    func readPages(
+        status: MemberStatus?, since: Date?, _ link: Link, _ take: @Sendable (ReadPage) async throws -> Date?
     ) async throws -> Date? {
         var latest: Date?
         let filter = MemberFilter(
@@ -94,7 +96,7 @@ extension ConnectorInstance {
         while let page = next {
             read += page.raw.count
             let offset = read
-            async let stored = store(page, sweep: sweep)
+            async let stored = take(page)
             async let following = page.raw.count == Self.pageSize ? readPage(filter, from: offset, link) : nil
             latest = [latest, try await stored].compactMap { $0 }.max()
             next = try await following
@@ -103,7 +105,7 @@ extension ConnectorInstance {
     }
 
     /// A page, and since when it may be out of date.
-    private struct ReadPage: Sendable {
+    struct ReadPage: Sendable {
         var readAt: Date
         var raw: RawPage
     }

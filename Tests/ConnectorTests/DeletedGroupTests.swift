@@ -67,8 +67,8 @@ struct DeletedGroupTests {
             #expect(again.targetGroup == list.instance.targetGroup, "the name is free")
             try await list.pool.query(
                 """
-                select koppeling.save_rules(i.target_group_id, 1, jsonb_build_array(jsonb_build_array(jsonb_build_object(
-                    'kind', 'personCategory', 'value', \(LinkedList.category)::text))), true, 'test')
+                select koppeling.save_rules(i.target_group_id, 1, jsonb_build_array(jsonb_build_array(
+                    jsonb_build_object('kind', 'personCategory', 'value', \(LinkedList.category)::text))), true, 'test')
                 from koppeling.connector_instance i
                 """)
             #expect(try await list.membership("0") == "inactive unsubscribed")

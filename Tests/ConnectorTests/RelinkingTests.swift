@@ -97,7 +97,10 @@ struct RelinkingTests {
             #expect(relinked.left == 2, "3 and, as nobody has asked Mailchimp yet, 2")
             #expect(relinked.instance.id != list.instance.id)
             let late: String = try await list.pool.query(
-                "select koppeling.receive_webhook(\(list.instance.id)::bigint, webhook_secret_hash, '{}') from koppeling.connector_instance"
+                """
+                select koppeling.receive_webhook(\(list.instance.id)::bigint, webhook_secret_hash, '{}')
+                from koppeling.connector_instance
+                """
             ).scalar()
             #expect(late == "unknown")
             try await list.put("1")

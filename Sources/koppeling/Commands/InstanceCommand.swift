@@ -11,43 +11,6 @@ struct InstanceCommand: AsyncParsableCommand {
             DryRun.self, Relink.self,
         ])
 
-    struct Link: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Link a list: its target group and three action templates are made with it.",
-            discussion: """
-                The link starts turned off. Its first changes always wait in a plan. Whoever said no to another list of the \
-                account, or to this one before, is barred from it.
-                """)
-
-        @Argument(help: "The account's name or number.")
-        var account: String
-
-        @Option(help: "The list's id or exact name; not needed when the account has only one.")
-        var list: String?
-
-        @Option(help: "The name of the link; the list's name of now without.")
-        var name: String?
-
-        @Option(help: "Which of a person's addresses is written to.")
-        var emailKind = "zakelijk"
-
-        @Flag(help: "Make the merge fields FNAME and LNAME where the list has none.")
-        var makeFields = false
-
-        @Flag(help: "Let who said no to another list of the account be sent to this one.")
-        var noCarry = false
-
-        func run() async throws {
-            try await LinkServices.with { runtime, services in
-                let instance = try await services.instances.link(
-                    account: try await services.accounts.find(account), list: list, name: name,
-                    emailKind: emailKind.lowercased(), makesFields: makeFields, carriesNoes: !noCarry,
-                    actor: runtime.actor)
-                Console.line("\(instance.id)  \(instance.name)  \(instance.targetGroup)")
-            }
-        }
-    }
-
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the instances with how they are.")
 
@@ -130,21 +93,6 @@ struct InstanceCommand: AsyncParsableCommand {
             try await LinkServices.with {
                 try await $1.instances.setEnabled(false, instance: instance, actor: $0.actor)
             }
-        }
-    }
-
-    struct Pull: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Read what changed in the list, as soon as a worker can.")
-
-        @Argument(help: "The instance's name or number.")
-        var instance: String
-
-        @Flag(help: "Read the whole list.")
-        var full = false
-
-        func run() async throws {
-            try await LinkServices.with { try await $1.instances.requestPull(instance: instance, full: full) }
         }
     }
 
