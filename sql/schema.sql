@@ -376,9 +376,13 @@ begin
     return 'xn--' || v_out;
 end $$;
 
+CREATE FUNCTION koppeling.is_plain(value text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (value ~ '^[\u0021-\u007e]+( [\u0021-\u007e]+)*$'::text);
+
 CREATE FUNCTION koppeling.clean_text(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (value ~ '^[\u0021-\u007e]+( [\u0021-\u007e]+)*$'::text) THEN value ELSE NULLIF(btrim(regexp_replace(NORMALIZE(value, NFC), '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+'::text, ' '::text, 'g'::text)), ''::text) END;
+    RETURN CASE WHEN koppeling.is_plain(value) THEN value ELSE NULLIF(btrim(regexp_replace(NORMALIZE(value, NFC), '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+'::text, ' '::text, 'g'::text)), ''::text) END;
 
 CREATE FUNCTION koppeling.international_address_key(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1163,13 +1167,29 @@ CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OU
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ROW(CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(split_part(label, '/'::text, 1)) ELSE NULL::text END, CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(substr(label, (strpos(label, '/'::text) + 1))) ELSE NULL::text END);
 
+CREATE FUNCTION koppeling.clean_addresses(cell text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT koppeling.clean_text(u.a) AS clean_text FROM unnest(string_to_array(clean_addresses.cell, ''::text, ''::text)) WITH ORDINALITY u(a, n) ORDER BY u.n);
+
+CREATE FUNCTION koppeling.cell_addresses(cell text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN koppeling.is_plain(cell) THEN ARRAY[cell] ELSE koppeling.clean_addresses(cell) END;
+
+CREATE FUNCTION koppeling.clean_labels(cell text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT DISTINCT koppeling.clean_text(t.t) AS clean_text FROM unnest(string_to_array(translate(clean_labels.cell, ';|'::text, ''::text), ''::text)) t(t) WHERE (koppeling.clean_text(t.t) IS NOT NULL));
+
 CREATE FUNCTION koppeling.cell_labels(cell text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ARRAY(SELECT t.t FROM unnest(string_to_array(translate(cell_labels.cell, ';|'::text, ''::text), ''::text)) t(t) WHERE (koppeling.clean_text(t.t) IS NOT NULL));
+    RETURN CASE WHEN (cell IS NULL) THEN '{}'::text[] WHEN koppeling.is_plain(cell) THEN array_remove(regexp_split_to_array(cell, ' ?[;|] ?'::text), ''::text) ELSE koppeling.clean_labels(cell) END;
+
+CREATE FUNCTION koppeling.clean_positions(job_functions text, departments text, companies text) RETURNS koppeling.position_input[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT ROW(koppeling.clean_text(u.f), koppeling.clean_text(u.d), koppeling.clean_text(u.c))::koppeling.position_input AS "row" FROM UNNEST(string_to_array(clean_positions.job_functions, ''::text), string_to_array(clean_positions.departments, ''::text), string_to_array(clean_positions.companies, ''::text)) u(f, d, c) WHERE (koppeling.clean_text(concat(u.f, u.d, u.c)) IS NOT NULL));
 
 CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, companies text) RETURNS koppeling.position_input[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ARRAY(SELECT ROW(u.f, u.d, u.c)::koppeling.position_input AS "row" FROM UNNEST(string_to_array(cell_positions.job_functions, ''::text), string_to_array(cell_positions.departments, ''::text), string_to_array(cell_positions.companies, ''::text)) u(f, d, c));
+    RETURN CASE WHEN (num_nonnulls(job_functions, departments, companies) = 0) THEN '{}'::koppeling.position_input[] WHEN (((job_functions IS NULL) OR koppeling.is_plain(job_functions)) AND ((departments IS NULL) OR koppeling.is_plain(departments)) AND ((companies IS NULL) OR koppeling.is_plain(companies))) THEN ARRAY[ROW(job_functions, departments, companies)::koppeling.position_input] ELSE koppeling.clean_positions(job_functions, departments, companies) END;
 
 CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS koppeling.claim_change[]
     LANGUAGE plpgsql STABLE
@@ -3281,6 +3301,28 @@ begin
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
 end $$;
 
+CREATE FUNCTION koppeling.fill_persons(p_rows koppeling.person_input[], p_positions koppeling.position_row[]) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    if p_rows = '{}' then
+        return;
+    end if;
+    insert into koppeling.email_address (person_id, kind, address)
+    select r.person_id, g.kind, g.address
+    from unnest(p_rows) r
+    cross join unnest(r.email_kinds, r.addresses) g (kind, address)
+    where g.address is not null;
+    insert into koppeling.person_category (person_id, category_id)
+    select r.person_id, c
+    from unnest(p_rows) r
+    cross join unnest(r.category_ids) c
+    where 'categories' = any (r.fields);
+    insert into koppeling.position (person_id, job_function_id, department_id, company_id)
+    select v.person_id, v.job_function_id, v.department_id, v.company_id from unnest(p_positions) v;
+end $$;
+
 CREATE FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) RETURNS TABLE(final text, reason text)
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -3667,6 +3709,11 @@ CREATE FUNCTION koppeling.import_merged(p_kind text, p_source text) RETURNS TABL
     AS $$
 #variable_conflict use_column
 begin
+    if not exists (select from koppeling.person p where p.merged_into is not null)
+        and not exists (select from koppeling.company c where c.merged_into is not null)
+    then
+        return;
+    end if;
     return query
     select i.line, m.into_id
     from (
@@ -3686,26 +3733,43 @@ begin
     where i.fault is null;
 end $$;
 
+CREATE FUNCTION koppeling.import_names(p_source text) RETURNS TABLE(line bigint, source text, external_id text)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    select i.line, coalesce(koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))), ''),
+        coalesce(koppeling.fold(koppeling.clean_text(i.external_id)), '')
+    from import_row i
+    where i.fault is null and i.external_id is not null;
+end $$;
+
 CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
+    v_kinds text[] := array(
+        select coalesce(koppeling.fold(koppeling.clean_text(k)), '')
+        from unnest(p_kinds) with ordinality as u (k, n) order by n);
     v_rows koppeling.person_input[];
     v_done record;
 begin
+    -- Cleaned on the way, column by column: what clean_persons would do to the arrays costs several times as much.
     select
         max(c.line), count(*),
-        array_agg(row(
-            c.line, coalesce(c.source, p_source), c.external_id, c.given_name, c.initials, c.prefixes, c.family_name,
-            c.gender, p_kinds, string_to_array(c.addresses, e'\x1f', ''),
-            koppeling.cell_labels(c.categories),
+        coalesce(array_agg(row(
+            c.line, koppeling.clean_text(coalesce(c.source, p_source)), koppeling.clean_text(c.external_id),
+            koppeling.clean_text(c.given_name), koppeling.clean_text(c.initials), koppeling.clean_text(c.prefixes),
+            koppeling.clean_text(c.family_name),
+            coalesce(koppeling.gender_value(koppeling.clean_text(c.gender)), koppeling.clean_text(c.gender)),
+            v_kinds, koppeling.cell_addresses(c.addresses), koppeling.cell_labels(c.categories),
             koppeling.cell_positions(c.job_function, c.department, c.company),
-            p_fields, null, null)::koppeling.person_input) filter (where c.fault is null)
+            p_fields, null, null)::koppeling.person_input) filter (where c.fault is null), '{}')
     into last_line, seen, v_rows
     from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
-    v_rows := koppeling.clean_persons(v_rows);
     with found as (
         select * from koppeling.person_faults(v_rows)
     ), noted as (
@@ -3752,6 +3816,10 @@ WITH (fillfactor='50');
 CREATE FUNCTION koppeling.is_alive(p_worker bigint, at timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (EXISTS (SELECT FROM koppeling.worker w WHERE ((w.id = is_alive.p_worker) AND (w.ended_at IS NULL) AND (w.heartbeat_at > (is_alive.at - '00:00:15'::interval)))));
+
+CREATE FUNCTION koppeling.is_faultless(r koppeling.person_input) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN COALESCE(((length((r).source) <= 100) AND (length((r).external_id) <= 200) AND (length(concat((r).given_name, (r).initials, (r).prefixes, (r).family_name)) <= 200) AND (((r).gender IS NULL) OR ((r).gender = ANY (ARRAY['male'::text, 'female'::text, 'other'::text, 'unknown'::text]))) AND ((cardinality((r).email_kinds) = 0) OR ((cardinality((r).email_kinds) = 1) AND ((length((r).email_kinds[1]) >= 1) AND (length((r).email_kinds[1]) <= 50)) AND (((r).addresses[1] IS NULL) OR ((length((r).addresses[1]) <= 100) AND ((r).addresses[1] ~ '^[A-Za-z0-9_+-]+([.][A-Za-z0-9_+-]+)*@([A-Za-z0-9-]+[.])+[A-Za-z]{2,}$'::text) AND (strpos((r).addresses[1], '@'::text) <= 65) AND ((length((r).addresses[1]) - strpos((r).addresses[1], '@'::text)) <= 63))))) AND (((r).categories = '{}'::text[]) OR ((length(array_to_string((r).categories, ''::text)) <= 200) AND ((array_to_string((r).categories, ''::text) || ''::text) ~ '^([^/\u0001-\u0020]+( [^/\u0001-\u0020]+)* ?/ ?[^\u0001-\u0020]+( [^\u0001-\u0020]+)*\u001f)+$'::text))) AND (((r).positions = '{}'::koppeling.position_input[]) OR (length(array_to_string((r).positions, ' '::text)) <= 200))), false);
 
 CREATE FUNCTION koppeling.is_passing() RETURNS boolean
     LANGUAGE plpgsql
@@ -3853,16 +3921,17 @@ begin
         return;
     end if;
     insert into import_fault (line, field, message)
-    select d.line, 'id', format('is the same %s as line %s',
+    select n.line, 'id', format('is the same %s as line %s',
         case p_kind when 'companies' then 'company' else 'person' end, d.first)
     from (
-        select i.line, min(i.line) over (
-            partition by koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))),
-                koppeling.fold(koppeling.clean_text(i.external_id))) as first
-        from import_row i
-        where i.fault is null and i.external_id is not null
+        -- Hardly ever any: whoever stands there twice is found by counting, not by sorting the file.
+        select n.source, n.external_id, min(n.line) as first
+        from koppeling.import_names(p_source) n
+        group by n.source, n.external_id
+        having count(*) > 1
     ) d
-    where d.line > d.first;
+    join koppeling.import_names(p_source) n
+        on n.source = d.source and n.external_id = d.external_id and n.line > d.first;
     insert into import_fault (line, field, message)
     select d.line, 'id', format('was merged with line %s; keep one of the two', d.first)
     from (
@@ -4338,8 +4407,7 @@ CREATE FUNCTION koppeling.make_position_values(p_rows koppeling.person_input[]) 
 begin
     insert into koppeling.job_function (name)
     select distinct on (koppeling.fold(i.job_function)) i.job_function
-    from unnest(p_rows) r
-    cross join unnest(r.positions) i
+    from (select distinct i.job_function from unnest(p_rows) r cross join unnest(r.positions) i) i
     where i.job_function is not null and not exists (
         select from koppeling.job_function f where koppeling.fold(f.name) = koppeling.fold(i.job_function))
     order by koppeling.fold(i.job_function), i.job_function
@@ -4347,22 +4415,20 @@ begin
 
     insert into koppeling.department (name)
     select distinct on (koppeling.fold(i.department)) i.department
-    from unnest(p_rows) r
-    cross join unnest(r.positions) i
+    from (select distinct i.department from unnest(p_rows) r cross join unnest(r.positions) i) i
     where i.department is not null and not exists (
         select from koppeling.department d where koppeling.fold(d.name) = koppeling.fold(i.department))
     order by koppeling.fold(i.department), i.department
     on conflict do nothing;
 
     insert into koppeling.company (source, external_id, name)
-    select distinct on (koppeling.fold(r.source), koppeling.fold(i.company)) r.source, i.company, i.company
-    from unnest(p_rows) r
-    cross join unnest(r.positions) i
+    select distinct on (koppeling.fold(i.source), koppeling.fold(i.company)) i.source, i.company, i.company
+    from (select distinct r.source, i.company from unnest(p_rows) r cross join unnest(r.positions) i) i
     where i.company is not null and not exists (
         select from koppeling.company c
-        where koppeling.fold(c.source) = koppeling.fold(r.source)
+        where koppeling.fold(c.source) = koppeling.fold(i.source)
             and koppeling.fold(c.external_id) = koppeling.fold(i.company))
-    order by koppeling.fold(r.source), koppeling.fold(i.company), i.company
+    order by koppeling.fold(i.source), koppeling.fold(i.company), i.company
     on conflict do nothing;
 end $$;
 
@@ -6048,7 +6114,7 @@ CREATE FUNCTION koppeling.person_faults(p_rows koppeling.person_input[]) RETURNS
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
     select r.line, f.field, f.message
-    from unnest(p_rows) r
+    from (select * from unnest(p_rows) r where not koppeling.is_faultless(r)) r
     cross join lateral (
         select * from (values
             ('source', case
@@ -6077,7 +6143,7 @@ CREATE FUNCTION koppeling.person_faults(p_rows koppeling.person_input[]) RETURNS
         select 'categories', case
             when length(c) > 200 then 'is longer than 200 characters'
             when c !~ '^[^/]*[^/ ][^/]*/ *[^ ]' then format('"%s" must be written as "Group / Name"', c) end
-        from unnest(r.categories) c
+        from (select distinct c from unnest(r.categories) c) c
         union all
         select 'positions.' || v.field, 'is longer than 200 characters'
         from unnest(r.positions) i
@@ -6696,7 +6762,7 @@ begin
         end;
     insert into koppeling.email_address as a (person_id, kind, address)
     select r.person_id, g.kind, g.address
-    from unnest(v_rows) r
+    from unnest(v_old) r
     cross join unnest(r.email_kinds, r.addresses) g (kind, address)
     where r.person_id = any (v_touched) and g.address is not null
     order by r.person_id, g.kind
@@ -6708,7 +6774,7 @@ begin
         and 'categories' = any (r.fields) and pc.category_id <> all (r.category_ids);
     insert into koppeling.person_category (person_id, category_id)
     select r.person_id, c
-    from unnest(v_rows) r
+    from unnest(v_old) r
     cross join unnest(r.category_ids) c
     where r.person_id = any (v_touched) and 'categories' = any (r.fields)
     order by r.person_id, c
@@ -6725,9 +6791,11 @@ begin
     insert into koppeling.position (person_id, job_function_id, department_id, company_id)
     select v.person_id, v.job_function_id, v.department_id, v.company_id
     from unnest(v_positions) v
-    where v.person_id = any (v_touched)
+    where v.person_id = any (v_touched) and v.person_id <> all (v_new)
     order by v.person_id, v.job_function_id, v.department_id, v.company_id
     on conflict do nothing;
+    perform koppeling.fill_persons(array(select r from unnest(v_rows) r where r.person_id = any (v_new)),
+        array(select v from unnest(v_positions) v where v.person_id = any (v_new)));
     if exists (
         select from unnest(v_positions) v join koppeling.company c on c.id = v.company_id
         where c.merged_into is not null)

@@ -1,4 +1,5 @@
 import Postgres
+import TargetGroups
 import TestSupport
 import Testing
 
