@@ -9,12 +9,17 @@ create function koppeling.fold(value text) returns text
         else normalize(lower(normalize(value, nfc) collate "und-x-icu") collate "default", nfc)
     end;
 
+-- Whether a text is surely as clean_text leaves it: ASCII, with single spaces between what is not one.
+create function koppeling.is_plain(value text) returns boolean
+    language sql immutable parallel safe
+    return value ~ '^[\u0021-\u007e]+( [\u0021-\u007e]+)*$';
+
 -- Composed (NFC), every run of white space or control characters one space, none at the ends; nothing left is null.
 -- Most texts are clean ASCII already, which is seen twelve times faster than it is made.
 create function koppeling.clean_text(value text) returns text
     language sql immutable parallel safe
     return case
-        when value ~ '^[\u0021-\u007e]+( [\u0021-\u007e]+)*$' then value
+        when koppeling.is_plain(value) then value
         else nullif(btrim(regexp_replace(
             normalize(value, nfc),
             '[\u0001-\u0020\u007f-\u00a0\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]+', ' ', 'g')), '')

@@ -61,13 +61,34 @@ create function koppeling.category_parts(label text, out category_group text, ou
         case when strpos(label, '/') > 0 then koppeling.clean_text(split_part(label, '/', 1)) end,
         case when strpos(label, '/') > 0 then koppeling.clean_text(substr(label, strpos(label, '/') + 1)) end);
 
+-- Whether a cleaned person surely has no fault: seen in a tenth of the time that it takes to say which one. In sum
+-- nothing is longer than one text may be, and an address has none of the letters that need a closer look.
+create function koppeling.is_faultless(r koppeling.person_input) returns boolean
+    language sql stable parallel safe
+    return coalesce(
+        length(r.source) <= 100 and length(r.external_id) <= 200
+        and length(concat(r.given_name, r.initials, r.prefixes, r.family_name)) <= 200
+        and (r.gender is null or r.gender in ('male', 'female', 'other', 'unknown'))
+        and (cardinality(r.email_kinds) = 0
+             or cardinality(r.email_kinds) = 1 and length(r.email_kinds[1]) between 1 and 50
+                and (r.addresses[1] is null
+                     or length(r.addresses[1]) <= 100
+                        and r.addresses[1] ~ '^[A-Za-z0-9_+-]+([.][A-Za-z0-9_+-]+)*@([A-Za-z0-9-]+[.])+[A-Za-z]{2,}$'
+                        and strpos(r.addresses[1], '@') <= 65
+                        and length(r.addresses[1]) - strpos(r.addresses[1], '@') <= 63))
+        and (r.categories = '{}'
+             or length(array_to_string(r.categories, e'\x1f')) <= 200
+                and array_to_string(r.categories, e'\x1f') || e'\x1f' ~
+                    '^([^/\u0001-\u0020]+( [^/\u0001-\u0020]+)* ?/ ?[^\u0001-\u0020]+( [^\u0001-\u0020]+)*\u001f)+$')
+        and (r.positions = '{}' or length(array_to_string(r.positions, ' ')) <= 200), false);
+
 -- What is wrong with cleaned persons, by line and field.
 create function koppeling.person_faults(p_rows koppeling.person_input[])
     returns table (line bigint, field text, message text)
     language sql immutable parallel safe
 as $$
     select r.line, f.field, f.message
-    from unnest(p_rows) r
+    from (select * from unnest(p_rows) r where not koppeling.is_faultless(r)) r
     cross join lateral (
         select * from (values
             ('source', case
@@ -96,7 +117,7 @@ as $$
         select 'categories', case
             when length(c) > 200 then 'is longer than 200 characters'
             when c !~ '^[^/]*[^/ ][^/]*/ *[^ ]' then format('"%s" must be written as "Group / Name"', c) end
-        from unnest(r.categories) c
+        from (select distinct c from unnest(r.categories) c) c
         union all
         select 'positions.' || v.field, 'is longer than 200 characters'
         from unnest(r.positions) i

@@ -1,19 +1,53 @@
 -- A file: staged by COPY, judged and put in chunks, all in one transaction of the importing session.
 
--- The items of a cell that holds a list; e'\x1f' stands between those of cells that were put together.
-create function koppeling.cell_labels(cell text) returns text[]
+-- The items of a cell that holds a list, cleaned; e'\x1f' stands between those of cells that were put together.
+create function koppeling.clean_labels(cell text) returns text[]
     language sql immutable parallel safe
     return array(
-        select t from unnest(string_to_array(translate(cell, ';|', e'\x1f\x1f'), e'\x1f')) t
+        select distinct koppeling.clean_text(t) from unnest(string_to_array(translate(cell, ';|', e'\x1f\x1f'), e'\x1f')) t
         where koppeling.clean_text(t) is not null);
 
-create function koppeling.cell_positions(job_functions text, departments text, companies text)
+-- The same: a plain text is taken apart as it is.
+create function koppeling.cell_labels(cell text) returns text[]
+    language sql immutable parallel safe
+    return case
+        when cell is null then '{}'
+        when koppeling.is_plain(cell) then array_remove(regexp_split_to_array(cell, ' ?[;|] ?'), '')
+        else koppeling.clean_labels(cell)
+    end;
+
+create function koppeling.clean_positions(job_functions text, departments text, companies text)
     returns koppeling.position_input[]
     language sql immutable parallel safe
     return array(
-        select row(f, d, c)::koppeling.position_input
+        select row(koppeling.clean_text(f), koppeling.clean_text(d), koppeling.clean_text(c))::koppeling.position_input
         from unnest(string_to_array(job_functions, e'\x1f'), string_to_array(departments, e'\x1f'),
-            string_to_array(companies, e'\x1f')) u (f, d, c));
+            string_to_array(companies, e'\x1f')) u (f, d, c)
+        where koppeling.clean_text(concat(f, d, c)) is not null);
+
+-- The positions of cells: most have one, of plain texts.
+create function koppeling.cell_positions(job_functions text, departments text, companies text)
+    returns koppeling.position_input[]
+    language sql immutable parallel safe
+    return case
+        when num_nonnulls(job_functions, departments, companies) = 0 then '{}'
+        when (job_functions is null or koppeling.is_plain(job_functions))
+            and (departments is null or koppeling.is_plain(departments))
+            and (companies is null or koppeling.is_plain(companies))
+        then array[row(job_functions, departments, companies)::koppeling.position_input]
+        else koppeling.clean_positions(job_functions, departments, companies)
+    end;
+
+create function koppeling.clean_addresses(cell text) returns text[]
+    language sql immutable parallel safe
+    return array(
+        select koppeling.clean_text(a)
+        from unnest(string_to_array(cell, e'\x1f', '')) with ordinality as u (a, n) order by n);
+
+-- The addresses of a row, one for each kind; an empty one is null.
+create function koppeling.cell_addresses(cell text) returns text[]
+    language sql immutable parallel safe
+    return case when koppeling.is_plain(cell) then array[cell] else koppeling.clean_addresses(cell) end;
 
 -- Makes the session's own tables, which are gone with the transaction. A file fills the columns that it has.
 create function koppeling.begin_import() returns void
@@ -45,6 +79,20 @@ begin
     create temporary table import_change (id bigint) on commit drop;
 end $$;
 
+-- The lines that name somebody, by what makes two names the same.
+create function koppeling.import_names(p_source text)
+    returns table (line bigint, source text, external_id text)
+    language plpgsql
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select i.line, coalesce(koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))), ''),
+        coalesce(koppeling.fold(koppeling.clean_text(i.external_id)), '')
+    from import_row i
+    where i.fault is null and i.external_id is not null;
+end $$;
+
 -- After the COPY: what the reader found wrong with whole lines, and whoever stands in the file twice.
 create function koppeling.judge_import(p_kind text, p_source text) returns void
     language plpgsql
@@ -61,16 +109,17 @@ begin
         return;
     end if;
     insert into import_fault (line, field, message)
-    select d.line, 'id', format('is the same %s as line %s',
+    select n.line, 'id', format('is the same %s as line %s',
         case p_kind when 'companies' then 'company' else 'person' end, d.first)
     from (
-        select i.line, min(i.line) over (
-            partition by koppeling.fold(koppeling.clean_text(coalesce(i.source, p_source))),
-                koppeling.fold(koppeling.clean_text(i.external_id))) as first
-        from import_row i
-        where i.fault is null and i.external_id is not null
+        -- Hardly ever any: whoever stands there twice is found by counting, not by sorting the file.
+        select n.source, n.external_id, min(n.line) as first
+        from koppeling.import_names(p_source) n
+        group by n.source, n.external_id
+        having count(*) > 1
     ) d
-    where d.line > d.first;
+    join koppeling.import_names(p_source) n
+        on n.source = d.source and n.external_id = d.external_id and n.line > d.first;
     insert into import_fault (line, field, message)
     select d.line, 'id', format('was merged with line %s; keep one of the two', d.first)
     from (
@@ -86,6 +135,11 @@ create function koppeling.import_merged(p_kind text, p_source text) returns tabl
 as $$
 #variable_conflict use_column
 begin
+    if not exists (select from koppeling.person p where p.merged_into is not null)
+        and not exists (select from koppeling.company c where c.merged_into is not null)
+    then
+        return;
+    end if;
     return query
     select i.line, m.into_id
     from (
@@ -181,22 +235,32 @@ create function koppeling.import_person_chunk(
     language plpgsql set plan_cache_mode = force_custom_plan
 as $$
 declare
+    v_kinds text[] := array(
+        select coalesce(koppeling.fold(koppeling.clean_text(k)), '')
+        from unnest(p_kinds) with ordinality as u (k, n) order by n);
     v_rows koppeling.person_input[];
     v_done record;
 begin
+    -- Cleaned on the way, column by column: what clean_persons would do to the arrays costs several times as much.
     select
         max(c.line), count(*),
-        array_agg(case when koppeling.cell_boolean(c.anonymised)
-            then koppeling.anonymised_input(c.line, coalesce(c.source, p_source), c.external_id) else row(
-            c.line, coalesce(c.source, p_source), c.external_id, c.given_name, c.initials, c.prefixes, c.family_name,
-            c.gender, p_kinds, string_to_array(c.addresses, e'\x1f', ''),
-            koppeling.cell_labels(c.categories),
-            koppeling.cell_positions(c.job_function, c.department, c.company),
-            p_fields, null, null)::koppeling.person_input end) filter (where c.fault is null)
+        coalesce(array_agg(
+            case when c.anonymised is not null and koppeling.cell_boolean(c.anonymised) then
+                koppeling.anonymised_input(
+                    c.line, koppeling.clean_text(coalesce(c.source, p_source)), koppeling.clean_text(c.external_id))
+            else
+                row(
+                    c.line, koppeling.clean_text(coalesce(c.source, p_source)), koppeling.clean_text(c.external_id),
+                    koppeling.clean_text(c.given_name), koppeling.clean_text(c.initials),
+                    koppeling.clean_text(c.prefixes), koppeling.clean_text(c.family_name),
+                    coalesce(koppeling.gender_value(koppeling.clean_text(c.gender)), koppeling.clean_text(c.gender)),
+                    v_kinds, koppeling.cell_addresses(c.addresses), koppeling.cell_labels(c.categories),
+                    koppeling.cell_positions(c.job_function, c.department, c.company),
+                    p_fields, null, null)::koppeling.person_input
+            end) filter (where c.fault is null), '{}')
     into last_line, seen, v_rows
     from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
-    v_rows := koppeling.clean_persons(v_rows);
     with found as (
         select * from koppeling.person_faults(v_rows)
     ), noted as (

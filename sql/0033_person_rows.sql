@@ -69,8 +69,7 @@ as $$
 begin
     insert into koppeling.job_function (name)
     select distinct on (koppeling.fold(i.job_function)) i.job_function
-    from unnest(p_rows) r
-    cross join unnest(r.positions) i
+    from (select distinct i.job_function from unnest(p_rows) r cross join unnest(r.positions) i) i
     where i.job_function is not null and not exists (
         select from koppeling.job_function f where koppeling.fold(f.name) = koppeling.fold(i.job_function))
     order by koppeling.fold(i.job_function), i.job_function
@@ -78,22 +77,20 @@ begin
 
     insert into koppeling.department (name)
     select distinct on (koppeling.fold(i.department)) i.department
-    from unnest(p_rows) r
-    cross join unnest(r.positions) i
+    from (select distinct i.department from unnest(p_rows) r cross join unnest(r.positions) i) i
     where i.department is not null and not exists (
         select from koppeling.department d where koppeling.fold(d.name) = koppeling.fold(i.department))
     order by koppeling.fold(i.department), i.department
     on conflict do nothing;
 
     insert into koppeling.company (source, external_id, name)
-    select distinct on (koppeling.fold(r.source), koppeling.fold(i.company)) r.source, i.company, i.company
-    from unnest(p_rows) r
-    cross join unnest(r.positions) i
+    select distinct on (koppeling.fold(i.source), koppeling.fold(i.company)) i.source, i.company, i.company
+    from (select distinct r.source, i.company from unnest(p_rows) r cross join unnest(r.positions) i) i
     where i.company is not null and not exists (
         select from koppeling.company c
-        where koppeling.fold(c.source) = koppeling.fold(r.source)
+        where koppeling.fold(c.source) = koppeling.fold(i.source)
             and koppeling.fold(c.external_id) = koppeling.fold(i.company))
-    order by koppeling.fold(r.source), koppeling.fold(i.company), i.company
+    order by koppeling.fold(i.source), koppeling.fold(i.company), i.company
     on conflict do nothing;
 end $$;
 
@@ -110,6 +107,30 @@ as $$
     left join koppeling.company c on koppeling.fold(c.source) = koppeling.fold(r.source)
         and koppeling.fold(c.external_id) = koppeling.fold(i.company)
 $$;
+
+-- Writes what persons have who were made just now. Nobody else can know them yet, so there is nothing to conflict with,
+-- which is dear to look for.
+create function koppeling.fill_persons(p_rows koppeling.person_input[], p_positions koppeling.position_row[])
+    returns void
+    language plpgsql set plan_cache_mode = force_custom_plan
+as $$
+begin
+    if p_rows = '{}' then
+        return;
+    end if;
+    insert into koppeling.email_address (person_id, kind, address)
+    select r.person_id, g.kind, g.address
+    from unnest(p_rows) r
+    cross join unnest(r.email_kinds, r.addresses) g (kind, address)
+    where g.address is not null;
+    insert into koppeling.person_category (person_id, category_id)
+    select r.person_id, c
+    from unnest(p_rows) r
+    cross join unnest(r.category_ids) c
+    where 'categories' = any (r.fields);
+    insert into koppeling.position (person_id, job_function_id, department_id, company_id)
+    select v.person_id, v.job_function_id, v.department_id, v.company_id from unnest(p_positions) v;
+end $$;
 
 -- Puts cleaned, faultless rows of different persons. Returns the persons whose facts changed so that they must be
 -- evaluated: another spelling of the same address changes none.
@@ -248,7 +269,7 @@ begin
         end;
     insert into koppeling.email_address as a (person_id, kind, address)
     select r.person_id, g.kind, g.address
-    from unnest(v_rows) r
+    from unnest(v_old) r
     cross join unnest(r.email_kinds, r.addresses) g (kind, address)
     where r.person_id = any (v_touched) and g.address is not null
     order by r.person_id, g.kind
@@ -260,7 +281,7 @@ begin
         and 'categories' = any (r.fields) and pc.category_id <> all (r.category_ids);
     insert into koppeling.person_category (person_id, category_id)
     select r.person_id, c
-    from unnest(v_rows) r
+    from unnest(v_old) r
     cross join unnest(r.category_ids) c
     where r.person_id = any (v_touched) and 'categories' = any (r.fields)
     order by r.person_id, c
@@ -277,9 +298,11 @@ begin
     insert into koppeling.position (person_id, job_function_id, department_id, company_id)
     select v.person_id, v.job_function_id, v.department_id, v.company_id
     from unnest(v_positions) v
-    where v.person_id = any (v_touched)
+    where v.person_id = any (v_touched) and v.person_id <> all (v_new)
     order by v.person_id, v.job_function_id, v.department_id, v.company_id
     on conflict do nothing;
+    perform koppeling.fill_persons(array(select r from unnest(v_rows) r where r.person_id = any (v_new)),
+        array(select v from unnest(v_positions) v where v.person_id = any (v_new)));
     if exists (
         select from unnest(v_positions) v join koppeling.company c on c.id = v.company_id
         where c.merged_into is not null)

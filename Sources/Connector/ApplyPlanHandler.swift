@@ -29,10 +29,15 @@ public struct ApplyPlanHandler: JobHandler {
                 outcomes[job.id] = .rejected(reason: #"args must be {"plan": number}"#)
                 continue
             }
-            while try await applyPiece(of: arguments.plan) { try Task.checkCancellation() }
+            try await apply(arguments.plan)
             outcomes[job.id] = .done(nil)
         }
         return outcomes
+    }
+
+    /// Applies an approved plan, from wherever it was left to its end.
+    public func apply(_ plan: Int64) async throws {
+        while try await applyPiece(of: plan) { try Task.checkCancellation() }
     }
 
     private func applyPiece(of plan: Int64) async throws -> Bool {

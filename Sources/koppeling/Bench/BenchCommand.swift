@@ -9,7 +9,7 @@ struct Bench: AsyncParsableCommand {
 
     enum Name: String, ExpressibleByArgument, CaseIterable { case sync, evaluate }
 
-    @Argument(help: "sync: from a file of persons to the list; evaluate: what rules cost.")
+    @Argument(help: "sync: from a file of persons to the list; evaluate: what rules, plans and imports cost.")
     var name: Name
 
     @Flag(help: "One JSON object a line, instead of a table.")
@@ -49,18 +49,33 @@ struct Bench: AsyncParsableCommand {
                 ).run()
             }
         case .evaluate:
-            try await StandInWorld.with(logger: logger, listen: settings.listen, lists: []) { world in
-                try await world.program.run("migrate")
-                var patient = world.database
-                patient.statementTimeout = nil
-                let pool = Pool(patient, maximum: 2)
-                let bench = EvaluateBench(
-                    pool: pool, persons: quick ? 100_000 : 1_000_000, show: Figures(bench: "evaluate", json: json))
-                let result: Result<Void, any Error>
-                do { result = .success(try await bench.run()) } catch { result = .failure(error) }
-                await pool.close()
-                try result.get()
+            let show = Figures(bench: "evaluate", json: json)
+            let persons = quick ? 100_000 : 1_000_000
+            try await onDatabase(settings, logger) { pool, _ in
+                try await EvaluateBench(pool: pool, persons: persons, show: show).run()
             }
+            try await onDatabase(settings, logger) { pool, _ in
+                try await PlanBench(pool: pool, lines: persons / 10, show: show).run()
+            }
+            try await onDatabase(settings, logger) { pool, folder in
+                try await ImportBench(pool: pool, folder: folder, persons: persons, show: show).run()
+            }
+        }
+    }
+
+    /// Gives each part a database of its own, whose connections have no limit of time.
+    private func onDatabase(
+        _ settings: Settings, _ logger: Logger, _ body: @Sendable (Pool, String) async throws -> Void
+    ) async throws {
+        try await StandInWorld.with(logger: logger, listen: settings.listen, lists: []) { world in
+            try await world.program.run("migrate")
+            var patient = world.database
+            patient.statementTimeout = nil
+            let pool = Pool(patient, maximum: 2)
+            let result: Result<Void, any Error>
+            do { result = .success(try await body(pool, world.folder)) } catch { result = .failure(error) }
+            await pool.close()
+            try result.get()
         }
     }
 

@@ -217,21 +217,4 @@ struct EvaluateBench: Sendable {
         }
         return times
     }
-
-    // MARK: - Tools
-
-    /// The median of five, after one that warms up.
-    private func median(_ body: () async throws -> Void) async throws -> Double {
-        try await body()
-        var times: [Double] = []
-        for _ in 0..<5 { times.append(try await seconds(body)) }
-        return times.sorted()[2]
-    }
-
-    private func seconds(_ body: () async throws -> Void) async throws -> Double {
-        let began = ContinuousClock.now
-        try await body()
-        let (seconds, attoseconds) = (ContinuousClock.now - began).components
-        return Double(seconds) + Double(attoseconds) / 1e18
-    }
 }

@@ -257,11 +257,4 @@ struct SyncBench: Sendable {
         let writes = counts.counts.filter { $0.method != "GET" }.reduce(0) { $0 + $1.count }
         return (writes, counts.counts.reduce(0) { $0 + $1.count } - writes)
     }
-
-    private func seconds(_ body: () async throws -> Void) async throws -> Double {
-        let began = ContinuousClock.now
-        try await body()
-        let (seconds, attoseconds) = (ContinuousClock.now - began).components
-        return Double(seconds) + Double(attoseconds) / 1e18
-    }
 }
