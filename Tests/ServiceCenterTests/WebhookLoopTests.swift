@@ -114,6 +114,29 @@ struct WebhookLoopTests {
         }
     }
 
+    @Test func `a link that gets another list takes its webhook away from the old one, and its address is nobody's`()
+        async throws
+    {
+        try await run { loop in
+            try await loop.pull(publicURL: loop.door.base, until: "the webhook is made") {
+                try await storedHook() != nil
+            }
+            let path = try #require(try await loop.hooks().first).url.dropFirst(loop.door.base.count)
+            let other = await loop.sandbox.server.addList(name: "Opnieuw")
+            try await loop.instances.setEnabled(false, instance: "Nieuwsbrief")
+            let relinked = try await loop.instances.relink(instance: "Nieuwsbrief", list: other, actor: "test")
+            #expect(relinked.oldList == .read)
+            #expect(try await loop.hooks().isEmpty)
+            let late = try await loop.door.send(
+                "POST", String(path), type: "application/x-www-form-urlencoded", body: "type=unsubscribe")
+            #expect(late.status == 404)
+            try await loop.instances.setEnabled(true, instance: "Nieuwsbrief")
+            try await loop.pull(publicURL: loop.door.base, until: "the new list has one") {
+                try await storedHook() != nil
+            }
+        }
+    }
+
     @Test
     func `a webhook that is gone, silent for a day, or leads to a former address is made again, and no other stays`()
         async throws

@@ -28,6 +28,12 @@ struct GroupTests {
         ).scalar()
         #expect(bound == 2)
         #expect(try await world.groups.create("Nieuwsbrief").id != group.id)
+        // An erasure reaches what was said to it.
+        try await world.pool.query("select koppeling.erase_person_now(\(other)::bigint, '\\x01'::bytea, 'test')")
+        let left: Int64 = try await world.pool.query(
+            "select count(*) from koppeling.suppression where person_id = \(other)::bigint"
+        ).scalar()
+        #expect(left == 0)
         let gone = await #expect(throws: TargetGroupsError.self) {
             try await world.groups.delete("Oud", actor: "test")
         }
