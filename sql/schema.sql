@@ -28,7 +28,11 @@ CREATE TYPE koppeling.criteria_values AS (
 	functions bigint[],
 	departments bigint[],
 	companies bigint[],
-	company_categories bigint[]
+	company_categories bigint[],
+	tags integer,
+	circles integer,
+	seats integer,
+	placed boolean
 );
 
 CREATE TYPE koppeling.cron_times AS (
@@ -184,6 +188,7 @@ declare
     v_done record;
     v_evaluate bigint[] := '{}';
 begin
+    p_persons := koppeling.bare_anonymised(p_persons);
     select * into v_fault from koppeling.person_shape_faults(p_persons) order by line limit 1;
     if not found then
         v_rows := koppeling.persons_from_json(p_persons);
@@ -194,6 +199,7 @@ begin
             message = concat_ws(' ', case when p_numbered then format('person %s:', v_fault.line) else 'person:' end,
                 'field "' || v_fault.field || '"', v_fault.message);
     end if;
+    v_rows := koppeling.take_anonymised(v_rows);
     -- A person who is given more than once is put in that order, the later over the earlier.
     loop
         v_place := v_place + 1;
@@ -295,6 +301,7 @@ CREATE TABLE koppeling.deployment (
     database_oid oid NOT NULL,
     confirmed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     confirmed_by text NOT NULL,
+    noes_for_all_lists boolean DEFAULT false NOT NULL,
     changed text,
     changed_at timestamp with time zone,
     CONSTRAINT deployment_check CHECK (((changed IS NULL) = (changed_at IS NULL))),
@@ -420,6 +427,10 @@ CREATE FUNCTION koppeling.allowed_permits(b koppeling.permit_budget, at timestam
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((b).lowered_at IS NULL) THEN (b).budget ELSE LEAST((b).budget, ((b).allowed + (GREATEST((0)::numeric, floor((EXTRACT(epoch FROM (at - (b).lowered_at)) / (60)::numeric))))::integer)) END;
 
+CREATE FUNCTION koppeling.anonymised_input(p_line bigint, p_source text, p_id text) RETURNS koppeling.person_input
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ROW(p_line, p_source, p_id, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, '{}'::text[], '{}'::text[], '{}'::text[], '{}'::koppeling.position_input[], '{anonymised}'::text[], NULL::bigint, NULL::bigint[])::koppeling.person_input;
+
 CREATE TABLE koppeling.job (
     id bigint NOT NULL,
     enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
@@ -509,6 +520,38 @@ begin
     select touched || coalesce(array_agg(r.member_id), '{}') into touched
     from (select * from unnest(v_edits) d where d.readdressed order by d.person_id) d
     cross join lateral koppeling.readdress_claim(p_instance, d.person_id, d.address, d.address_key) r (member_id);
+end $$;
+
+CREATE FUNCTION koppeling.apply_noes_to_all_lists(p_all boolean, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_to bigint;
+    v_from bigint;
+    v_carried bigint := 0;
+begin
+    -- Whoever is recording a no has recorded it, or waits and sees the setting.
+    perform koppeling.lock_group(i.target_group_id)
+    from (select i.target_group_id from koppeling.connector_instance i order by i.target_group_id) i;
+    update koppeling.deployment d set noes_for_all_lists = p_all where d.noes_for_all_lists <> p_all;
+    if not found then
+        return 0;
+    end if;
+    insert into koppeling.audit_entry (kind, new, actor, cause)
+    values ('deployment.noes', to_jsonb(case when p_all then 'all lists' else 'each list' end), p_actor, 'set');
+    if p_all then
+        for v_to in select i.target_group_id from koppeling.connector_instance i order by i.target_group_id loop
+            for v_from in
+                select i.target_group_id from koppeling.connector_instance i
+                where i.target_group_id <> v_to order by i.target_group_id
+            loop
+                v_carried := v_carried
+                    + koppeling.carry_noes(v_from, v_to, p_actor, array['complained', 'unsubscribed']);
+            end loop;
+        end loop;
+    end if;
+    return v_carried;
 end $$;
 
 CREATE FUNCTION koppeling.apply_plan(p_plan bigint, p_lines integer) RETURNS boolean
@@ -646,6 +689,10 @@ begin
     return job;
 end $$;
 
+CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN jsonb_path_exists(p_persons, '$[*]?(@."anonymised" == true)'::jsonpath) THEN (SELECT jsonb_agg(CASE WHEN (p.person @> '{"anonymised": true}'::jsonb) THEN jsonb_strip_nulls(jsonb_build_object('anonymised', true, 'source', (p.person -> 'source'::text), 'id', (p.person -> 'id'::text))) ELSE p.person END ORDER BY p.n) AS jsonb_agg FROM jsonb_array_elements(bare_anonymised.p_persons) WITH ORDINALITY p(person, n)) ELSE p_persons END;
+
 CREATE FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) RETURNS TABLE(is_alive boolean, rescued bigint, suspicious bigint[])
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -693,7 +740,7 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean)
+CREATE FUNCTION koppeling.member_states(p_members bigint[]) RETURNS TABLE(id bigint, instance_id bigint, contact_id text, remote_id text, address text, address_key text, file_key text, status text, ownership text, archived_by_us boolean, intent text, moving_to text, applied_fields jsonb, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, intent_at timestamp with time zone, opted_in_at timestamp with time zone, web_id_seen bigint, own_source text, is_erased boolean, invited_at timestamp with time zone)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -710,7 +757,8 @@ begin
            (f.known).intent, (f.known).moving_to, (f.known).applied_fields, f.claims, f.wanted_address, f.wanted_key,
            f.wanted_fields, f.reasons, f.target_reasons, f.unsubscribe_here, f.reactivated, f.keeps_adopted,
            f.restores_no, (f.known).intent_at, (f.known).opted_in_at, f.web_id_seen, f.own_source,
-           (f.known).erasure_id is not null
+           (f.known).erasure_id is not null,
+           case when f.has_invitation then koppeling.invited_at((f.known).id) end
     from koppeling.member_facts(p_members) f;
 end $$;
 
@@ -744,7 +792,7 @@ CREATE TABLE koppeling.audience_member (
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
-    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text]))),
+    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text]))),
     CONSTRAINT audience_member_ownership_check CHECK ((ownership = ANY (ARRAY['none'::text, 'created'::text, 'adopted'::text, 'foreign'::text]))),
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
@@ -762,7 +810,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN (begin_call.p_intent = 'creating'::text) THEN koppeling.now()
              ELSE m.subscribing_at
          END
-    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased)
+    FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased, invited_at)
    WHERE ((m.id = begin_call.p_member) AND
          CASE begin_call.p_intent
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
@@ -799,6 +847,23 @@ CREATE FUNCTION koppeling.begin_call_under_permit(p_permit bigint) RETURNS boole
   SELECT (EXISTS ( SELECT
             FROM begun)) AS "exists";
 END;
+
+CREATE FUNCTION koppeling.begin_consent(p_group bigint, p_account bigint, p_list text, p_others boolean, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_carried bigint;
+begin
+    select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
+    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
+    where g.id <> p_group;
+    if exists (select from koppeling.erasure) then
+        perform koppeling.enqueue_internal('erasure.check', jsonb_build_object('group', p_group),
+            key => 'erasure.check.' || p_group, order_key => 'erasure.check');
+    end if;
+    return v_carried;
+end $$;
 
 CREATE FUNCTION koppeling.begin_creates(p_members bigint[]) RETURNS TABLE(members bigint[], body text)
     LANGUAGE plpgsql
@@ -848,6 +913,7 @@ begin
         job_function text,
         department text,
         company text,
+        anonymised text,
         fault text
     ) on commit drop;
     -- Of a list: whose it is, and the first line of hers.
@@ -855,6 +921,30 @@ begin
     create temporary table import_fault (line bigint, field text, message text) on commit drop;
     create index on import_fault (line);
     create temporary table import_change (id bigint) on commit drop;
+end $$;
+
+CREATE FUNCTION koppeling.begin_invitation(p_member bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    if not exists (
+        select from koppeling.member_states(array[p_member]) s
+        where s.invited_at is not null and not s.unsubscribe_here and not s.restores_no)
+    then
+        return false;
+    end if;
+    update koppeling.invitation v set sent_at = koppeling.now(), opted_in_before = m.opted_in_at
+    from koppeling.audience_member m
+    where m.id = p_member and v.id in (select h.id from koppeling.valid_invitations(p_member) h);
+    update koppeling.audience_member m
+    set intent = 'inviting', intent_at = koppeling.now(), sent_fields = null
+    where m.id = p_member;
+    return true;
 end $$;
 
 CREATE FUNCTION koppeling.begin_pass() RETURNS void
@@ -886,6 +976,28 @@ begin
              when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
         v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
         jsonb_build_object('hook', v_type));
+end $$;
+
+CREATE FUNCTION koppeling.bind_carried(p_entries bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_holders bigint[] := array(
+        select distinct e.person_id
+        from koppeling.suppression s
+        join koppeling.email_address e on e.address_key = s.address_key
+        where s.id = any (p_entries));
+begin
+    perform koppeling.bind_holders(v_holders);
+    insert into koppeling.holder_check (suppression_id)
+    select s.id from koppeling.suppression s where s.id = any (p_entries) and s.address_key is not null;
+    if found then
+        perform koppeling.enqueue(kind => 'group.evaluate');
+    end if;
+    return v_holders || array(
+        select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
 CREATE FUNCTION koppeling.bind_given_addresses() RETURNS trigger
@@ -1016,6 +1128,10 @@ CREATE VIEW koppeling.open_suppression AS
            FROM koppeling.suppression_lift l
           WHERE (l.suppression_id = s.id))));
 
+CREATE TABLE koppeling.spreading_no (
+    suppression_id bigint NOT NULL
+);
+
 CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact text, p_member bigint) RETURNS text[]
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1032,6 +1148,17 @@ CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact 
           SELECT s_1.reason
             FROM koppeling.open_suppression s_1
            WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
+                    FROM koppeling.email_address e
+                   WHERE (e.address_key = binding_reasons.p_key)
+                 UNION ALL
+                  SELECT c.person_id
+                    FROM koppeling.claim c
+                   WHERE (c.member_id = binding_reasons.p_member)))))
+         UNION ALL
+          SELECT s_1.reason
+            FROM (koppeling.spreading_no w
+              JOIN koppeling.suppression s_1 ON ((s_1.id = w.suppression_id)))
+           WHERE ((s_1.address_key = binding_reasons.p_key) OR (s_1.person_id = ANY (ARRAY( SELECT e.person_id
                     FROM koppeling.email_address e
                    WHERE (e.address_key = binding_reasons.p_key)
                  UNION ALL
@@ -1075,6 +1202,22 @@ begin
     end if;
     return null;
 end $$;
+
+CREATE TABLE koppeling.criterion (
+    id bigint NOT NULL,
+    rule_id bigint NOT NULL,
+    kind text NOT NULL,
+    value_id bigint NOT NULL,
+    negated boolean DEFAULT false NOT NULL,
+    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
+);
+
+CREATE FUNCTION koppeling.can_match(p_criteria koppeling.criterion[], p_asked koppeling.criteria_values) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    select coalesce(cardinality(p_criteria), 0) > 0 and cardinality(p_asked.functions) <= 1
+        and cardinality(p_asked.departments) <= 1 and cardinality(p_asked.companies) <= 1
+$$;
 
 CREATE FUNCTION koppeling.cancel_job(id bigint, reason text DEFAULT 'cancelled by a person'::text) RETURNS boolean
     LANGUAGE plpgsql
@@ -1163,6 +1306,43 @@ CREATE FUNCTION koppeling.capitalised(name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (name ~~ 'ij%'::text) THEN ('IJ'::text || substr(name, 3)) ELSE ((upper(("left"(name, 1) COLLATE "und-x-icu")) COLLATE "default") || substr(name, 2)) END;
 
+CREATE FUNCTION koppeling.carry_noes(p_from bigint, p_to bigint, p_actor text, p_reasons text[] DEFAULT ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_carried bigint[];
+    v_persons bigint[];
+begin
+    perform koppeling.lock_group(p_to);
+    with carried as (
+        insert into koppeling.suppression (
+            target_group_id, reason, address_key, person_id, follows, source, occurred_at, detail)
+        select p_to, n.reason, n.address_key, n.person_id, n.entry, n.source, n.occurred_at,
+               jsonb_build_object('carried', p_from, 'actor', p_actor)
+        from koppeling.portable_noes(p_from) n
+        where n.reason = any (p_reasons)
+          and not exists (
+              select from koppeling.open_suppression o
+              where o.target_group_id = p_to and o.reason = n.reason and o.address_key = n.address_key
+                -- A user's word stands beside what Mailchimp said, and beside his own before.
+                and (n.source <> 'user' or o.source = 'user' and o.occurred_at >= n.occurred_at))
+          and not exists (
+              select from koppeling.open_suppression o
+              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id)
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') into v_carried from carried;
+    if v_carried <> '{}' then
+        v_persons := koppeling.bind_carried(v_carried);
+        perform koppeling.rederive(p_to, array(
+            select m.person_id from koppeling.membership m
+            where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
+    end if;
+    return cardinality(v_carried);
+end $$;
+
 CREATE FUNCTION koppeling.category_parts(label text, OUT category_group text, OUT name text) RETURNS record
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ROW(CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(split_part(label, '/'::text, 1)) ELSE NULL::text END, CASE WHEN (strpos(label, '/'::text) > 0) THEN koppeling.clean_text(substr(label, (strpos(label, '/'::text) + 1))) ELSE NULL::text END);
@@ -1174,6 +1354,10 @@ CREATE FUNCTION koppeling.clean_addresses(cell text) RETURNS text[]
 CREATE FUNCTION koppeling.cell_addresses(cell text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN koppeling.is_plain(cell) THEN ARRAY[cell] ELSE koppeling.clean_addresses(cell) END;
+
+CREATE FUNCTION koppeling.cell_boolean(cell text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (koppeling.fold(koppeling.clean_text(cell)) = ANY (ARRAY['true'::text, 'yes'::text, 'ja'::text, 'waar'::text, '1'::text])) THEN true WHEN (koppeling.fold(koppeling.clean_text(cell)) = ANY (ARRAY['false'::text, 'no'::text, 'nee'::text, 'onwaar'::text, '0'::text])) THEN false ELSE NULL::boolean END;
 
 CREATE FUNCTION koppeling.clean_labels(cell text) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1260,6 +1444,7 @@ declare
     v_persons bigint[];
     v_again record;
     v_given record;
+    v_counted bigint := koppeling.count_anonymised(v_pads.inner_pad, v_pads.outer_pad, p_limit);
 begin
     with taken as (
         delete from koppeling.erasure_check where person_id = any (array(
@@ -1302,7 +1487,7 @@ begin
     -- What waited for this may follow now.
     perform koppeling.request_evaluation(array(
         select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
-    return cardinality(v_persons);
+    return cardinality(v_persons) + v_counted;
 end $$;
 
 CREATE FUNCTION koppeling.check_given_addresses() RETURNS trigger
@@ -1320,10 +1505,26 @@ CREATE FUNCTION koppeling.check_group(p_group bigint) RETURNS bigint
     AS $$
 declare
     v_rules bigint := case when koppeling.check_rules(p_group) then p_group end;
+    -- Null: everybody. A member by a rule, against whom nothing stands, is right when the match is.
+    v_doubtful bigint[];
     v_persons bigint[];
 begin
+    if v_rules is null or koppeling.matches_are_noted(p_group) then
+        v_doubtful := array(
+            select m.person_id from koppeling.membership m
+            where m.target_group_id = p_group
+                and (m.via is distinct from 'rule' or m.override <> 'none' or not m.rule_match)
+            union
+            select m.person_id
+            from (
+                select o.person_id from koppeling.open_reasons(p_group, null) o
+                union all
+                select p.id from koppeling.person p where p.state <> 'active'
+            ) barred
+            join koppeling.membership m on m.target_group_id = p_group and m.person_id = barred.person_id);
+    end if;
     select coalesce(array_agg(d.person_id), '{}') into v_persons
-    from koppeling.membership_differences(p_group, v_rules, null, null) d
+    from koppeling.membership_differences(p_group, v_rules, v_doubtful, null) d
     where not exists (select from koppeling.evaluation_request q where q.person_id = d.person_id)
         and not exists (
             select from koppeling.holder_check h
@@ -1339,6 +1540,33 @@ begin
     on conflict (target_group_id) do update
     set checked_at = excluded.checked_at, defects = excluded.defects, all_defects = c.all_defects + excluded.defects;
     return cardinality(v_persons);
+end $$;
+
+CREATE FUNCTION koppeling.check_group_erasures(p_key bytea, p_group bigint, p_after bigint, p_limit bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_pads record := koppeling.hash_pads(p_key);
+    v_persons bigint[] := array(
+        select distinct e.person_id from koppeling.email_address e
+        where e.person_id > p_after order by e.person_id limit p_limit);
+    v_given record;
+begin
+    for v_given in
+        select e.person_id, e.address
+        from koppeling.email_address e
+        join koppeling.erased_hash h on h.subject = 'address' and h.hash = koppeling.keyed_hash(
+            v_pads.inner_pad, v_pads.outer_pad, koppeling.address_subject(e.address_key))
+        where e.person_id = any (v_persons)
+          and exists (select from koppeling.target_group g where g.id = p_group)
+        order by e.person_id, e.kind
+    loop
+        perform koppeling.open_suppression(p_group, 'forgotten', v_given.address, null, array[v_given.person_id],
+            'user', koppeling.now(), '{"because": "erased"}');
+    end loop;
+    return v_persons[cardinality(v_persons)];
 end $$;
 
 CREATE FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) RETURNS void
@@ -2340,30 +2568,169 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
    WHERE (s.person_id = contacts_of.p_person);
 END;
 
-CREATE TABLE koppeling.criterion (
+CREATE FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_subjects text[];
+begin
+    with taken as (
+        delete from koppeling.anonymised_put where id = any (array(
+            select a.id from koppeling.anonymised_put a order by a.id limit p_limit for update skip locked))
+        returning source, external_id
+    )
+    select array_agg(koppeling.identity_subject(t.source, t.external_id)) into v_subjects from taken t;
+    if v_subjects is null then
+        return 0;
+    end if;
+    update koppeling.erasure e
+    set puts_skipped = e.puts_skipped + s.puts, last_skipped_at = koppeling.now()
+    from (
+        select h.erasure_id, count(*) as puts
+        from unnest(v_subjects) u (text)
+        join koppeling.erased_hash h on h.subject = 'identity'
+            and h.hash = koppeling.keyed_hash(p_inner_pad, p_outer_pad, u.text)
+        group by h.erasure_id
+    ) s
+    where e.id = s.erasure_id;
+    perform koppeling.wipe_jobs(v_subjects, '{}');
+    return cardinality(v_subjects);
+end $$;
+
+CREATE TABLE koppeling.former_link (
     id bigint NOT NULL,
-    rule_id bigint NOT NULL,
-    kind text NOT NULL,
-    value_id bigint NOT NULL,
-    negated boolean DEFAULT false NOT NULL,
-    CONSTRAINT criterion_kind_check CHECK ((kind = ANY (ARRAY['function'::text, 'department'::text, 'company'::text, 'personCategory'::text, 'companyCategory'::text])))
+    target_group_id bigint NOT NULL,
+    target_group text NOT NULL,
+    account_id bigint NOT NULL,
+    list_id text NOT NULL,
+    list_name text NOT NULL,
+    ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    ended_by text NOT NULL
 );
 
+CREATE FUNCTION koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT f.target_group_id
+    FROM koppeling.former_link f
+   WHERE ((f.list_id = groups_to_carry_from.p_list) OR (groups_to_carry_from.p_others AND (f.account_id = groups_to_carry_from.p_account)))
+ UNION
+  SELECT i.target_group_id
+    FROM koppeling.connector_instance i
+   WHERE ((groups_to_carry_from.p_others AND (i.account_id = groups_to_carry_from.p_account)) OR (EXISTS ( SELECT
+            FROM koppeling.deployment d
+           WHERE d.noes_for_all_lists)));
+END;
+
+CREATE FUNCTION koppeling.portable_noes(p_group bigint) RETURNS TABLE(reason text, address_key text, person_id bigint, source text, occurred_at timestamp with time zone, entry bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH said AS (
+          SELECT s_1.id,
+             s_1.target_group_id,
+             s_1.reason,
+             s_1.contact_id,
+             s_1.address_key,
+             s_1.person_id,
+             s_1.file_key,
+             s_1.follows,
+             s_1.source,
+             s_1.occurred_at,
+             s_1.recorded_at,
+             s_1.detail
+            FROM koppeling.open_suppression s_1
+           WHERE ((s_1.target_group_id = portable_noes.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])))
+         ), stands AS (
+          SELECT s_1.id,
+             m.id AS member_id,
+             m.address_key,
+             m.file_key,
+             m.moving_to
+            FROM ((koppeling.connector_instance i
+              JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
+              JOIN said s_1 ON ((s_1.contact_id = m.contact_id)))
+           WHERE (i.target_group_id = portable_noes.p_group)
+         UNION
+          SELECT s_1.id,
+             m.id,
+             m.address_key,
+             m.file_key,
+             m.moving_to
+            FROM ((koppeling.connector_instance i
+              JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
+              JOIN said s_1 ON ((s_1.address_key = m.address_key)))
+           WHERE (i.target_group_id = portable_noes.p_group)
+         ), reached AS (
+          SELECT s_1.id,
+             s_1.address_key,
+             s_1.person_id
+            FROM said s_1
+           WHERE (s_1.contact_id IS NULL)
+         UNION ALL
+          SELECT s_1.id,
+             k.key,
+             NULL::bigint
+            FROM (stands s_1
+              CROSS JOIN LATERAL ( VALUES (s_1.address_key), (s_1.file_key), (s_1.moving_to)) k(key))
+           WHERE (k.key IS NOT NULL)
+         UNION ALL
+          SELECT s_1.id,
+             NULL::text,
+             c.person_id
+            FROM (stands s_1
+              JOIN koppeling.claim c ON ((c.member_id = s_1.member_id)))
+         )
+  SELECT DISTINCT ON (s.reason, r.address_key, r.person_id, s.source) s.reason,
+     r.address_key,
+     r.person_id,
+     s.source,
+     s.occurred_at,
+     s.id
+    FROM (reached r
+      JOIN said s ON ((s.id = r.id)))
+   ORDER BY s.reason, r.address_key, r.person_id, s.source, s.occurred_at DESC, s.id;
+END;
+
+CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_others boolean) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT count(DISTINCT n.address_key) AS count
+    FROM (koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g(id)
+      CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
+END;
+
+CREATE FUNCTION koppeling.count_ours(p_instance bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT count(*) AS count FROM (koppeling.audience_member m JOIN koppeling.connector_instance i ON ((i.id = m.instance_id))) WHERE ((m.instance_id = count_ours.p_instance) AND ((m.intent IS NOT NULL) OR ((m.status = 'subscribed'::text) AND ((m.ownership = 'created'::text) OR ((m.ownership = 'adopted'::text) AND (NOT i.keeps_adopted)))))));
+
 CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     AS $$
 begin
     return (
         select row(
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}'),
-            coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'), '{}'),
-            coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'), '{}')
-        )::koppeling.criteria_values
-        from unnest(p_criteria) c
-        left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
-        where c.negated = p_negated);
+            v.categories, v.functions, v.departments, v.companies, v.company_categories,
+            cardinality(v.categories), cardinality(v.company_categories), n.seats,
+            n.seats + cardinality(v.company_categories) > 0)::koppeling.criteria_values
+        from (
+            select
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'personCategory'), '{}') as categories,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'function'), '{}') as functions,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'department'), '{}') as departments,
+                coalesce(array_agg(distinct coalesce(o.merged_into, c.value_id)) filter (where c.kind = 'company'),
+                    '{}') as companies,
+                coalesce(array_agg(distinct c.value_id) filter (where c.kind = 'companyCategory'),
+                    '{}') as company_categories
+            from unnest(p_criteria) c
+            left join koppeling.company o on c.kind = 'company' and o.id = c.value_id
+            where c.negated = p_negated
+        ) v
+        cross join lateral (select cardinality(v.functions || v.departments || v.companies) as seats) n);
 end $$;
 
 CREATE FUNCTION koppeling.cron_field(p_field text, p_name text, p_low integer, p_high integer, p_names text[]) RETURNS integer[]
@@ -2412,6 +2779,82 @@ end $_$;
 CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer, p_names text[]) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
+
+CREATE FUNCTION koppeling.decline_invitations(p_group bigint, p_reason text, p_key text, p_contact text, p_persons bigint[], p_occurred_at timestamp with time zone, p_is_hook boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_ids bigint[];
+begin
+    v_ids := array(
+        select v.id
+        from koppeling.invitation v
+        join koppeling.audience_member m on m.id = v.member_id
+        where v.target_group_id = p_group and v.ended_at is null
+          and case p_reason when 'complained' then true when 'forgotten' then true
+                            when 'unsubscribed' then not p_is_hook and p_occurred_at > v.requested_at
+                            when 'cleaned' then not p_is_hook and p_occurred_at > v.requested_at
+                                and p_key in (m.address_key, m.file_key)
+                            else false end
+          and (p_key in (m.address_key, m.file_key) or m.contact_id = p_contact or v.person_id = any (p_persons)));
+    if cardinality(v_ids) > 0 then
+        perform koppeling.end_invitations(v_ids, case p_reason when 'cleaned' then 'bounced' else 'declined' end);
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.delete_group(p_group bigint, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_group koppeling.target_group;
+    v_instance text := (
+        select i.name from koppeling.connector_instance i where i.target_group_id = p_group);
+begin
+    perform koppeling.lock_group(p_group);
+    select * into v_group from koppeling.target_group g where g.id = p_group for update;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group %s', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    if v_instance is not null then
+        raise exception using errcode = 'restrict_violation',
+            message = format('group "%s" is linked by instance "%s"', v_group.name, v_instance),
+            hint = format('Turn it off (koppeling instance disable "%s"), then say what becomes of its contacts: '
+                '--contacts archive, or leave.', v_instance);
+    end if;
+    insert into koppeling.audit_entry (target_group_id, kind, old, actor, cause)
+    values (p_group, 'group.deleted',
+        jsonb_build_object('name', v_group.name, 'rules', koppeling.rules_json(p_group)), p_actor, 'by hand');
+    delete from koppeling.membership m where m.target_group_id = p_group;
+    delete from koppeling.target_group g where g.id = p_group;
+end $$;
+
+CREATE FUNCTION koppeling.delete_linked_group(p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_left bigint := koppeling.count_ours(p_instance);
+    v_group bigint;
+    v_plan bigint;
+begin
+    if p_archives and not p_list_is_gone
+        and (v_left > 0 or exists (select from koppeling.claim c where c.instance_id = p_instance))
+    then
+        select i.target_group_id into strict v_group from koppeling.connector_instance i
+        where i.id = p_instance and not i.enabled;
+        v_plan := koppeling.empty_group(v_group, p_actor);
+        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+            select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
+            from koppeling.plans p where p.id = v_plan), '{}');
+    end if;
+    v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
+    perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
+    perform koppeling.delete_group(v_group, p_actor);
+    return jsonb_build_object('isDone', true, 'left', v_left);
+end $$;
 
 CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
     LANGUAGE plpgsql
@@ -2602,6 +3045,130 @@ begin
     return true;
 exception when lock_not_available then
     return false;
+end $$;
+
+CREATE FUNCTION koppeling.empty_group(p_group bigint, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_plan bigint;
+    v_included bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    perform koppeling.begin_pass();
+    insert into koppeling.change_plan (target_group_id, held_because) values (p_group, 'the group is to be deleted')
+    on conflict (target_group_id) where state = 'held' do update set held_because = excluded.held_because
+    returning id into v_plan;
+    v_included := array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and m.override = 'include');
+    if v_included <> '{}' then
+        insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
+        select p_group, p, 'override', '"include"', '"none"', p_actor, 'deleting the group' from unnest(v_included) p;
+        perform koppeling.derive_memberships(p_group, v_included, 'deleting the group', p_actor, 'none');
+    end if;
+    perform koppeling.save_rules(g.id, g.rules_version, '[]', true, p_actor)
+    from koppeling.target_group g where g.id = p_group;
+    perform koppeling.membership_changed(p_group, null);
+    return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
+end $$;
+
+CREATE TABLE koppeling.audit_entry (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    target_group_id bigint,
+    person_id bigint,
+    kind text NOT NULL,
+    old jsonb,
+    new jsonb,
+    facts jsonb,
+    actor text NOT NULL,
+    cause text NOT NULL
+);
+
+CREATE TABLE koppeling.invitation (
+    id bigint NOT NULL,
+    instance_id bigint NOT NULL,
+    target_group_id bigint NOT NULL,
+    member_id bigint NOT NULL,
+    person_id bigint NOT NULL,
+    requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    requested_by text NOT NULL,
+    about bigint[] NOT NULL,
+    sent_at timestamp with time zone,
+    opted_in_before timestamp with time zone,
+    ended_at timestamp with time zone,
+    outcome text,
+    because text,
+    CONSTRAINT invitation_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
+    CONSTRAINT invitation_outcome_check CHECK ((outcome = ANY (ARRAY['confirmed'::text, 'declined'::text, 'bounced'::text, 'refused'::text, 'subscribed'::text, 'withdrawn'::text])))
+);
+
+CREATE FUNCTION koppeling.end_invitations(p_ids bigint[], p_outcome text, p_because text DEFAULT NULL::text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH ended AS (
+          UPDATE koppeling.invitation v SET ended_at = koppeling.now(), outcome = end_invitations.p_outcome, because = end_invitations.p_because, sent_at =
+                 CASE end_invitations.p_outcome
+                     WHEN 'refused'::text THEN NULL::timestamp with time zone
+                     ELSE v.sent_at
+                 END
+           WHERE ((v.id = ANY (end_invitations.p_ids)) AND (v.ended_at IS NULL))
+           RETURNING v.id,
+             v.instance_id,
+             v.target_group_id,
+             v.member_id,
+             v.person_id,
+             v.requested_at,
+             v.requested_by,
+             v.about,
+             v.sent_at,
+             v.opted_in_before,
+             v.ended_at,
+             v.outcome,
+             v.because
+         )
+  INSERT INTO koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)  SELECT e.target_group_id,
+             e.person_id,
+             'invitation',
+             '"open"',
+             to_jsonb(end_invitations.p_outcome) AS to_jsonb,
+             'connector',
+             COALESCE(end_invitations.p_because, ('invitation '::text || e.id)) AS "coalesce"
+            FROM ended e
+           ORDER BY e.id;
+END;
+
+CREATE FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_instance koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
+    v_group bigint := v_instance.target_group_id;
+begin
+    -- Hooks that nobody looked at: a no in one of them counts.
+    perform koppeling.believe_webhook(h.instance_id, h.body)
+    from (select h.instance_id, h.body from koppeling.webhook_inbox h
+          where h.instance_id = p_instance and h.processed_at is null order by h.id) h;
+    perform koppeling.record_erased(m.id, case when p_list_is_gone then 'listGone' else 'absent' end)
+    from (select m.id from koppeling.audience_member m
+          where m.instance_id = p_instance and m.erasure_id is not null order by m.id) m;
+    perform koppeling.carry_noes(v_group, v_group, p_actor);
+    update koppeling.change_plan p
+    set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
+    where p.target_group_id = v_group and p.state in ('held', 'approved');
+    insert into koppeling.former_link (target_group_id, target_group, account_id, list_id, list_name, ended_by)
+    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_actor
+    from koppeling.target_group g where g.id = v_group;
+    perform koppeling.cancel_jobs(array(
+        select j.id from koppeling.job j where j.queue = koppeling.instance_queue(p_instance)), 'superseded');
+    delete from koppeling.claim c where c.instance_id = p_instance;
+    delete from koppeling.audience_member m where m.instance_id = p_instance;
+    delete from koppeling.connector_instance i where i.id = p_instance;
 end $$;
 
 CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
@@ -2981,6 +3548,7 @@ begin
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
     on conflict (person_id) do nothing;
+    perform koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -2994,7 +3562,7 @@ begin
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
         if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
-            or exists (select from koppeling.value_change)
+            or exists (select from koppeling.value_change) or exists (select from koppeling.spreading_no)
         then
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');
@@ -3122,6 +3690,10 @@ begin
     return jsonb_build_object(
         'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
         'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'invitation', (
+            select koppeling.invitation_json(v.id) from koppeling.invitation v
+            where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
+            order by v.id desc limit 1),
         'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
@@ -3250,9 +3822,15 @@ begin
                 'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
                 'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
             from koppeling.suppression s
-            join koppeling.target_group g on g.id = s.target_group_id
+            -- It may have been deleted since: what was said stays.
+            left join koppeling.target_group g on g.id = s.target_group_id
             left join koppeling.suppression_lift l on l.suppression_id = s.id
             where s.id in (select koppeling.suppressions_of(v_person, v_keys))), '[]'),
+        'invitations', coalesce((
+            select jsonb_agg(koppeling.invitation_json(v.id) || jsonb_build_object('group', g.name) order by v.id)
+            from koppeling.invitation v
+            join koppeling.target_group g on g.id = v.target_group_id
+            where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
@@ -3447,6 +4025,7 @@ begin
     end if;
     if v_by_address.id is not null and v_by_address.id <> v_by_contact then
         update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
         -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
         update koppeling.audience_member m
         set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
@@ -3745,7 +4324,7 @@ begin
     where i.fault is null and i.external_id is not null;
 end $$;
 
-CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
+CREATE FUNCTION koppeling.import_person_chunk(p_after bigint, p_size bigint, p_source text, p_kinds text[], p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint, OUT anonymised bigint) RETURNS record
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
@@ -3759,14 +4338,20 @@ begin
     -- Cleaned on the way, column by column: what clean_persons would do to the arrays costs several times as much.
     select
         max(c.line), count(*),
-        coalesce(array_agg(row(
-            c.line, koppeling.clean_text(coalesce(c.source, p_source)), koppeling.clean_text(c.external_id),
-            koppeling.clean_text(c.given_name), koppeling.clean_text(c.initials), koppeling.clean_text(c.prefixes),
-            koppeling.clean_text(c.family_name),
-            coalesce(koppeling.gender_value(koppeling.clean_text(c.gender)), koppeling.clean_text(c.gender)),
-            v_kinds, koppeling.cell_addresses(c.addresses), koppeling.cell_labels(c.categories),
-            koppeling.cell_positions(c.job_function, c.department, c.company),
-            p_fields, null, null)::koppeling.person_input) filter (where c.fault is null), '{}')
+        coalesce(array_agg(
+            case when c.anonymised is not null and koppeling.cell_boolean(c.anonymised) then
+                koppeling.anonymised_input(
+                    c.line, koppeling.clean_text(coalesce(c.source, p_source)), koppeling.clean_text(c.external_id))
+            else
+                row(
+                    c.line, koppeling.clean_text(coalesce(c.source, p_source)), koppeling.clean_text(c.external_id),
+                    koppeling.clean_text(c.given_name), koppeling.clean_text(c.initials),
+                    koppeling.clean_text(c.prefixes), koppeling.clean_text(c.family_name),
+                    coalesce(koppeling.gender_value(koppeling.clean_text(c.gender)), koppeling.clean_text(c.gender)),
+                    v_kinds, koppeling.cell_addresses(c.addresses), koppeling.cell_labels(c.categories),
+                    koppeling.cell_positions(c.job_function, c.department, c.company),
+                    p_fields, null, null)::koppeling.person_input
+            end) filter (where c.fault is null), '{}')
     into last_line, seen, v_rows
     from (select * from import_row i where i.line > p_after order by i.line limit p_size) c;
 
@@ -3784,6 +4369,9 @@ begin
         v_rows := array(
             select r from unnest(v_rows) r
             where not exists (select from import_fault f where f.line = r.line));
+        anonymised := cardinality(v_rows);
+        v_rows := koppeling.take_anonymised(v_rows);
+        anonymised := anonymised - cardinality(v_rows);
         select * into v_done from koppeling.put_person_rows(v_rows);
         put := cardinality(v_rows);
         created := v_done.created;
@@ -3796,6 +4384,221 @@ end $$;
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
+
+CREATE FUNCTION koppeling.valid_invitations(p_member bigint) RETURNS SETOF koppeling.invitation
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT v.id,
+     v.instance_id,
+     v.target_group_id,
+     v.member_id,
+     v.person_id,
+     v.requested_at,
+     v.requested_by,
+     v.about,
+     v.sent_at,
+     v.opted_in_before,
+     v.ended_at,
+     v.outcome,
+     v.because
+    FROM (((koppeling.invitation v
+      JOIN koppeling.audience_member m ON ((m.id = v.member_id)))
+      JOIN koppeling.target_group g ON ((g.id = v.target_group_id)))
+      JOIN koppeling.person p ON (((p.id = v.person_id) AND (p.state = 'active'::text))))
+   WHERE ((v.member_id = valid_invitations.p_member) AND (v.ended_at IS NULL) AND (EXISTS ( SELECT
+            FROM koppeling.email_address e
+           WHERE ((e.person_id = v.person_id) AND (e.kind = g.email_kind) AND (e.address_key = ANY (ARRAY[m.address_key, m.file_key]))))));
+END;
+
+CREATE FUNCTION koppeling.invitation_waits_for(p_member bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT count(DISTINCT e.person_id) AS count
+    FROM (((koppeling.audience_member m
+      JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
+      JOIN koppeling.email_address e ON (((e.address_key = m.address_key) OR (e.address_key = m.file_key))))
+      JOIN koppeling.open_suppression s ON (((s.person_id = e.person_id) AND (s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text))))
+   WHERE ((m.id = invitation_waits_for.p_member) AND (NOT (EXISTS ( SELECT
+            FROM koppeling.valid_invitations(invitation_waits_for.p_member) v(id, instance_id, target_group_id, member_id, person_id, requested_at, requested_by, about, sent_at, opted_in_before, ended_at, outcome, because)
+           WHERE (v.person_id = e.person_id)))));
+END;
+
+CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
+
+CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_name text := (select g.name from koppeling.target_group g where g.id = p_group);
+    v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
+    v_member koppeling.audience_member;
+    v_reasons text[];
+    v_other text;
+begin
+    select * into v_member from koppeling.audience_member m
+    where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
+    order by m.address_key = p_key desc, m.id limit 1;
+    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, array[p_person]) r), '{}');
+    if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
+        message := 'an archived person cannot be invited';
+        hint := 'Make the person active again first.';
+    elsif exists (select from koppeling.erasure_check q where q.person_id = p_person) then
+        message := 'the person is new, and is still held against the erasures';
+        hint := 'Try again in a moment; a worker must be running.';
+    elsif p_key is null then
+        message := format('the person has no e-mail address (%s), to which "%s" writes', v_kind, v_name);
+        hint := 'Put one first.';
+    elsif not koppeling.address_allowed(p_key) then
+        message := 'the address is not among those that this training environment may write to';
+        hint := 'See koppeling environment addresses.';
+    else
+        v_reasons := v_reasons || koppeling.binding_reasons(p_group, p_key, v_member.contact_id, v_member.id);
+        v_other := (
+            select e.kind from koppeling.email_address e
+            join koppeling.open_suppression s on s.address_key = e.address_key
+            where e.person_id = p_person and e.address_key <> p_key and s.target_group_id = p_group
+              and s.reason = 'unsubscribed'
+            order by e.kind limit 1);
+        if 'complained' = any (v_reasons) then
+            message := format('the contact reported a mailing as spam and stays out of "%s"', v_name);
+            hint := 'Nobody can invite it.';
+        elsif 'forgotten' = any (v_reasons) then
+            message := format('the contact was deleted from the list of "%s" for good', v_name);
+            hint := 'The person can sign up again through a form of Mailchimp''s, and in no other way.';
+        elsif 'cleaned' = any (v_reasons) or v_member.status = 'cleaned' then
+            message := format('mail to the address (%s) bounced', v_kind);
+            hint := 'Put another address first.';
+        elsif v_member.status = 'subscribed' then
+            message := format('the contact is subscribed to the list of "%s" already', v_name);
+            hint := 'There is nothing to ask. If a no was recorded just now, wait until Mailchimp was told of it.';
+        elsif not 'unsubscribed' = any (v_reasons) then
+            message := format('the person did not unsubscribe from "%s"', v_name);
+            hint := 'An invitation takes back a no of the person''s own, and nothing else.';
+        elsif v_other is not null then
+            message := format('the person said no to "%s" at another address of hers (%s), too', v_name, v_other);
+            hint := 'An invitation asks one address; take the other one out of the person file first.';
+        end if;
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.invitation_rest() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '7 days'::interval;
+
+CREATE FUNCTION koppeling.invitation_rests(p_member bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_last koppeling.invitation;
+    v_again text;
+begin
+    select * into v_last from koppeling.invitation v
+    where v.member_id = p_member and v.sent_at is not null
+      -- Another person may join an invitation that is out: nobody is mailed twice for it.
+      and (v.ended_at is not null or v.person_id = p_person)
+    order by v.ended_at is null desc, v.sent_at desc limit 1;
+    v_again := koppeling.iso8601(v_last.sent_at + koppeling.invitation_rest());
+    if v_last.ended_at is null and v_last.id is not null then
+        message := format('an invitation is out since %s', koppeling.iso8601(v_last.sent_at));
+        hint := format('Mailchimp waits for the answer and mails nobody twice. For another one record the no again, '
+            'and invite from %s on.', v_again);
+    elsif v_last.sent_at > koppeling.now() - koppeling.invitation_rest() then
+        message := format('the contact was mailed an invitation at %s', koppeling.iso8601(v_last.sent_at));
+        hint := format('Another one is allowed from %s on.', v_again);
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.invite_person(source text, external_id text, p_group text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_to record;
+    v_no record;
+    v_member bigint;
+    v_count bigint := 0;
+begin
+    if p_group is not null and not exists (
+        select from koppeling.target_group g where koppeling.fold(g.name) = koppeling.fold(p_group))
+    then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    for v_to in
+        select g.id as group_id, i.id as instance_id
+        from koppeling.target_group g
+        join koppeling.connector_instance i on i.target_group_id = g.id
+        where case when p_group is not null then koppeling.fold(g.name) = koppeling.fold(p_group)
+                   else exists (
+                       select from koppeling.open_reasons(g.id, array[v_person]) r
+                       where 'unsubscribed' = any (r.reasons)) end
+        order by g.id
+    loop
+        perform koppeling.lock_group(v_to.group_id);
+        v_count := v_count + 1;
+        select o.message, o.hint, e.address, e.address_key into v_no
+        from koppeling.target_group g
+        left join koppeling.email_address e on e.person_id = v_person and e.kind = g.email_kind
+        cross join lateral koppeling.invitation_obstacle(
+            v_person, g.id, v_to.instance_id, e.address, e.address_key) o
+        where g.id = v_to.group_id;
+        if v_no.message is null then
+            v_member := koppeling.member_for(v_to.instance_id, v_no.address, v_no.address_key);
+            select r.message, r.hint, v_no.address, v_no.address_key into v_no
+            from koppeling.invitation_rests(v_member, v_person) r;
+        end if;
+        if v_no.message is not null then
+            raise exception using errcode = 'restrict_violation', message = v_no.message, hint = v_no.hint;
+        end if;
+        perform koppeling.request_invitation(v_person, v_to.group_id, v_to.instance_id, v_member, p_actor);
+    end loop;
+    if v_count = 0 then
+        raise exception using errcode = 'restrict_violation',
+            message = case when p_group is null then 'the person did not unsubscribe from any linked group'
+                           else format('the target group "%s" is linked to no list', p_group) end,
+            hint = 'An invitation takes back a no of the person''s own, and nothing else.';
+    end if;
+    return v_count;
+end $$;
+
+CREATE FUNCTION koppeling.invited_at(p_member bigint) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+    v_since timestamptz;
+    v_group bigint;
+begin
+    select * into v_member from koppeling.audience_member where id = p_member;
+    if v_member.erasure_id is not null
+        or coalesce(v_member.status, 'absent') not in ('absent', 'unsubscribed', 'archived')
+    then
+        return null;
+    end if;
+    select max(v.requested_at), min(v.target_group_id) into v_since, v_group
+    from koppeling.valid_invitations(p_member) v
+    where v.sent_at is null or v_member.intent = 'inviting';
+    if v_since is null or not koppeling.address_allowed(v_member.address_key)
+        or not koppeling.binding_reasons(v_group, v_member.address_key, v_member.contact_id, p_member)
+            <@ '{unsubscribed}'
+        or koppeling.invitation_waits_for(p_member) > 0
+    then
+        return null;
+    end if;
+    return v_since;
+end $$;
 
 CREATE TABLE koppeling.worker (
     id bigint NOT NULL,
@@ -3916,6 +4719,9 @@ begin
     analyze import_row;
     insert into import_fault (line, field, message)
     select i.line, null, i.fault from import_row i where i.fault is not null;
+    insert into import_fault (line, field, message)
+    select i.line, 'anonymised', 'must be yes or no (ja, nee)'
+    from import_row i where i.anonymised is not null and koppeling.cell_boolean(i.anonymised) is null;
     if p_kind in ('positions', 'categories') then
         perform koppeling.judge_list_import(p_source);
         return;
@@ -4563,6 +5369,37 @@ CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_era
            WHERE (m.id = ANY (mark_erased.p_members));
 END;
 
+CREATE FUNCTION koppeling.matches_are_noted(p_group bigint) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+declare
+    v_rules bigint[] := array(select r.id from koppeling.rule r where r.target_group_id = p_group);
+    -- A rule that is alone becomes part of the statement.
+    v_only bigint := case when cardinality(v_rules) = 1 then v_rules[1] end;
+    v_criteria koppeling.criterion[] := array(select c from koppeling.criterion c where c.rule_id = v_only);
+    v_asked koppeling.criteria_values := koppeling.criteria_values(v_criteria, false);
+    v_not koppeling.criteria_values := koppeling.criteria_values(v_criteria, true);
+begin
+    return (
+        select (m.number, m.hashes) is not distinct from (n.number, n.hashes)
+        from (
+            select count(*) as number, sum(hashint8extended(a.person_id, a.rule_id)) as hashes
+            from (
+                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, null) h
+                where v_only is not null and koppeling.can_match(v_criteria, v_asked)
+                union all
+                select r.person_id, r.rule_id from koppeling.rule_matches(p_group, null) r where v_only is null
+            ) a
+        ) m
+        cross join (
+            select count(*) as number, sum(hashint8extended(s.person_id, s.matched_rule_id)) as hashes
+            from koppeling.membership s
+            where s.target_group_id = p_group and s.rule_match
+        ) n);
+end $$;
+
 CREATE TABLE koppeling.restored_no (
     id bigint NOT NULL,
     instance_id bigint NOT NULL,
@@ -4576,7 +5413,7 @@ CREATE TABLE koppeling.restored_no (
     CONSTRAINT restored_no_found_in_check CHECK ((found_in = ANY (ARRAY['activity'::text, 'hook'::text])))
 );
 
-CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known koppeling.audience_member, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, web_id_seen bigint, own_source text)
+CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known koppeling.audience_member, claims bigint, wanted_address text, wanted_key text, wanted_fields jsonb, reasons text[], target_reasons text[], unsubscribe_here boolean, reactivated boolean, keeps_adopted boolean, restores_no boolean, has_invitation boolean, web_id_seen bigint, own_source text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT m.known,
@@ -4591,7 +5428,9 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
          END AS binding_reasons,
      (EXISTS ( SELECT
             FROM koppeling.open_suppression s
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) OR (s.contact_id = (m.known).contact_id)) AND (NOT (((m.known).ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND COALESCE(((m.known).opted_in_at > s.occurred_at), false)))))) AS "exists",
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) OR (s.contact_id = (m.known).contact_id)) AND (NOT (((m.known).status IS DISTINCT FROM 'subscribed'::text) AND (EXISTS ( SELECT
+                    FROM koppeling.invitation v
+                   WHERE ((v.member_id = g.id) AND (v.ended_at IS NULL) AND (s.id = ANY (v.about))))))) AND (NOT (((m.known).ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND COALESCE(((m.known).opted_in_at > s.occurred_at), false)))))) AS "exists",
      (EXISTS ( SELECT
             FROM (koppeling.suppression s
               JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
@@ -4600,6 +5439,9 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
      (EXISTS ( SELECT
             FROM koppeling.restored_no r
            WHERE ((r.instance_id = i.id) AND (r.contact_id = (m.known).contact_id) AND (r.restored_at IS NULL)))) AS "exists",
+     (EXISTS ( SELECT
+            FROM koppeling.invitation v
+           WHERE ((v.member_id = g.id) AND (v.ended_at IS NULL)))) AS "exists",
      i.web_id_seen,
      i.own_source
     FROM ((((unnest(member_facts.p_members) g(id)
@@ -4664,7 +5506,8 @@ begin
     from (
         select f.known, f.key, w.action as waiting,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
-                   f.keeps_adopted, f.is_running, f.restores_no, v_silent) as needed
+                   f.keeps_adopted, f.is_running, f.restores_no,
+                   f.has_invitation and koppeling.invited_at((f.known).id) is not null, v_silent) as needed
         -- Step by step: what is named more than once below would be worked out as often.
         from (
             select f.*, exists (
@@ -4672,7 +5515,7 @@ begin
                        where j.queue = v_queue and j.order_key = f.key and j.state = 'running') as is_running
             from (
                 select f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here, f.keeps_adopted,
-                       f.restores_no, koppeling.member_key((f.known).id) as key
+                       f.restores_no, f.has_invitation, koppeling.member_key((f.known).id) as key
                 from koppeling.member_facts(p_members) f
                 offset 0
             ) f
@@ -4994,6 +5837,14 @@ begin
     from decided d
     where d.old <> d.new;
 
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, new, actor, cause)
+    select
+        o.target_group_id, p_survivor, 'status',
+        jsonb_build_object('status', o.status, 'via', o.via, 'reasons', o.reasons), p_actor, 'merge'
+    from koppeling.membership o
+    where o.person_id = p_other and not exists (
+        select from koppeling.membership s
+        where s.target_group_id = o.target_group_id and s.person_id = p_survivor);
     insert into koppeling.membership as m (
         target_group_id, person_id, matched_rule_id, rule_match, ever_member, override, overridden_by, status, via,
         reasons)
@@ -5012,6 +5863,30 @@ begin
         override = koppeling.stricter_override(m.override, excluded.override, 'active');
     update koppeling.membership set override = 'none', overridden_by = null
     where person_id = p_other and override <> 'none';
+    perform koppeling.move_invitations(p_survivor, p_other);
+end $$;
+
+CREATE FUNCTION koppeling.move_invitations(p_survivor bigint, p_other bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.end_invitations(array(
+        select v.id
+        from koppeling.invitation v
+        where v.ended_at is null and (
+            v.person_id = p_survivor and exists (
+                select from koppeling.open_suppression s
+                where s.person_id = p_other and s.target_group_id = v.target_group_id)
+            or v.person_id = p_other and exists (
+                select from koppeling.open_suppression s
+                where s.person_id = p_survivor and s.target_group_id = v.target_group_id
+                  and coalesce(s.follows, 0) <> all (v.about)))), 'withdrawn', 'merge');
+    update koppeling.invitation v
+    set person_id = p_survivor,
+        about = v.about || array(
+            select s.id from koppeling.suppression s where s.person_id = p_survivor and s.follows = any (v.about))
+    where v.person_id = p_other;
 end $$;
 
 CREATE FUNCTION koppeling.move_person_facts(p_survivor bigint, p_other bigint) RETURNS void
@@ -5069,9 +5944,9 @@ begin
     delete from koppeling.position where person_id = p_other;
 end $$;
 
-CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_silent text[]) RETURNS text
+CREATE FUNCTION koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb, p_unsubscribe boolean, p_keeps_adopted boolean, p_running boolean, p_restores_no boolean, p_invites boolean, p_silent text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
+    RETURN CASE WHEN (((s).erasure_id IS NOT NULL) AND (p_claims = 0)) THEN 'erase'::text WHEN (p_restores_no AND ((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))) THEN 'unsubscribe'::text WHEN (p_unsubscribe AND (((s).status = ANY (ARRAY['subscribed'::text, 'pending'::text])) OR ((s).intent IS NOT NULL) OR p_running)) THEN 'unsubscribe'::text WHEN p_invites THEN 'invite'::text WHEN (p_claims = 0) THEN CASE WHEN ((((s).ownership = 'created'::text) AND ((s).status = 'subscribed'::text)) OR (((s).ownership = 'adopted'::text) AND ((s).status = 'subscribed'::text) AND (NOT p_keeps_adopted)) OR ((s).intent IS NOT NULL) OR p_running) THEN 'delete'::text ELSE NULL::text END WHEN (((s).status IS NULL) OR ((s).status = ANY (ARRAY['absent'::text, 'archived'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND ((s).ownership = ANY (ARRAY['none'::text, 'foreign'::text]))) THEN 'create'::text WHEN (((s).status = 'subscribed'::text) AND (((s).intent IS NOT NULL) OR ((s).moving_to IS NOT NULL) OR ((p_key IS DISTINCT FROM (s).file_key) AND (p_key IS DISTINCT FROM (s).address_key)) OR ((p_fields - p_silent) IS DISTINCT FROM ((s).applied_fields - p_silent)))) THEN 'update'::text ELSE NULL::text END;
 
 CREATE FUNCTION koppeling.new_job(id bigint, kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer, enqueued_at timestamp with time zone) RETURNS koppeling.job
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -5410,6 +6285,50 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
+CREATE FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ INSERT INTO koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)  SELECT i.target_group_id,
+             note_instance.p_kind AS p_kind,
+             note_instance.p_old AS p_old,
+             note_instance.p_new AS p_new,
+             COALESCE(note_instance.p_actor, (SESSION_USER)::text) AS "coalesce",
+             'by hand'
+            FROM koppeling.connector_instance i
+           WHERE ((i.id = note_instance.p_instance) AND (note_instance.p_old IS DISTINCT FROM note_instance.p_new));
+END;
+
+CREATE FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.enabled'::text, to_jsonb((i.enabled AND (NOT (note_enabled.p_enabled AND (i.paused_reason IS NOT NULL))))), to_jsonb(note_enabled.p_enabled), note_enabled.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = note_enabled.p_instance);
+END;
+
+CREATE FUNCTION koppeling.note_spreading() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if not exists (select from koppeling.deployment d where d.noes_for_all_lists) then
+        return null;
+    end if;
+    insert into koppeling.spreading_no (suppression_id)
+    select s.id from said s
+    where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
+      -- What came from another list is in all of them already.
+      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id;
+    -- Without a key: nothing waits here for another transaction while the group is locked.
+    if found and current_setting('koppeling.noes_spread', true) is distinct from pg_current_xact_id()::text then
+        perform koppeling.enqueue(kind => 'group.evaluate');
+        perform set_config('koppeling.noes_spread', pg_current_xact_id()::text, true);
+    end if;
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.note_value_changes(p_kind text, p_values bigint[], p_cause text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -5439,6 +6358,54 @@ begin
         where (f.name, f.type, f.required, f.choices)
             is distinct from (excluded.name, excluded.type, excluded.required, excluded.choices);
     perform koppeling.tell_field_faults(p_instance);
+end $$;
+
+CREATE FUNCTION koppeling.observe_invited(p_member bigint, p_status text, p_is_newer boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_opted_in timestamptz := (select m.opted_in_at from koppeling.audience_member m where m.id = p_member);
+    v_answered bigint[];
+    v_one record;
+begin
+    if p_status = 'pending' then
+        update koppeling.invitation v
+        set sent_at = coalesce(v.sent_at, koppeling.now()), opted_in_before = v_opted_in
+        where v.member_id = p_member and v.ended_at is null
+          and (v.sent_at is null or v.opted_in_before is distinct from v_opted_in);
+    elsif p_status in ('unsubscribed', 'cleaned') and p_is_newer then
+        perform koppeling.end_invitations(array(
+            select v.id from koppeling.invitation v
+            where v.member_id = p_member and v.ended_at is null and v.sent_at is not null),
+            case p_status when 'cleaned' then 'bounced' else 'declined' end);
+    elsif p_status = 'subscribed' then
+        v_answered := array(
+            select v.id from koppeling.invitation v
+            where v.member_id = p_member and v.ended_at is null
+              and v_opted_in > coalesce(v.opted_in_before, '-infinity')
+              -- Mailchimp's clock may differ from ours.
+              and v_opted_in > v.sent_at - interval '4 minutes');
+        perform koppeling.end_invitations(array(
+            select v.id from koppeling.invitation v
+            where v.id = any (v_answered)
+              and not exists (select from koppeling.valid_invitations(p_member) h where h.id = v.id)), 'withdrawn');
+        for v_one in
+            select v.id, v.target_group_id, array(
+                select s.id from koppeling.open_suppression s where s.id = any (v.about)) as open
+            from koppeling.invitation v
+            where v.id = any (v_answered) and v.ended_at is null
+            order by v.id
+        loop
+            perform koppeling.end_invitations(array[v_one.id], 'confirmed');
+            perform koppeling.end_suppressions(
+                v_one.target_group_id, v_one.open, 'mailchimp', format('invitation %s was confirmed', v_one.id));
+        end loop;
+        -- He opted in before he was asked: there is nothing to ask any more, and nothing is lifted.
+        perform koppeling.end_invitations(array(
+            select v.id from koppeling.invitation v
+            where v.member_id = p_member and v.ended_at is null and v.sent_at is null), 'subscribed');
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.observe_member(p_instance bigint, p_answer jsonb, p_direct boolean) RETURNS bigint
@@ -5496,7 +6463,7 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent') then 'foreign'
+                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
@@ -5526,6 +6493,10 @@ begin
             koppeling.claimants(v_id), 'mailchimp', coalesce(v_changed, koppeling.now()), '{}');
     end if;
 
+    if exists (select from koppeling.invitation v where v.member_id = v_id and v.ended_at is null) then
+        perform koppeling.observe_invited(v_id, v_status,
+            v_old.status is distinct from v_status or v_changed > v_old.last_changed);
+    end if;
     if v_status = 'subscribed' then
         perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
     end if;
@@ -5769,6 +6740,8 @@ declare
 begin
     perform koppeling.lock_group(p_group);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
+        p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -6177,6 +7150,8 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 case when jsonb_typeof(v.value) not in ('string', 'null') then 'must be a text or null' end
             when v.field = 'id' then
                 case when jsonb_typeof(v.value) not in ('string', 'number') then 'must be a text' end
+            when v.field = 'anonymised' then
+                case when jsonb_typeof(v.value) not in ('boolean', 'null') then 'must be true or false' end
             when v.field = 'emails' then case
                 when jsonb_typeof(v.value) not in ('object', 'null') then 'must be an object of addresses by kind'
                 when jsonb_path_exists(v.value, '$.* ? (@.type() != "string" && @.type() != "null")')
@@ -6189,7 +7164,7 @@ CREATE FUNCTION koppeling.person_shape_faults(p_persons jsonb) RETURNS TABLE(lin
                 when jsonb_typeof(v.value) not in ('array', 'null') then 'must be a list'
                 else koppeling.position_shape_fault(v.value) end
             else 'is not known; a person has source, id, given_name, initials, prefixes, family_name, gender, '
-                'emails, categories and positions'
+                'emails, categories, positions and anonymised'
         end
         from jsonb_each(case jsonb_typeof(p.person) when 'object' then p.person else '{}' end) v (field, value)
     ) f
@@ -6211,7 +7186,8 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
                 case jsonb_typeof(p.person -> 'positions') when 'array' then p.person -> 'positions' else '[]' end) i),
         array(
             select f.field from jsonb_object_keys(p.person) f (field)
-            where f.field <> 'emails' or jsonb_typeof(p.person -> 'emails') = 'null'),
+            where case f.field when 'emails' then jsonb_typeof(p.person -> 'emails') = 'null'
+                               when 'anonymised' then p.person -> 'anonymised' = 'true' else true end),
         null, null)::koppeling.person_input))
     from jsonb_array_elements(p_persons) with ordinality as p (person, line)
     cross join lateral (
@@ -6222,8 +7198,71 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
     ) e
 $$;
 
+CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[]) RETURNS TABLE(person_id bigint)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    with placed as not materialized (
+        select o.person_id
+        from koppeling.position o
+        where p_asked.placed and p_asked.circles = 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
+            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
+            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
+        union all
+        select o.person_id
+        from koppeling.position o
+        join (
+            select i.company_id from koppeling.company_in_category i
+            where i.company_category_id = any (p_asked.company_categories)
+            group by i.company_id having count(*) >= p_asked.circles
+        ) k on k.company_id = o.company_id
+        where p_asked.circles > 0
+            and (p_persons is null or o.person_id = any (p_persons))
+            and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
+            and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
+            and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
+    ), tagged as not materialized (
+        select t.person_id
+        from koppeling.person_category t
+        where p_asked.tags = 1 and t.category_id = p_asked.categories[1]
+            and (p_persons is null or t.person_id = any (p_persons))
+        union all
+        select t.person_id
+        from koppeling.person_category t
+        where p_asked.tags > 1 and t.category_id = any (p_asked.categories)
+            and (p_persons is null or t.person_id = any (p_persons))
+        group by t.person_id having count(*) >= p_asked.tags
+    )
+    select m.person_id
+    from (
+        select t.person_id from tagged t where not p_asked.placed
+        union all
+        select t.person_id from tagged t where p_asked.placed and t.person_id in (select o.person_id from placed o)
+        union all
+        select distinct o.person_id from placed o where p_asked.tags = 0
+        union all
+        select p.id from koppeling.person p
+        where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
+    ) m
+    where not exists (
+            select from koppeling.person_category n
+            where p_not.tags > 0
+                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
+        and not exists (
+            select from koppeling.position n
+            where p_not.seats > 0 and n.person_id = m.person_id
+                and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
+                    or n.company_id = any (p_not.companies)))
+        and not exists (
+            select from koppeling.position n
+            join koppeling.company_in_category k on k.company_id = n.company_id
+            where p_not.circles > 0
+                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
+$$;
+
 CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     AS $$
@@ -6231,77 +7270,10 @@ CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_p
 declare
     v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
     v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
-    v_tags int := cardinality(v_asked.categories);
-    v_circles int := cardinality(v_asked.company_categories);
-    v_placed boolean := v_circles > 0
-        or cardinality(v_asked.functions || v_asked.departments || v_asked.companies) > 0;
 begin
-    -- One position has one of each: to ask for two of them is to ask for nobody.
-    if coalesce(cardinality(p_criteria), 0) = 0 or cardinality(v_asked.functions) > 1
-        or cardinality(v_asked.departments) > 1 or cardinality(v_asked.companies) > 1
-    then
-        return;
+    if koppeling.can_match(p_criteria, v_asked) then
+        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
     end if;
-
-    return query
-    with placed as not materialized (
-        select o.person_id
-        from koppeling.position o
-        where v_placed and v_circles = 0
-            and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
-            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
-            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
-        union all
-        select o.person_id
-        from koppeling.position o
-        join (
-            select i.company_id from koppeling.company_in_category i
-            where i.company_category_id = any (v_asked.company_categories)
-            group by i.company_id having count(*) >= v_circles
-        ) k on k.company_id = o.company_id
-        where v_circles > 0
-            and (p_persons is null or o.person_id = any (p_persons))
-            and (cardinality(v_asked.functions) = 0 or o.job_function_id = v_asked.functions[1])
-            and (cardinality(v_asked.departments) = 0 or o.department_id = v_asked.departments[1])
-            and (cardinality(v_asked.companies) = 0 or o.company_id = v_asked.companies[1])
-    ), tagged as not materialized (
-        select t.person_id
-        from koppeling.person_category t
-        where v_tags = 1 and t.category_id = v_asked.categories[1]
-            and (p_persons is null or t.person_id = any (p_persons))
-        union all
-        select t.person_id
-        from koppeling.person_category t
-        where v_tags > 1 and t.category_id = any (v_asked.categories)
-            and (p_persons is null or t.person_id = any (p_persons))
-        group by t.person_id having count(*) >= v_tags
-    )
-    select m.person_id
-    from (
-        select t.person_id from tagged t where not v_placed
-        union all
-        select t.person_id from tagged t where v_placed and t.person_id in (select o.person_id from placed o)
-        union all
-        select distinct o.person_id from placed o where v_tags = 0
-        union all
-        select p.id from koppeling.person p
-        where v_tags = 0 and not v_placed and (p_persons is null or p.id = any (p_persons))
-    ) m
-    where not exists (
-            select from koppeling.person_category n
-            where cardinality(v_not.categories) > 0
-                and n.person_id = m.person_id and n.category_id = any (v_not.categories))
-        and not exists (
-            select from koppeling.position n
-            where cardinality(v_not.functions || v_not.departments || v_not.companies) > 0 and n.person_id = m.person_id
-                and (n.job_function_id = any (v_not.functions) or n.department_id = any (v_not.departments)
-                    or n.company_id = any (v_not.companies)))
-        and not exists (
-            select from koppeling.position n
-            join koppeling.company_in_category k on k.company_id = n.company_id
-            where cardinality(v_not.company_categories) > 0
-                and n.person_id = m.person_id and k.company_category_id = any (v_not.company_categories));
 end $$;
 
 CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
@@ -6332,7 +7304,7 @@ CREATE TABLE koppeling.api_token (
     revoked_at timestamp with time zone,
     CONSTRAINT api_token_check CHECK ((revoked_at >= created_at)),
     CONSTRAINT api_token_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text]) AND (cardinality(rights) > 0))),
+    CONSTRAINT api_token_rights_check CHECK (((rights <@ ARRAY['enqueue'::text, 'read'::text, 'operate'::text, 'persons'::text, 'disclose'::text, 'groups'::text, 'link'::text]) AND (cardinality(rights) > 0))),
     CONSTRAINT api_token_token_hash_check CHECK ((octet_length(token_hash) = 32))
 );
 
@@ -6347,6 +7319,56 @@ CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS TABLE(id bigint, r
     FROM koppeling.api_token t
    WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL));
 END;
+
+CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_group bigint := (select i.target_group_id from koppeling.connector_instance i where i.id = p_instance);
+    v_entry bigint;
+    v_audit bigint;
+    v_contacts jsonb;
+begin
+    -- Nobody else writes of this group until all of this is taken back.
+    perform koppeling.lock_group(v_group);
+    v_entry := (select coalesce(max(s.id), 0) from koppeling.suppression s);
+    v_audit := (select coalesce(max(a.id), 0) from koppeling.audit_entry a);
+    with shown as (
+        select o.status, m.id is not null as is_known, m.status is distinct from o.status as differs
+        from jsonb_to_recordset(p_page -> 'members') o (contact_id text, email_address text, status text)
+        left join lateral (
+            select m.id, m.status from koppeling.audience_member m
+            where m.instance_id = p_instance
+              and (m.contact_id = o.contact_id
+                   or m.contact_id is null and m.address_key = koppeling.address_key(o.email_address))
+            order by m.contact_id = o.contact_id desc nulls last
+            limit 1
+        ) m on true
+    )
+    select jsonb_build_object(
+        'read', (select count(*) from shown),
+        'known', (select count(*) from shown where is_known),
+        'new', (select coalesce(jsonb_object_agg(n.status, n.contacts), '{}')
+                from (select status, count(*) as contacts from shown where not is_known group by status) n),
+        'changed', (select coalesce(jsonb_object_agg(n.status, n.contacts), '{}')
+                    from (select status, count(*) as contacts from shown where is_known and differs
+                          group by status) n))
+    into v_contacts;
+    perform koppeling.observe_page(p_instance, p_page, p_read_at, 0);
+    return v_contacts || jsonb_build_object(
+        -- One event leaves an entry at each that it concerns: the one at the address stands for it.
+        'noes', (
+            select coalesce(jsonb_object_agg(n.reason, n.entries), '{}')
+            from (select s.reason, count(*) as entries from koppeling.suppression s
+                  where s.id > v_entry and s.target_group_id = v_group and s.address_key is not null
+                  group by s.reason) n),
+        'inactive', (
+            select count(distinct a.person_id) from koppeling.audit_entry a
+            where a.id > v_audit and a.target_group_id = v_group and a.kind = 'status'
+              and a.old ->> 'status' = 'active' and a.new ->> 'status' = 'inactive'));
+end $$;
 
 CREATE FUNCTION koppeling.preview_rules(p_group bigint, p_rules jsonb, p_persons bigint[] DEFAULT NULL::bigint[]) RETURNS jsonb
     LANGUAGE plpgsql STABLE
@@ -6625,6 +7647,9 @@ CREATE FUNCTION koppeling.put_person(person jsonb) RETURNS bigint
     AS $$
 begin
     perform koppeling.accept_persons(jsonb_build_array(person), false);
+    if person -> 'anonymised' = 'true' then
+        return koppeling.find_person(person ->> 'source', person ->> 'id');
+    end if;
     return koppeling.require_person(person ->> 'source', person ->> 'id');
 end $$;
 
@@ -7274,6 +8299,20 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance bigint := (select m.instance_id from koppeling.audience_member m where m.id = p_member);
+begin
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = v_instance;
+    perform koppeling.observe_member(v_instance, p_answer, true);
+    update koppeling.audience_member m
+    set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null
+    where m.id = p_member;
+end $$;
+
 CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7355,6 +8394,21 @@ begin
         message = format('%s: a row is still used by %s', p_table, p_by);
 end $$;
 
+CREATE FUNCTION koppeling.refuse_invitation(p_member bigint, p_because text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    perform koppeling.end_invitations(array(
+        select v.id from koppeling.invitation v where v.member_id = p_member and v.ended_at is null),
+        'refused', p_because);
+    perform koppeling.record_nothing(p_member, p_because);
+end $$;
+
 CREATE FUNCTION koppeling.refuse_reference(p_table name, p_column text) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -7432,6 +8486,54 @@ CREATE FUNCTION koppeling.release_permit(p_permit bigint) RETURNS void
  DELETE FROM koppeling.permit p
    WHERE (p.id = release_permit.p_permit);
 END;
+
+CREATE FUNCTION koppeling.relink_instance(p_instance bigint, p_account bigint, p_list text, p_list_name text, p_fields jsonb, p_secret_hash bytea, p_secret bytea, p_list_is_gone boolean, p_actor text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_old koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
+    v_templates koppeling.action_template[] := array(
+        select t from koppeling.action_template t where t.instance_id = p_instance);
+    v_fields koppeling.merge_field[] := array(select t from koppeling.merge_field t where t.instance_id = p_instance);
+    v_genders koppeling.gender_text[] := array(select t from koppeling.gender_text t where t.instance_id = p_instance);
+    v_left bigint := koppeling.count_ours(p_instance);
+    v_group bigint := v_old.target_group_id;
+    v_new bigint;
+begin
+    perform koppeling.begin_pass();
+    perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
+    insert into koppeling.connector_instance (
+        account_id, name, list_id, list_name, target_group_id, keeps_adopted, dry_run, webhook_secret_hash,
+        webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share, joins_cap)
+    values (
+        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.dry_run, p_secret_hash,
+        p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap, v_old.joins_count,
+        v_old.joins_share, v_old.joins_cap)
+    returning id into v_new;
+    insert into koppeling.action_template (instance_id, action, automatic)
+    select v_new, t.action, t.automatic from unnest(v_templates) t;
+    insert into koppeling.gender_text (instance_id, gender, text, title)
+    select v_new, t.gender, t.text, t.title from unnest(v_genders) t;
+    insert into koppeling.merge_field (instance_id, tag, source, triggers)
+    select v_new, t.tag, t.source, t.triggers from unnest(v_fields) t;
+    perform koppeling.observe_fields(v_new, p_fields);
+    insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
+    values (v_group, 'instance.relinked',
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
+        jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
+    perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
+    perform set_config('koppeling.cause', 'relinking', true);
+    perform koppeling.membership_changed(v_group, null);
+    return jsonb_build_object('instance', v_new, 'left', v_left, 'noes', (
+            select count(distinct s.address_key) from koppeling.open_suppression s
+            where s.target_group_id = v_group and s.reason in ('complained', 'unsubscribed', 'forgotten')))
+        || coalesce((
+            select jsonb_build_object('plan', p.id, 'version', p.version, 'joins', p.joins) from koppeling.plans p
+            where p.id = (select h.id from koppeling.change_plan h
+                          where h.target_group_id = v_group and h.state = 'held')), '{}');
+end $$;
 
 CREATE FUNCTION koppeling.remember_erased(p_person bigint, p_key bytea, p_keys text[], p_erasure bigint) RETURNS void
     LANGUAGE sql
@@ -7577,6 +8679,44 @@ begin
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
+CREATE FUNCTION koppeling.request_invitation(p_person bigint, p_group bigint, p_instance bigint, p_member bigint, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    -- At an address that she had before: her answer there would be somebody else's by now.
+    perform koppeling.end_invitations(array(
+        select v.id from koppeling.invitation v
+        where v.person_id = p_person and v.instance_id = p_instance and v.member_id <> p_member
+          and v.ended_at is null), 'withdrawn', 'invited at another address');
+    if not exists (
+        select from koppeling.invitation v
+        where v.member_id = p_member and v.person_id = p_person and v.ended_at is null)
+    then
+        insert into koppeling.invitation (
+            instance_id, target_group_id, member_id, person_id, requested_by, about, sent_at, opted_in_before)
+        select p_instance, p_group, p_member, p_person, p_actor, array(
+                select s.id from koppeling.open_suppression s
+                where s.target_group_id = p_group and s.reason = 'unsubscribed'
+                  and (s.person_id = p_person or s.address_key in (m.address_key, m.file_key)
+                      or s.contact_id = m.contact_id)
+                order by s.id),
+            o.sent_at, coalesce(o.opted_in_before, m.opted_in_at)
+        from koppeling.audience_member m
+        left join lateral (
+            -- Somebody else asked at the same address: Mailchimp has mailed already.
+            select v.sent_at, v.opted_in_before from koppeling.invitation v
+            where v.member_id = m.id and v.ended_at is null and v.sent_at is not null
+            order by v.sent_at limit 1
+        ) o on true
+        where m.id = p_member;
+        insert into koppeling.audit_entry (target_group_id, person_id, kind, new, actor, cause)
+        values (p_group, p_person, 'invitation', '"requested"', p_actor, 'invite');
+    end if;
+    perform koppeling.stage_members(p_instance, array[p_member]);
+end $$;
+
 CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_at timestamp with time zone) RETURNS bigint
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7594,6 +8734,39 @@ begin
             hint = 'Put the company first, or check the source and the id.';
     end if;
     return v_company;
+end $$;
+
+CREATE FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) RETURNS koppeling.connector_instance
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_instance koppeling.connector_instance;
+    v_open record;
+begin
+    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
+    if not found then
+        raise exception using errcode = 'no_data_found', message = format('there is no instance %s', p_instance),
+            hint = 'List the instances to see their names.';
+    end if;
+    if v_instance.enabled then
+        raise exception using errcode = 'KS001', message = format('instance "%s" is on', v_instance.name),
+            hint = format('Turn it off first: koppeling instance disable "%s".', v_instance.name);
+    end if;
+    select * into v_open from koppeling.unfinished_at_list(p_instance);
+    if v_open.running > 0 then
+        raise exception using errcode = 'KS001',
+            message = format('%s of its jobs still run', v_open.running), hint = 'Try again in a moment.';
+    end if;
+    if v_open.erasures + v_open.noes > 0 and not p_list_is_gone then
+        raise exception using errcode = 'KS001',
+            message = format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
+                v_open.erasures, v_open.noes, v_instance.list_name),
+            hint = format('Turn the instance on until they are carried out (koppeling action list), then off again: '
+                'koppeling instance enable "%s".', v_instance.name);
+    end if;
+    return v_instance;
 end $$;
 
 CREATE FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) RETURNS koppeling.change_plan
@@ -7975,7 +9148,7 @@ begin
 end $$;
 
 CREATE FUNCTION koppeling.rule_matches(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, rule_id bigint)
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
     select distinct on (m.person_id) m.person_id, r.id
     from koppeling.rule r
@@ -7997,7 +9170,7 @@ begin
         where c.rule_id = p_rule);
 end $$;
 
-CREATE FUNCTION koppeling.run_actions(p_actions bigint[]) RETURNS bigint
+CREATE FUNCTION koppeling.run_actions(p_actions bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8017,6 +9190,15 @@ begin
     join koppeling.claim c on c.member_id = (j.args ->> 'member')::bigint
     where j.id = any (v_parked) and t.kind = 'oscillation' and t.done_at is null
       and t.instance_id = c.instance_id and t.person_id = c.person_id;
+    insert into koppeling.audit_entry (target_group_id, kind, new, actor, cause)
+    select i.target_group_id, 'actions.run', jsonb_build_object('actions', count(*)), p_actor, 'by hand'
+    from (
+        select j.queue from koppeling.job j where j.id = any (v_parked)
+        union all
+        select h.queue from koppeling.job_history h where h.id = any (v_rejected)
+    ) r
+    join koppeling.connector_instance i on koppeling.instance_queue(i.id) = r.queue
+    group by i.target_group_id;
     perform koppeling.retry_job(r) from unnest(v_rejected) r;
     return koppeling.release_parked(v_parked) + cardinality(v_rejected);
 end $$;
@@ -8097,7 +9279,7 @@ begin
     return next;
 end $$;
 
-CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8109,7 +9291,7 @@ begin
         where h.queue = v_queue and h.outcome = 'rejected' and h.kind = 'action' and h.reason = p_reason
           and (p_action is null or h.args ->> 'action' = p_action)
         order by h.finished_at, h.id
-        limit 10000));
+        limit 10000), p_actor);
 end $$;
 
 CREATE FUNCTION koppeling.run_schedule(name text) RETURNS bigint
@@ -8132,7 +9314,7 @@ begin
     return v_id;
 end $$;
 
-CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
@@ -8142,7 +9324,7 @@ begin
     return koppeling.run_actions(array(
         select j.id from koppeling.job j
         where j.queue = v_queue and j.kind = 'action' and j.run_at = 'infinity'
-          and (p_action is null or j.args ->> 'action' = p_action)));
+          and (p_action is null or j.args ->> 'action' = p_action)), p_actor);
 end $$;
 
 CREATE FUNCTION koppeling.save_rules(p_group bigint, p_version integer, p_rules jsonb, p_confirmed boolean, p_actor text, OUT version integer, OUT changed bigint) RETURNS record
@@ -8198,6 +9380,17 @@ begin
     values (p_group, 'rules', v_old, koppeling.rules_json(p_group), p_actor, 'rules');
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
+
+CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.dryRun'::text, to_jsonb(i.dry_run), to_jsonb(set_dry_run.p_dry_run), set_dry_run.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = set_dry_run.p_instance);
+ UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
+   WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
+END;
 
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -8315,6 +9508,26 @@ end $$;
 
 COMMENT ON FUNCTION koppeling.set_retention(outcome text, keep interval) IS 'Sets for how long finished jobs with an outcome are kept.';
 
+CREATE FUNCTION koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_old text := (
+        select case when t.automatic then 'automatic' else 'manual' end
+        from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action);
+begin
+    if p_mode is null then
+        delete from koppeling.action_template t where t.instance_id = p_instance and t.action = p_action;
+    else
+        insert into koppeling.action_template (instance_id, action, automatic)
+        values (p_instance, p_action, p_mode = 'automatic')
+        on conflict (instance_id, action) do update set automatic = excluded.automatic;
+    end if;
+    perform koppeling.note_instance(p_instance, 'template.' || p_action, to_jsonb(v_old), to_jsonb(p_mode), p_actor);
+    return coalesce(p_mode, v_old) is not null;
+end $$;
+
 CREATE FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -8405,6 +9618,44 @@ begin
     )
     select coalesce(array_agg(distinct member_id), '{}') into v_came from settled;
     return v_came;
+end $$;
+
+CREATE FUNCTION koppeling.spread_noes() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_copied bigint[];
+begin
+    with taken as (
+        delete from koppeling.spreading_no where suppression_id = any (array(
+            select suppression_id from koppeling.spreading_no order by suppression_id for update skip locked))
+        returning suppression_id
+    ), said as (
+        select distinct on (s.target_group_id, s.reason, s.address_key, s.person_id, s.source) s.*
+        from taken t
+        join koppeling.open_suppression s on s.id = t.suppression_id
+        order by s.target_group_id, s.reason, s.address_key, s.person_id, s.source, s.occurred_at desc
+    ), copied as (
+        insert into koppeling.suppression (
+            target_group_id, reason, address_key, person_id, follows, source, occurred_at, detail)
+        select g.id, s.reason, s.address_key, s.person_id, s.id, s.source, s.occurred_at,
+               jsonb_build_object('carried', s.target_group_id)
+        from said s
+        join koppeling.target_group g on g.linked and g.id <> s.target_group_id
+        where not exists (
+            select from koppeling.open_suppression o
+            where o.target_group_id = g.id and o.reason = s.reason
+              and (o.person_id = s.person_id
+                   or o.address_key = s.address_key
+                      and (s.source <> 'user' or o.source = 'user' and o.occurred_at >= s.occurred_at)))
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') into v_copied from copied;
+    if v_copied <> '{}' then
+        perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.spread_value_changes() RETURNS void
@@ -8548,6 +9799,46 @@ CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURN
            WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
 END;
 
+CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_gone text[] := array(
+        select koppeling.identity_subject(r.source, r.external_id) from unnest(p_rows) r
+        where 'anonymised' = any (r.fields));
+begin
+    if v_gone = '{}' then
+        return p_rows;
+    end if;
+    perform koppeling.enqueue_internal_many(c.jobs)
+    from (
+        select jsonb_agg(jsonb_build_object(
+            'kind', 'person.erase', 'args', jsonb_build_object('person', p.id, 'actor', session_user),
+            'key', 'erase-' || p.id, 'priority', -20)) as jobs
+        from (
+            select k.id, row_number() over (order by k.id) / 1000 as part
+            from (
+                select distinct coalesce(p.merged_into, p.id) as id
+                from unnest(p_rows) r
+                join koppeling.person p on koppeling.fold(p.source) = koppeling.fold(r.source)
+                    and koppeling.fold(p.external_id) = koppeling.fold(r.external_id)
+                where 'anonymised' = any (r.fields)
+            ) k
+        ) p
+        group by p.part
+    ) c;
+    if exists (select from koppeling.erasure) then
+        insert into koppeling.anonymised_put (source, external_id)
+        select r.source, r.external_id from unnest(p_rows) r
+        where 'anonymised' = any (r.fields) and koppeling.find_person(r.source, r.external_id) is null;
+        perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
+    end if;
+    return array(
+        select r from unnest(p_rows) r where koppeling.identity_subject(r.source, r.external_id) <> all (v_gone));
+end $$;
+
 CREATE FUNCTION koppeling.take_created(p_members bigint[], p_answer jsonb, p_source text) RETURNS bigint[]
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -8649,6 +9940,22 @@ begin
     end if;
     return v_count;
 end $$;
+
+CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT ( SELECT count(*) AS count
+            FROM koppeling.job j
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.state = 'running'::text))) AS count,
+     ( SELECT count(*) AS count
+            FROM (koppeling.audience_member m
+              JOIN koppeling.erasure_contact c ON (((c.erasure_id = m.erasure_id) AND (c.member_id = m.id))))
+           WHERE ((m.instance_id = unfinished_at_list.p_instance) AND (c.outcome = 'waiting'::text))) AS count,
+     ( SELECT count(*) AS count
+            FROM koppeling.job j
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text))) AS count;
+END;
 
 CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
@@ -8923,6 +10230,9 @@ begin
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    delete from koppeling.invitation v where v.person_id = p_person;
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
@@ -9122,6 +10432,21 @@ CREATE VIEW koppeling.actions AS
 
 COMMENT ON VIEW koppeling.actions IS 'What is to be carried out in Mailchimp and what was. States: staged, parked, running, done, rejected, superseded.';
 
+CREATE TABLE koppeling.anonymised_put (
+    id bigint NOT NULL,
+    source text NOT NULL,
+    external_id text NOT NULL
+);
+
+ALTER TABLE koppeling.anonymised_put ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.anonymised_put_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE koppeling.api_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.api_token_id_seq
     START WITH 1
@@ -9159,19 +10484,6 @@ CREATE VIEW koppeling.audience_members AS
      JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)));
 
 COMMENT ON VIEW koppeling.audience_members IS 'What each linked list is known to hold, and how many persons claim it.';
-
-CREATE TABLE koppeling.audit_entry (
-    id bigint NOT NULL,
-    at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    target_group_id bigint,
-    person_id bigint,
-    kind text NOT NULL,
-    old jsonb,
-    new jsonb,
-    facts jsonb,
-    actor text NOT NULL,
-    cause text NOT NULL
-);
 
 ALTER TABLE koppeling.audit_entry ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME koppeling.audit_entry_id_seq
@@ -9321,6 +10633,15 @@ CREATE TABLE koppeling.evaluation_request (
     after_pass boolean DEFAULT false NOT NULL
 );
 
+ALTER TABLE koppeling.former_link ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.former_link_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE koppeling.group_check (
     target_group_id bigint NOT NULL,
     checked_at timestamp with time zone NOT NULL,
@@ -9386,6 +10707,36 @@ CREATE VIEW koppeling.instance_status AS
      JOIN koppeling.target_group g ON ((g.id = i.target_group_id)));
 
 COMMENT ON VIEW koppeling.instance_status IS 'Each instance with its two flags, what it is doing, and the permits of its account''s login.';
+
+ALTER TABLE koppeling.invitation ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME koppeling.invitation_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE VIEW koppeling.invitations AS
+ SELECT v.id,
+    i.name AS instance,
+    v.person_id,
+    m.address AS contact,
+    v.requested_at,
+    v.requested_by,
+    v.sent_at,
+    v.ended_at,
+    COALESCE(v.outcome,
+        CASE
+            WHEN (v.sent_at IS NULL) THEN 'waiting'::text
+            ELSE 'sent'::text
+        END) AS state,
+    v.because
+   FROM ((koppeling.invitation v
+     JOIN koppeling.connector_instance i ON ((i.id = v.instance_id)))
+     JOIN koppeling.audience_member m ON ((m.id = v.member_id)));
+
+COMMENT ON VIEW koppeling.invitations IS 'Who asked to be invited again after a no, and what Mailchimp said of it.';
 
 CREATE TABLE koppeling.job_attempt (
     job_id bigint NOT NULL,
@@ -10250,6 +11601,9 @@ ALTER TABLE ONLY koppeling.account_ticket
 ALTER TABLE ONLY koppeling.action_template
     ADD CONSTRAINT action_template_pkey PRIMARY KEY (instance_id, action);
 
+ALTER TABLE ONLY koppeling.anonymised_put
+    ADD CONSTRAINT anonymised_put_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.api_token
     ADD CONSTRAINT api_token_pkey PRIMARY KEY (id);
 
@@ -10337,6 +11691,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_link
+    ADD CONSTRAINT former_link_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY koppeling.gender_text
     ADD CONSTRAINT gender_text_pkey PRIMARY KEY (instance_id, gender);
 
@@ -10348,6 +11705,9 @@ ALTER TABLE ONLY koppeling.holder_check
 
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_pkey PRIMARY KEY (token_id, key);
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY koppeling.job_cancellation
     ADD CONSTRAINT job_cancellation_pkey PRIMARY KEY (job_id);
@@ -10423,6 +11783,9 @@ ALTER TABLE ONLY koppeling.restored_no
 
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_target_group_id_position_key UNIQUE (target_group_id, "position");
+
+ALTER TABLE ONLY koppeling.spreading_no
+    ADD CONSTRAINT spreading_no_pkey PRIMARY KEY (suppression_id);
 
 ALTER TABLE ONLY koppeling.suppression_lift
     ADD CONSTRAINT suppression_lift_pkey PRIMARY KEY (suppression_id);
@@ -10510,7 +11873,15 @@ CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeli
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
+CREATE INDEX former_link_list ON koppeling.former_link USING btree (list_id);
+
 CREATE INDEX idempotent_request_created_at ON koppeling.idempotent_request USING btree (created_at);
+
+CREATE INDEX invitation_by_member ON koppeling.invitation USING btree (member_id);
+
+CREATE INDEX invitation_by_person ON koppeling.invitation USING btree (person_id);
+
+CREATE INDEX invitation_open ON koppeling.invitation USING btree (target_group_id) WHERE (ended_at IS NULL);
 
 CREATE INDEX job_attempt_job_id_idx ON ONLY koppeling.job_attempt USING btree (job_id);
 
@@ -10563,6 +11934,8 @@ CREATE INDEX job_suspect ON koppeling.job USING btree (queue, kind, priority, ru
 CREATE INDEX membership_by_person ON koppeling.membership USING btree (person_id);
 
 CREATE INDEX membership_by_status ON koppeling.membership USING btree (target_group_id, status, person_id);
+
+CREATE INDEX membership_not_plain ON koppeling.membership USING btree (target_group_id, person_id) WHERE ((via IS DISTINCT FROM 'rule'::text) OR (override <> 'none'::text) OR (NOT rule_match));
 
 CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)), id);
 
@@ -10703,6 +12076,8 @@ CREATE TRIGGER refuse_used AFTER DELETE ON koppeling.job_function REFERENCING OL
 
 CREATE TRIGGER require_templates BEFORE UPDATE OF enabled ON koppeling.connector_instance FOR EACH ROW WHEN ((new.enabled AND (NOT old.enabled))) EXECUTE FUNCTION koppeling.require_templates();
 
+CREATE TRIGGER spread AFTER INSERT ON koppeling.suppression REFERENCING NEW TABLE AS said FOR EACH STATEMENT EXECUTE FUNCTION koppeling.note_spreading();
+
 CREATE TRIGGER tell_validity AFTER UPDATE OF valid ON koppeling.target_group FOR EACH ROW WHEN ((new.valid <> old.valid)) EXECUTE FUNCTION koppeling.tell_validity();
 
 ALTER TABLE ONLY koppeling.account_ticket
@@ -10756,6 +12131,18 @@ ALTER TABLE ONLY koppeling.holder_check
 ALTER TABLE ONLY koppeling.idempotent_request
     ADD CONSTRAINT idempotent_request_token_id_fkey FOREIGN KEY (token_id) REFERENCES koppeling.api_token(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
+
+ALTER TABLE ONLY koppeling.invitation
+    ADD CONSTRAINT invitation_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY koppeling.list_field
     ADD CONSTRAINT list_field_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
@@ -10777,6 +12164,9 @@ ALTER TABLE ONLY koppeling.restored_no
 ALTER TABLE ONLY koppeling.rule
     ADD CONSTRAINT rule_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY koppeling.spreading_no
+    ADD CONSTRAINT spreading_no_suppression_id_fkey FOREIGN KEY (suppression_id) REFERENCES koppeling.suppression(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY koppeling.suppression
     ADD CONSTRAINT suppression_follows_fkey FOREIGN KEY (follows) REFERENCES koppeling.suppression(id);
 
@@ -10785,9 +12175,6 @@ ALTER TABLE ONLY koppeling.suppression_lift
 
 ALTER TABLE ONLY koppeling.suppression
     ADD CONSTRAINT suppression_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
-
-ALTER TABLE ONLY koppeling.suppression
-    ADD CONSTRAINT suppression_target_group_id_fkey FOREIGN KEY (target_group_id) REFERENCES koppeling.target_group(id);
 
 ALTER TABLE ONLY koppeling.task
     ADD CONSTRAINT task_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
@@ -10808,6 +12195,8 @@ REVOKE ALL ON FUNCTION koppeling.abandon_jobs(p_worker bigint, p_consumer bigint
 
 REVOKE ALL ON FUNCTION koppeling.acquire_permit(p_resource text, p_holder text, p_worker bigint, p_begin boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.apply_noes_to_all_lists(p_all boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.approve_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.archive_person(source text, external_id text, p_actor text) FROM PUBLIC;
@@ -10821,6 +12210,10 @@ REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FR
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.begin_consent(p_group bigint, p_account bigint, p_list text, p_others boolean, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.begin_invitation(p_member bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.cancel_job(id bigint, reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.cancel_jobs(p_ids bigint[], p_reason text) FROM PUBLIC;
@@ -10831,9 +12224,13 @@ REVOKE ALL ON FUNCTION koppeling.cancel_waiting(queue text, key text, reason tex
 
 REVOKE ALL ON FUNCTION koppeling.cancelled_jobs(p_worker bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.carry_noes(p_from bigint, p_to bigint, p_actor text, p_reasons text[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.check_deployment(p_marks text[], p_environment text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.check_erasures(p_key bytea, p_limit bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.check_group_erasures(p_key bytea, p_group bigint, p_after bigint, p_limit bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.check_kinds(p_kinds text[], p_public boolean, p_prefixes text[]) FROM PUBLIC;
 
@@ -10847,9 +12244,21 @@ REVOKE ALL ON FUNCTION koppeling.complete_jobs(p_worker bigint, p_ids bigint[], 
 
 REVOKE ALL ON FUNCTION koppeling.confirm_deployment(p_marks text[], p_environment text, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) FROM PUBLIC;
+
+GRANT SELECT ON TABLE koppeling.former_link TO koppeling_reader;
+
+REVOKE ALL ON FUNCTION koppeling.delete_group(p_group bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.delete_linked_group(p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.empty_group(p_group bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) TO koppeling_writer;
@@ -10899,6 +12308,9 @@ REVOKE ALL ON FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said
 
 REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
+
 REVOKE ALL ON FUNCTION koppeling.job_entry_fault(entry jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) FROM PUBLIC;
@@ -10938,6 +12350,10 @@ GRANT ALL ON FUNCTION koppeling.newest_jobs(max_jobs integer, state text, queue 
 
 REVOKE ALL ON FUNCTION koppeling.next_priority(p_queue text, p_kinds text[], p_after integer, p_mark_kinds text[], p_mark_priorities integer[], p_mark_times timestamp with time zone[], p_suspects boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
@@ -10959,6 +12375,8 @@ REVOKE ALL ON FUNCTION koppeling.pause_ended() FROM PUBLIC;
 REVOKE ALL ON FUNCTION koppeling.pause_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.present_token(p_hash bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.prune_history(p_max integer) FROM PUBLIC;
 
@@ -10989,7 +12407,11 @@ REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_has
 
 REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.refuse_invitation(p_member bigint, p_because text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.register_consumer(p_worker bigint, p_queue text, p_kinds text[]) FROM PUBLIC;
 
@@ -10999,6 +12421,8 @@ REVOKE ALL ON FUNCTION koppeling.release_parked(ids bigint[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.release_permit(p_permit bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.relink_instance(p_instance bigint, p_account bigint, p_list text, p_list_name text, p_fields jsonb, p_secret_hash bytea, p_secret bytea, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.remove_limit(limit_key text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.remove_schedule(name text, public_only boolean) FROM PUBLIC;
@@ -11007,6 +12431,8 @@ REVOKE ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new tex
 GRANT ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.request_erasure_check(p_persons bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) FROM PUBLIC;
 
@@ -11024,17 +12450,19 @@ REVOKE ALL ON FUNCTION koppeling.return_jobs(p_back bigint[], p_ids bigint[], p_
 
 REVOKE ALL ON FUNCTION koppeling.room_under(l koppeling.job_limit) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_actions(p_actions bigint[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_at_fault(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_due_schedules(p_limit integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_rejected_actions(p_instance text, p_reason text, p_action text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
@@ -11044,11 +12472,15 @@ REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.throttle(p_resource text) FROM PUBLIC;
 
@@ -11088,6 +12520,8 @@ GRANT SELECT ON TABLE koppeling.erasures TO koppeling_reader;
 GRANT SELECT ON TABLE koppeling.group_check TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.instance_status TO koppeling_reader;
+
+GRANT SELECT ON TABLE koppeling.invitations TO koppeling_reader;
 
 GRANT SELECT ON TABLE koppeling.job_attempts TO koppeling_reader;
 
