@@ -121,7 +121,8 @@ begin
     -- Most lists have no faults, and no keys or such as nothing waits with. The table's constraints find the faults; what
     -- exactly is wrong is asked only then.
     if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
-        and not (v_is_keyed and koppeling.any_waits(p_queues, p_keys))
+        and not (v_is_keyed and (coalesce('append' = any (p_key_modes), false)
+                                 or koppeling.keys_meet(p_queues, p_keys)))
     then
         begin
             with given as materialized (
@@ -176,13 +177,18 @@ begin
     return koppeling.put_jobs(v_jobs);
 end $$;
 
--- Whether a job waits with one of these keys.
-create function koppeling.any_waits(p_queues text[], p_keys text[]) returns boolean
+-- Whether one of these keys is there twice, or a job waits with it.
+create function koppeling.keys_meet(p_queues text[], p_keys text[]) returns boolean
     language sql stable
     set search_path = koppeling, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
     return exists (
-        select from unnest(p_queues, p_keys) g (queue, key)
-        join koppeling.job j on j.queue = coalesce(g.queue, 'default') and j.key = g.key and j.state <> 'running');
+            select from unnest(p_queues, p_keys) g (queue, key)
+            where g.key is not null
+            group by coalesce(g.queue, 'default'), g.key
+            having count(*) > 1)
+        or exists (
+            select from unnest(p_queues, p_keys) g (queue, key)
+            join koppeling.job j on j.queue = coalesce(g.queue, 'default') and j.key = g.key and j.state <> 'running');
 
 -- As put_jobs, for lists in which a key occurs more than once.
 create function koppeling.put_repeated_jobs(p_jobs koppeling.job[]) returns bigint[]
