@@ -431,61 +431,6 @@ CREATE FUNCTION koppeling.anonymised_input(p_line bigint, p_source text, p_id te
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ROW(p_line, p_source, p_id, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, '{}'::text[], '{}'::text[], '{}'::text[], '{}'::koppeling.position_input[], '{anonymised}'::text[], NULL::bigint, NULL::bigint[])::koppeling.person_input;
 
-CREATE TABLE koppeling.job (
-    id bigint NOT NULL,
-    enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    run_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    started_at timestamp with time zone,
-    worker_id bigint,
-    consumer_id bigint,
-    priority integer DEFAULT 0 NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    max_attempts integer DEFAULT 20 NOT NULL,
-    claim integer DEFAULT 0 NOT NULL,
-    snoozes integer DEFAULT 0 NOT NULL,
-    deaths integer DEFAULT 0 NOT NULL,
-    alone boolean DEFAULT false NOT NULL,
-    state text DEFAULT 'ready'::text NOT NULL,
-    blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL,
-    kind text NOT NULL,
-    key text,
-    key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text,
-    limit_key text,
-    error text,
-    args jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
-    CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
-    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
-    CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
-    CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
-    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
-    CONSTRAINT job_claim_check CHECK ((claim >= 0)),
-    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
-    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
-    CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
-    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
-    CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
-    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
-    CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
-    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
-    CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
-    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
-    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
-    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
-    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
-)
-WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
-
-CREATE FUNCTION koppeling.any_waits(p_queues text[], p_keys text[]) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    RETURN (EXISTS (SELECT FROM (UNNEST(any_waits.p_queues, any_waits.p_keys) g(queue, key) JOIN koppeling.job j ON (((j.queue = COALESCE(g.queue, 'default'::text)) AND (j.key = g.key) AND (j.state <> 'running'::text))))));
-
 CREATE FUNCTION koppeling.apply_claims(p_instance bigint, p_changes koppeling.claim_change[], OUT touched bigint[], OUT made bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -660,6 +605,53 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                      ELSE (((e.entry - ARRAY['kind'::text, 'args'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text, 'priority'::text, 'max_attempts'::text]) <> '{}'::jsonb) OR (COALESCE(jsonb_typeof((e.entry -> 'kind'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'queue'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key_mode'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'order_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'limit_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'run_at'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR ((jsonb_typeof((e.entry -> 'priority'::text)) <> 'null'::text) AND (((e.entry -> 'priority'::text))::text !~ '^-?[0-9]{1,9}$'::text)) OR ((jsonb_typeof((e.entry -> 'max_attempts'::text)) <> 'null'::text) AND (((e.entry -> 'max_attempts'::text))::text !~ '^-?[0-9]{1,9}$'::text)))
                  END)));
 END;
+
+CREATE TABLE koppeling.job (
+    id bigint NOT NULL,
+    enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    run_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    started_at timestamp with time zone,
+    worker_id bigint,
+    consumer_id bigint,
+    priority integer DEFAULT 0 NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    max_attempts integer DEFAULT 20 NOT NULL,
+    claim integer DEFAULT 0 NOT NULL,
+    snoozes integer DEFAULT 0 NOT NULL,
+    deaths integer DEFAULT 0 NOT NULL,
+    alone boolean DEFAULT false NOT NULL,
+    state text DEFAULT 'ready'::text NOT NULL,
+    blocked_by text,
+    queue text DEFAULT 'default'::text NOT NULL,
+    kind text NOT NULL,
+    key text,
+    key_mode text DEFAULT 'keep'::text NOT NULL,
+    order_key text,
+    limit_key text,
+    error text,
+    args jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
+    CONSTRAINT attempts_are_limited CHECK ((attempt <= max_attempts)),
+    CONSTRAINT blocked_by_something CHECK (((state = 'blocked'::text) = (blocked_by IS NOT NULL))),
+    CONSTRAINT job_args_check CHECK ((jsonb_typeof(args) = ANY (ARRAY['object'::text, 'array'::text]))),
+    CONSTRAINT job_attempt_check CHECK ((attempt >= 0)),
+    CONSTRAINT job_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['order'::text, 'limit'::text, 'pause'::text]))),
+    CONSTRAINT job_claim_check CHECK ((claim >= 0)),
+    CONSTRAINT job_deaths_check CHECK ((deaths >= 0)),
+    CONSTRAINT job_key_check CHECK (((length(key) >= 1) AND (length(key) <= 500))),
+    CONSTRAINT job_key_mode_check CHECK ((key_mode = ANY (ARRAY['keep'::text, 'replace'::text, 'append'::text]))),
+    CONSTRAINT job_limit_key_check CHECK (((length(limit_key) >= 1) AND (length(limit_key) <= 500))),
+    CONSTRAINT job_max_attempts_check CHECK (((max_attempts >= 1) AND (max_attempts <= 1000))),
+    CONSTRAINT job_order_key_check CHECK (((length(order_key) >= 1) AND (length(order_key) <= 500))),
+    CONSTRAINT job_priority_check CHECK (((priority >= '-10000'::integer) AND (priority <= 10000))),
+    CONSTRAINT job_queue_check CHECK (((length(queue) >= 1) AND (length(queue) <= 200))),
+    CONSTRAINT job_snoozes_check CHECK ((snoozes >= 0)),
+    CONSTRAINT job_state_check CHECK ((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text, 'blocked'::text, 'running'::text]))),
+    CONSTRAINT parked_is_not_running CHECK (((state = ANY (ARRAY['ready'::text, 'returned'::text, 'suspect'::text])) OR (run_at < 'infinity'::timestamp with time zone))),
+    CONSTRAINT running_has_a_worker CHECK ((((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = 'running'::text) = (consumer_id IS NOT NULL)) AND ((state = 'running'::text) = (started_at IS NOT NULL)))),
+    CONSTRAINT suspect_since_a_death CHECK (((state <> 'suspect'::text) OR (deaths > 0)))
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.1', autovacuum_analyze_threshold='5000');
 
 CREATE FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) RETURNS koppeling.job
     LANGUAGE plpgsql IMMUTABLE
@@ -3355,7 +3347,8 @@ begin
     -- Most lists have no faults, and no keys or such as nothing waits with. The table's constraints find the faults; what
     -- exactly is wrong is asked only then.
     if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
-        and not (v_is_keyed and koppeling.any_waits(p_queues, p_keys))
+        and not (v_is_keyed and (coalesce('append' = any (p_key_modes), false)
+                                 or koppeling.keys_meet(p_queues, p_keys)))
     then
         begin
             with given as materialized (
@@ -4853,6 +4846,14 @@ begin
     end if;
     return old;
 end $$;
+
+CREATE FUNCTION koppeling.keys_meet(p_queues text[], p_keys text[]) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    RETURN ((EXISTS (SELECT FROM UNNEST(keys_meet.p_queues, keys_meet.p_keys) g(queue, key) WHERE (g.key IS NOT NULL) GROUP BY COALESCE(g.queue, 'default'::text), g.key HAVING (count(*) > 1))) OR (EXISTS (SELECT FROM (UNNEST(keys_meet.p_queues, keys_meet.p_keys) g(queue, key) JOIN koppeling.job j ON (((j.queue = COALESCE(g.queue, 'default'::text)) AND (j.key = g.key) AND (j.state <> 'running'::text)))))));
 
 CREATE FUNCTION koppeling.kind_word(kind text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
