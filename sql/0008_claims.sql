@@ -250,7 +250,9 @@ begin
             on s.target_group_id = i.target_group_id and s.source = 'user' and s.address_key is not null
         join koppeling.email_address e on e.address_key = s.address_key
         join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
-        where i.id = p_instance and m.status in ('subscribed', 'pending') and e.person_id = any (p_persons));
+        where i.id = p_instance and e.person_id = any (p_persons)
+            -- What a call under way will have made of it is not known yet.
+            and (m.status in ('subscribed', 'pending') or m.intent is not null));
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;

@@ -205,6 +205,11 @@ begin atomic
     select koppeling.note_instance(i.id, 'instance.dryRun', to_jsonb(i.dry_run), to_jsonb(p_dry_run), p_actor)
     from koppeling.connector_instance i where i.id = p_instance;
     update koppeling.connector_instance set dry_run = p_dry_run where id = p_instance and dry_run <> p_dry_run;
+    -- What was put off because nothing is sent need not wait any longer.
+    update koppeling.job j set run_at = koppeling.now()
+    where not p_dry_run and j.queue = koppeling.instance_queue(p_instance) and j.kind in ('action', 'erase')
+        and j.state in ('ready', 'returned') and j.run_at > koppeling.now()
+        and j.run_at <= koppeling.now() + interval '5 minutes';
 end;
 
 -- Makes a template automatic or manual, or with null removes it. Says whether there is one to remove.

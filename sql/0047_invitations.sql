@@ -52,7 +52,8 @@ begin
     then
         return null;
     end if;
-    select max(v.requested_at), min(v.target_group_id) into v_since, v_group
+    -- Of several who asked the first counts: a no after it is newer than one of the requests.
+    select min(v.requested_at), min(v.target_group_id) into v_since, v_group
     from koppeling.valid_invitations(p_member) v
     where v.sent_at is null or v_member.intent = 'inviting';
     if v_since is null or not koppeling.address_allowed(v_member.address_key)
@@ -196,6 +197,8 @@ begin
     update koppeling.audience_member m
     set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null
     where m.id = p_member;
+    -- Whoever said no while it was under way is told to Mailchimp now.
+    perform koppeling.stage_members(v_instance, array[p_member]);
 end $$;
 
 -- Records that the contact is not asked, and why: she asks again, once that is out of the way.

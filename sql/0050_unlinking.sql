@@ -1,5 +1,33 @@
 -- The end of a link: because its instance gets another list, or because its group is deleted.
 
+-- Contacts of the list who are to be unsubscribed there, whether that still waits or was refused.
+create function koppeling.untold_noes(p_instance bigint) returns bigint
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    with said as (
+        select s.address_key, s.contact_id
+        from koppeling.connector_instance i
+        join koppeling.open_suppression s
+            on s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
+        where i.id = p_instance
+        union
+        select null, r.contact_id
+        from koppeling.restored_no r where r.instance_id = p_instance and r.restored_at is null
+    )
+    select count(*)
+    from koppeling.member_facts(array(
+        select m.id from said s join koppeling.audience_member m on m.address_key = s.address_key
+        where m.instance_id = p_instance
+        union
+        select m.id from said s join koppeling.audience_member m on m.file_key = s.address_key
+        where m.instance_id = p_instance
+        union
+        select m.id from said s join koppeling.audience_member m on m.contact_id = s.contact_id
+        where m.instance_id = p_instance)) f
+    where f.unsubscribe_here and (f.known).status in ('subscribed', 'pending')
+        or f.restores_no and (f.known).status in ('subscribed', 'pending', 'archived');
+end;
+
 -- What has to be over before a link can end: jobs that run, erasures and noes that Mailchimp was not told of yet.
 create function koppeling.unfinished_at_list(
     p_instance bigint, out running bigint, out erasures bigint, out noes bigint)
@@ -10,9 +38,11 @@ begin atomic
            (select count(*) from koppeling.audience_member m
             join koppeling.erasure_contact c on c.erasure_id = m.erasure_id and c.member_id = m.id
             where m.instance_id = p_instance and c.outcome = 'waiting'),
-           (select count(*) from koppeling.job j
-            where j.queue = koppeling.instance_queue(p_instance) and j.kind = 'action' and j.state <> 'running'
-              and j.args ->> 'action' = 'unsubscribe');
+           greatest(
+               koppeling.untold_noes(p_instance),
+               (select count(*) from koppeling.job j
+                where j.queue = koppeling.instance_queue(p_instance) and j.kind = 'action' and j.state <> 'running'
+                  and j.args ->> 'action' = 'unsubscribe'));
 end;
 
 -- The contacts of a list that are subscribed because of us, or soon may be.

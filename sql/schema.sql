@@ -4580,7 +4580,8 @@ begin
     then
         return null;
     end if;
-    select max(v.requested_at), min(v.target_group_id) into v_since, v_group
+    -- Of several who asked the first counts: a no after it is newer than one of the requests.
+    select min(v.requested_at), min(v.target_group_id) into v_since, v_group
     from koppeling.valid_invitations(p_member) v
     where v.sent_at is null or v_member.intent = 'inviting';
     if v_since is null or not koppeling.address_allowed(v_member.address_key)
@@ -8312,6 +8313,8 @@ begin
     update koppeling.audience_member m
     set intent = null, intent_at = null, sent_fields = null, acted_at = koppeling.now(), note = null
     where m.id = p_member;
+    -- Whoever said no while it was under way is told to Mailchimp now.
+    perform koppeling.stage_members(v_instance, array[p_member]);
 end $$;
 
 CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS void
@@ -9391,6 +9394,8 @@ CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_ac
    WHERE (i.id = set_dry_run.p_instance);
  UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
    WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
+ UPDATE koppeling.job j SET run_at = koppeling.now()
+   WHERE ((NOT set_dry_run.p_dry_run) AND (j.queue = koppeling.instance_queue(set_dry_run.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
 END;
 
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
@@ -9749,7 +9754,9 @@ begin
             on s.target_group_id = i.target_group_id and s.source = 'user' and s.address_key is not null
         join koppeling.email_address e on e.address_key = s.address_key
         join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
-        where i.id = p_instance and m.status in ('subscribed', 'pending') and e.person_id = any (p_persons));
+        where i.id = p_instance and e.person_id = any (p_persons)
+            -- What a call under way will have made of it is not known yet.
+            and (m.status in ('subscribed', 'pending') or m.intent is not null));
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
@@ -9942,6 +9949,40 @@ begin
     return v_count;
 end $$;
 
+CREATE FUNCTION koppeling.untold_noes(p_instance bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH said AS (
+          SELECT s.address_key,
+             s.contact_id
+            FROM (koppeling.connector_instance i
+              JOIN koppeling.open_suppression s ON (((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text))))
+           WHERE (i.id = untold_noes.p_instance)
+         UNION
+          SELECT NULL::text,
+             r.contact_id
+            FROM koppeling.restored_no r
+           WHERE ((r.instance_id = untold_noes.p_instance) AND (r.restored_at IS NULL))
+         )
+  SELECT count(*) AS count
+    FROM koppeling.member_facts(ARRAY( SELECT m.id
+            FROM (said s
+              JOIN koppeling.audience_member m ON ((m.address_key = s.address_key)))
+           WHERE (m.instance_id = untold_noes.p_instance)
+         UNION
+          SELECT m.id
+            FROM (said s
+              JOIN koppeling.audience_member m ON ((m.file_key = s.address_key)))
+           WHERE (m.instance_id = untold_noes.p_instance)
+         UNION
+          SELECT m.id
+            FROM (said s
+              JOIN koppeling.audience_member m ON ((m.contact_id = s.contact_id)))
+           WHERE (m.instance_id = untold_noes.p_instance))) f(known, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, has_invitation, web_id_seen, own_source)
+   WHERE ((f.unsubscribe_here AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text]))) OR (f.restores_no AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))));
+END;
+
 CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9953,9 +9994,9 @@ CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigi
             FROM (koppeling.audience_member m
               JOIN koppeling.erasure_contact c ON (((c.erasure_id = m.erasure_id) AND (c.member_id = m.id))))
            WHERE ((m.instance_id = unfinished_at_list.p_instance) AND (c.outcome = 'waiting'::text))) AS count,
-     ( SELECT count(*) AS count
+     GREATEST(koppeling.untold_noes(p_instance), ( SELECT count(*) AS count
             FROM koppeling.job j
-           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text))) AS count;
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest";
 END;
 
 CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void

@@ -39,11 +39,11 @@ extension ConnectorInstance {
     ///
     /// - Returns: an outcome for each job that was not completed together with its record.
     func perform(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
-        guard let link = try await link(), link.enabled || jobs.allSatisfy({ $0.kind == "erase" }),
-            !link.isDryRun
-        else {
+        guard let link = try await link(), link.enabled || jobs.allSatisfy({ $0.kind == "erase" }) else {
             return jobs.outcomes(.snooze(.seconds(60)))
         }
+        // Whoever ends the dry run ends this wait as well.
+        if link.isDryRun { return jobs.outcomes(.snooze(.seconds(300))) }
         if !link.authenticated, try await !credentialWorks(link) { return jobs.outcomes(.snooze(.seconds(60))) }
         var outcomes: [Int64: Outcome] = [:]
         var actions: [Action] = []

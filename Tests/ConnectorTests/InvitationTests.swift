@@ -108,6 +108,26 @@ struct InvitationTests {
         }
     }
 
+    @Test("and says no while the call that asks is under way is unsubscribed after it")
+    func saysNoBetween() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.sayNo("0")
+            try await list.control(
+                "POST", "faults", #"{"effect": "hang", "milliseconds": 1500, "when": "before", "count": 1, "match": {"method": "PATCH"}}"#)
+            try await list.pool.query("select koppeling.invite_person('test', '0')")
+            try await eventually("the call is under way", within: .seconds(20)) {
+                try await list.pool.query(
+                    "select exists (select from koppeling.audience_member where intent = 'inviting')"
+                ).scalar(as: Bool.self)
+            }
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            #expect(try await list.invitation() != "confirmed")
+        }
+    }
+
     @Test("and says no again while he is asked stays out", arguments: ["contact", "user"])
     func saysNoAgain(who: String) async throws {
         try await LinkedList.run(persons: 1) { list in
