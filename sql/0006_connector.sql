@@ -252,7 +252,7 @@ create index webhook_inbox_waiting on koppeling.webhook_inbox (instance_id, id) 
 create table koppeling.task (
     id               bigint generated always as identity primary key,
     kind             text not null check (kind in ('resubscribed', 'addressDiffers', 'addressBlocked', 'listGone',
-                                                   'credentialRevoked', 'rejections', 'removedInMailchimp',
+                                                   'credentialRevoked', 'rejections',
                                                    'oscillation', 'groupInvalid', 'mergeFieldMissing')),
     instance_id      bigint references koppeling.connector_instance on delete cascade,
     target_group_id  bigint references koppeling.target_group on delete cascade,

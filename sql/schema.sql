@@ -3430,6 +3430,38 @@ CREATE FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at tim
     LANGUAGE sql
     RETURN koppeling.enqueue_internal((s).kind, (s).args, (s).queue, (s).key, (s).key_mode, (s).order_key, (s).limit_key, run_at, (s).priority, (s).max_attempts);
 
+CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, occurred_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH held AS (
+          SELECT e.address_key
+            FROM koppeling.email_address e
+           WHERE (e.person_id = entries_against.p_person)
+         )
+  SELECT s.id,
+     s.reason,
+     s.occurred_at
+    FROM koppeling.open_suppression s
+   WHERE ((s.target_group_id = entries_against.p_group) AND (s.person_id = entries_against.p_person))
+ UNION
+  SELECT s.id,
+     s.reason,
+     s.occurred_at
+    FROM (koppeling.open_suppression s
+      JOIN held h ON ((h.address_key = s.address_key)))
+   WHERE (s.target_group_id = entries_against.p_group)
+ UNION
+  SELECT s.id,
+     s.reason,
+     s.occurred_at
+    FROM (((koppeling.connector_instance i
+      JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
+      JOIN held h ON (((h.address_key = m.address_key) OR (h.address_key = m.file_key))))
+      JOIN koppeling.open_suppression s ON (((s.target_group_id = entries_against.p_group) AND (s.contact_id = m.contact_id))))
+   WHERE (i.target_group_id = entries_against.p_group);
+END;
+
 CREATE FUNCTION koppeling.erase_person(source text, external_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6811,7 +6843,7 @@ CREATE TABLE koppeling.task (
     done_at timestamp with time zone,
     done_by text,
     CONSTRAINT task_check CHECK (((done_by IS NULL) OR (done_at IS NOT NULL))),
-    CONSTRAINT task_kind_check CHECK ((kind = ANY (ARRAY['resubscribed'::text, 'addressDiffers'::text, 'addressBlocked'::text, 'listGone'::text, 'credentialRevoked'::text, 'rejections'::text, 'removedInMailchimp'::text, 'oscillation'::text, 'groupInvalid'::text, 'mergeFieldMissing'::text])))
+    CONSTRAINT task_kind_check CHECK ((kind = ANY (ARRAY['resubscribed'::text, 'addressDiffers'::text, 'addressBlocked'::text, 'listGone'::text, 'credentialRevoked'::text, 'rejections'::text, 'oscillation'::text, 'groupInvalid'::text, 'mergeFieldMissing'::text])))
 );
 
 CREATE FUNCTION koppeling.open_task(p_kind text, p_instance bigint, p_person bigint, p_detail jsonb) RETURNS void
@@ -6826,6 +6858,20 @@ CREATE FUNCTION koppeling.open_task(p_kind text, p_instance bigint, p_person big
             FROM koppeling.connector_instance i
            WHERE (i.id = open_task.p_instance) ON CONFLICT(kind, (COALESCE(instance_id, (0)::bigint)), (COALESCE(target_group_id, (0)::bigint)), (COALESCE(person_id, (0)::bigint)))
    WHERE (done_at IS NULL) DO NOTHING;
+END;
+
+CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_moment timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT (EXISTS ( SELECT
+            FROM (((koppeling.target_group g
+              JOIN koppeling.connector_instance i ON ((i.target_group_id = g.id)))
+              JOIN koppeling.email_address e ON (((e.person_id = opted_in_since.p_person) AND (e.kind = g.email_kind))))
+              JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = e.address_key))))
+           WHERE ((g.id = opted_in_since.p_group) AND (m.status = 'subscribed'::text) AND (m.intent IS NULL) AND (m.ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND (m.opted_in_at > opted_in_since.p_moment) AND (NOT (EXISTS ( SELECT
+                    FROM koppeling.restored_no r
+                   WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
 END;
 
 CREATE FUNCTION koppeling.parsed_cron(p_cron text) RETURNS koppeling.cron_times
@@ -8097,6 +8143,76 @@ begin
         return next v_other;
     end if;
     return next v_own.id;
+end $$;
+
+CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_reasons text[] := array(select distinct e.reason from koppeling.entries_against(p_group, p_person) e);
+    v_said timestamptz := (
+        select max(e.occurred_at) from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
+begin
+    if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
+        message := 'the person is archived';
+        hint := 'Make her active again first: koppeling person reactivate.';
+    elsif 'complained' = any (v_reasons) then
+        message := 'the contact reported a mailing as spam';
+        hint := 'Nobody but the contact can end that; she stays out of this list.';
+    elsif 'forgotten' = any (v_reasons) then
+        message := 'the contact was deleted for good';
+        hint := 'She comes back by a form of Mailchimp''s that she fills in herself.';
+    elsif v_said is not null and not koppeling.opted_in_since(p_group, p_person, v_said) then
+        message := 'she said no, and the contact has not signed up again in Mailchimp since';
+        hint := 'When she asks for it, have Mailchimp ask the contact: koppeling person invite.';
+    elsif not v_reasons && array['unsubscribed', 'removedInMailchimp'] then
+        message := 'no unsubscribe and no removal keeps her out of this group';
+        hint := 'koppeling why shows what does.';
+    end if;
+end $$;
+
+CREATE FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_obstacle record;
+    v_ids bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person);
+    if v_obstacle.message is not null then
+        raise exception using errcode = 'restrict_violation', message = v_obstacle.message, hint = v_obstacle.hint;
+    end if;
+    v_ids := array(
+        select e.id from koppeling.entries_against(p_group, p_person) e
+        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
+    values (p_group, p_person, 'readmitted', to_jsonb(array(
+        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
+        'by hand');
+    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
+    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
+    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
+    return cardinality(v_ids);
+end $$;
+
+CREATE FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_group bigint := (
+        select g.id from koppeling.target_group g
+        where koppeling.fold(g.name) = koppeling.fold(koppeling.clean_text(p_group)));
+begin
+    if v_group is null then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    return koppeling.readmit(v_group, v_person, p_actor);
 end $$;
 
 CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) RETURNS text
@@ -12321,6 +12437,8 @@ REVOKE ALL ON FUNCTION koppeling.enqueue_rows(p_kinds text[], p_args jsonb[], p_
 
 REVOKE ALL ON FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.erase_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.erase_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
@@ -12406,6 +12524,8 @@ REVOKE ALL ON FUNCTION koppeling.open_limits(p_now timestamp with time zone) FRO
 
 REVOKE ALL ON FUNCTION koppeling.open_stale_gates(p_most integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_moment timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.pass_gates(p_queue text, p_ids bigint[], p_now timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.pass_permit(p_permit bigint) FROM PUBLIC;
@@ -12444,6 +12564,13 @@ REVOKE ALL ON FUNCTION koppeling.put_schedule_object(name text, definition jsonb
 
 REVOKE ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) FROM PUBLIC;
 

@@ -52,6 +52,44 @@ struct EdgeCaseTests {
         }
     }
 
+    @Test("who signed up again himself is let back in by a user, and by nobody before")
+    func readmitted() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            func readmit(_ id: String) async throws {
+                try await list.pool.query(
+                    """
+                    select koppeling.readmit_person('test', \(id), g.name, 'piet') from koppeling.target_group g
+                    """)
+            }
+            try await list.quiet()
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.asAdmin("archive", list.address("1"))
+            try await list.pull()
+            let early = await #expect(throws: PostgresError.self) { try await readmit("0") }
+            #expect(early?.message.contains("has not signed up again") == true)
+            // Within one second the no would win.
+            try await list.control("POST", "clock", #"{"advance": 2}"#)
+            try await list.asContact("resubscribe", list.address("0"))
+            try await list.pull()
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            try await readmit("0")
+            #expect(try await list.membership("0") == "active rule")
+            try await list.put("0", #"{"given_name": "Piet"}"#)
+            try await list.quiet()
+            #expect(try await list.contact(list.address("0"))?.merge_fields["FNAME"] == "Piet", "adopted")
+            let tasks: Int64 = try await list.pool.query("select count(*) from koppeling.task where done_at is null")
+                .scalar()
+            #expect(tasks == 0)
+
+            #expect(try await list.membership("1") == "inactive removedInMailchimp")
+            try await readmit("1")
+            try await list.quiet()
+            #expect(try await list.membership("1") == "active rule")
+            #expect(try await list.status(list.address("1")) == "subscribed")
+            await #expect(throws: PostgresError.self, "nothing keeps her out") { try await readmit("1") }
+        }
+    }
+
     @Test("added by hand stays when the rule is lost; removed by hand stays out though a rule matches")
     func byHand() async throws {
         try await LinkedList.run(persons: 2) { list in

@@ -7,7 +7,7 @@ struct GroupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "group", abstract: "List target groups and their members; decide about one by hand.",
         subcommands: [
-            Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self, Delete.self,
+            Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self, Readmit.self, Delete.self,
         ])
 
     struct Create: AsyncParsableCommand {
@@ -142,6 +142,29 @@ struct GroupCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await member.decide(.none)
+        }
+    }
+}
+
+extension GroupCommand {
+    struct Readmit: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let a person back in who was archived inside Mailchimp, or who signed up again after a no.",
+            discussion: """
+                Whoever said no and did not sign up again is not let in by this: koppeling person invite has Mailchimp \
+                ask.
+                """)
+
+        @OptionGroup var member: MemberArguments
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                _ = try await runtime.pool.query(
+                    """
+                    select koppeling.readmit_person(\(member.person.source), \(member.person.id), \(member.group),
+                        \(runtime.actor))
+                    """)
+            }
         }
     }
 }

@@ -1,0 +1,121 @@
+-- Letting somebody back in: what a user may end, once it is said why.
+
+-- The open noes and removals that keep a person out of a group, and since when: hers, and those at an address that she
+-- holds or at a contact that stands there.
+create function koppeling.entries_against(p_group bigint, p_person bigint)
+    returns table (id bigint, reason text, occurred_at timestamptz)
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    with held as (
+        select e.address_key from koppeling.email_address e where e.person_id = p_person
+    )
+    select s.id, s.reason, s.occurred_at
+    from koppeling.open_suppression s where s.target_group_id = p_group and s.person_id = p_person
+    union
+    select s.id, s.reason, s.occurred_at
+    from koppeling.open_suppression s join held h on h.address_key = s.address_key
+    where s.target_group_id = p_group
+    union
+    select s.id, s.reason, s.occurred_at
+    from koppeling.connector_instance i
+    join koppeling.audience_member m on m.instance_id = i.id
+    join held h on h.address_key in (m.address_key, m.file_key)
+    join koppeling.open_suppression s on s.target_group_id = p_group and s.contact_id = m.contact_id
+    where i.target_group_id = p_group;
+end;
+
+-- Whether the contact at her address opted in by itself after this moment, and is subscribed.
+create function koppeling.opted_in_since(p_group bigint, p_person bigint, p_moment timestamptz) returns boolean
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    select exists (
+        select from koppeling.target_group g
+        join koppeling.connector_instance i on i.target_group_id = g.id
+        join koppeling.email_address e on e.person_id = p_person and e.kind = g.email_kind
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = e.address_key
+        where g.id = p_group and m.status = 'subscribed' and m.intent is null
+            and m.ownership in ('none', 'foreign') and m.opted_in_at > p_moment
+            and not exists (
+                select from koppeling.restored_no r
+                where r.instance_id = i.id and r.contact_id = m.contact_id and r.restored_at is null));
+end;
+
+-- What stands against letting a person back in, and what to do; null when nothing does.
+create function koppeling.readmission_obstacle(p_group bigint, p_person bigint, out message text, out hint text)
+    language plpgsql stable set search_path = koppeling, pg_temp
+as $$
+declare
+    v_reasons text[] := array(select distinct e.reason from koppeling.entries_against(p_group, p_person) e);
+    v_said timestamptz := (
+        select max(e.occurred_at) from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
+begin
+    if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
+        message := 'the person is archived';
+        hint := 'Make her active again first: koppeling person reactivate.';
+    elsif 'complained' = any (v_reasons) then
+        message := 'the contact reported a mailing as spam';
+        hint := 'Nobody but the contact can end that; she stays out of this list.';
+    elsif 'forgotten' = any (v_reasons) then
+        message := 'the contact was deleted for good';
+        hint := 'She comes back by a form of Mailchimp''s that she fills in herself.';
+    elsif v_said is not null and not koppeling.opted_in_since(p_group, p_person, v_said) then
+        message := 'she said no, and the contact has not signed up again in Mailchimp since';
+        hint := 'When she asks for it, have Mailchimp ask the contact: koppeling person invite.';
+    elsif not v_reasons && array['unsubscribed', 'removedInMailchimp'] then
+        message := 'no unsubscribe and no removal keeps her out of this group';
+        hint := 'koppeling why shows what does.';
+    end if;
+end $$;
+
+-- Lets a person back in who was archived inside Mailchimp, or who said no and whose contact has signed up again since.
+-- No call makes anybody subscribed by that: who signed up is subscribed, and who was archived is looked at first. Returns
+-- how many entries it ended.
+create function koppeling.readmit(p_group bigint, p_person bigint, p_actor text) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_obstacle record;
+    v_ids bigint[];
+begin
+    perform koppeling.lock_group(p_group);
+    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person);
+    if v_obstacle.message is not null then
+        raise exception using errcode = 'restrict_violation', message = v_obstacle.message, hint = v_obstacle.hint;
+    end if;
+    v_ids := array(
+        select e.id from koppeling.entries_against(p_group, p_person) e
+        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
+    values (p_group, p_person, 'readmitted', to_jsonb(array(
+        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
+        'by hand');
+    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
+    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
+    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
+    return cardinality(v_ids);
+end $$;
+
+-- The same, by names, for whoever may write.
+create function koppeling.readmit_person(
+    source text, external_id text, p_group text, p_actor text default session_user) returns bigint
+    language plpgsql security definer set search_path = koppeling, pg_temp
+as $$
+declare
+    v_person bigint := koppeling.require_person(source, external_id);
+    v_group bigint := (
+        select g.id from koppeling.target_group g
+        where koppeling.fold(g.name) = koppeling.fold(koppeling.clean_text(p_group)));
+begin
+    if v_group is null then
+        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
+            hint = 'List the groups to see their names.';
+    end if;
+    return koppeling.readmit(v_group, v_person, p_actor);
+end $$;
+
+revoke execute on function
+    koppeling.entries_against(bigint, bigint), koppeling.opted_in_since(bigint, bigint, timestamptz),
+    koppeling.readmission_obstacle(bigint, bigint), koppeling.readmit(bigint, bigint, text),
+    koppeling.readmit_person(text, text, text, text)
+from public;
+grant execute on function koppeling.readmit_person(text, text, text, text) to koppeling_writer;
