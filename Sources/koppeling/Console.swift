@@ -33,7 +33,7 @@ enum Console {
 
     /// The bytes of a file with JSON, or of stdin when the path is `-`.
     ///
-    /// - Parameter example: how the command is given; told to whoever wrote the JSON itself, which is not repeated.
+    /// Whoever wrote the JSON itself in its place is told how, by the example; the JSON is not repeated.
     static func json(of path: String, example: String) async throws -> [UInt8] {
         if path == "-" { return try await input() }
         if let first = path.first(where: { !$0.isWhitespace }), "{[".contains(first) {

@@ -48,7 +48,7 @@ struct EnvironmentCommand: AsyncParsableCommand {
     struct Addresses: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show which addresses training lets into a list, or say which.",
-            discussion: "With patterns only such addresses may be written to, in place of those that were named before.")
+            discussion: "With patterns only such addresses may be written to, in place of those named before.")
 
         @Argument(help: "Patterns such as *@test.example.org; without any, those that hold are shown.")
         var patterns: [String] = []
