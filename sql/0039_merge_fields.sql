@@ -261,7 +261,7 @@ begin
     if v_gender is null or octet_length(p_text) > 255 or octet_length(p_title) > 100 then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('"%s" is no gender, or its text or title is too long', p_gender),
-            hint = 'It is male, female, other or unknown; a text has at most 255 bytes, a title 100.';
+            hint = 'It is male, female, other or unknown (man, vrouw, anders, onbekend); a text has at most 255 bytes, a title 100.';
     end if;
     perform koppeling.lock_mapping(v_instance);
     select to_jsonb(g) into v_old from koppeling.gender_text g where g.instance_id = v_instance and g.gender = v_gender;

@@ -47,7 +47,7 @@ begin
         hint := 'Try again in a moment; a worker must be running.';
     elsif p_key is null then
         message := format('the person has no e-mail address (%s), to which "%s" writes', v_kind, v_name);
-        hint := 'Put one first.';
+        hint := 'Put one first, or name one group to which the person has an address.';
     elsif not koppeling.address_allowed(p_key) then
         message := 'the address is not among those that this training environment may write to';
         hint := 'See koppeling environment addresses.';

@@ -4479,7 +4479,7 @@ begin
         hint := 'Try again in a moment; a worker must be running.';
     elsif p_key is null then
         message := format('the person has no e-mail address (%s), to which "%s" writes', v_kind, v_name);
-        hint := 'Put one first.';
+        hint := 'Put one first, or name one group to which the person has an address.';
     elsif not koppeling.address_allowed(p_key) then
         message := 'the address is not among those that this training environment may write to';
         hint := 'See koppeling environment addresses.';
@@ -9527,7 +9527,7 @@ begin
     if v_gender is null or octet_length(p_text) > 255 or octet_length(p_title) > 100 then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('"%s" is no gender, or its text or title is too long', p_gender),
-            hint = 'It is male, female, other or unknown; a text has at most 255 bytes, a title 100.';
+            hint = 'It is male, female, other or unknown (man, vrouw, anders, onbekend); a text has at most 255 bytes, a title 100.';
     end if;
     perform koppeling.lock_mapping(v_instance);
     select to_jsonb(g) into v_old from koppeling.gender_text g where g.instance_id = v_instance and g.gender = v_gender;

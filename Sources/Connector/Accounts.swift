@@ -98,8 +98,9 @@ public struct Accounts: Sendable {
             guard error.sqlState == "23503" else { throw error }
             throw ConnectorError(
                 .wrongState,
-                "instances use account '\(account.name)', and their history hangs on it: turn them off with "
-                    + "`koppeling instance disable`, or give the account another credential with `koppeling account renew`"
+                "instances use account '\(account.name)': give each another account with "
+                    + "`koppeling instance relink NAME --list LIST --account OTHER`, or delete its group with "
+                    + "`koppeling group delete`; to replace only the credential use `koppeling account renew`"
             )
         }
     }

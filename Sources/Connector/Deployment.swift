@@ -50,6 +50,13 @@ public struct Deployment: Sendable {
         }
     }
 
+    /// The patterns that addresses are held to in training, as people write them.
+    public func trainingAddresses() async throws -> [String] {
+        try await pool.query(
+            "select array(select replace(t.pattern, '%', '*') from koppeling.training_address t order by t.pattern)"
+        ).scalar()
+    }
+
     /// In training only addresses of these patterns get into a list, `*` for any text; none of them: every address.
     public func setTrainingAddresses(_ patterns: [String], actor: String) async throws {
         try await pool.transaction { connection in

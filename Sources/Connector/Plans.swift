@@ -54,6 +54,10 @@ public struct Plans: Sendable {
     public struct Line: Sendable, Codable {
         /// The person's number here; pass the last one to get the next page.
         public var person: Int64
+        /// The system that the person comes from.
+        public var source: String
+        /// The person's id in that system.
+        public var id: String
         /// The person's name.
         public var name: String
         /// `join`, `leave` or `empty`.
@@ -134,7 +138,7 @@ public struct Plans: Sendable {
     public func lines(plan: Int64, after person: Int64 = 0, limit: Int = 100) async throws -> [Line] {
         let rows = try await pool.query(
             """
-            select person, name, change, reason, cause, rule
+            select person, source, id, name, change, reason, cause, rule
             from koppeling.plan_lines
             where plan = \(plan)::bigint and person > \(person)::bigint
             order by person
@@ -142,8 +146,9 @@ public struct Plans: Sendable {
             """)
         return try rows.map { row in
             Line(
-                person: try row.decode("person"), name: try row.decode("name"), change: try row.decode("change"),
-                reason: try row.decode("reason"), cause: try row.decode("cause"),
+                person: try row.decode("person"), source: try row.decode("source"), id: try row.decode("id"),
+                name: try row.decode("name"), change: try row.decode("change"), reason: try row.decode("reason"),
+                cause: try row.decode("cause"),
                 rule: try row.decode("rule", as: Int32?.self).map(Int.init))
         }
     }

@@ -71,6 +71,13 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
         "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "26000", "25006",
     ]
 
+    /// The message and what to do about it, for people: a hint that is a sentence stands as one.
+    public var advised: String {
+        guard let hint else { return message }
+        let isSentence = hint.first?.isUppercase == true && !message.hasSuffix(".")
+        return message + (isSentence ? ". " : message.hasSuffix(".") ? " " : "; ") + hint
+    }
+
     /// The message with the server's code and hint, without its detail.
     public var description: String {
         var text = message

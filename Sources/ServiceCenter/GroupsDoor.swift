@@ -62,14 +62,7 @@ struct GroupsDoor: Sendable {
         let most = try fields.integer("limit", in: 1...Self.most) ?? 100
         let after = try fields.text("after")
         let page = try await refused { try await groups.list(after: after, limit: Int(most)) }
-        struct Answer: Encodable {
-            var groups: [Told]
-            var next: String?
-        }
-        return Response(
-            try JSONText(
-                encoding: Answer(
-                    groups: page.map(Told.init), next: page.count == Int(most) ? page.last?.name : nil)))
+        return try .page("groups", of: page.map(Told.init), next: page.count == Int(most) ? page.last?.name : nil)
     }
 
     private func show(_ group: TargetGroup) async throws -> Response {
@@ -93,13 +86,7 @@ struct GroupsDoor: Sendable {
         let page = try await refused {
             try await memberships.list(group: group.id, status: status, after: after, limit: Int(most))
         }
-        struct Answer: Encodable {
-            var members: [Member]
-            var next: String?
-        }
-        return Response(
-            try JSONText(
-                encoding: Answer(members: page.memberships.map(Member.init), next: page.next?.description)))
+        return try .page("members", of: page.memberships.map(Member.init), next: page.next?.description)
     }
 
     private func decide(

@@ -69,24 +69,14 @@ struct PlansDoor: Sendable {
         let page = try await plans.list(
             state: try fields.choice("state", of: State.self)?.rawValue,
             before: try fields.integer("before", in: 1...Int64.max / 2), limit: Int(most))
-        struct Answer: Encodable {
-            var plans: [Plans.Plan]
-            var next: Int64?
-        }
-        return Response(
-            try JSONText(encoding: Answer(plans: page, next: page.count == Int(most) ? page.last?.id : nil)))
+        return try .page("plans", of: page, next: page.count == Int(most) ? page.last?.id : nil)
     }
 
     private func lines(of plan: Int64, _ fields: Fields) async throws -> Response {
         let most = try fields.integer("limit", in: 1...Self.most) ?? 100
         let page = try await plans.lines(
             plan: plan, after: try fields.integer("after", in: 0...Int64.max / 2) ?? 0, limit: Int(most))
-        struct Answer: Encodable {
-            var lines: [Plans.Line]
-            var next: Int64?
-        }
-        return Response(
-            try JSONText(encoding: Answer(lines: page, next: page.count == Int(most) ? page.last?.person : nil)))
+        return try .page("lines", of: page, next: page.count == Int(most) ? page.last?.person : nil)
     }
 
     /// All lines as they come from the database: however long the plan, a piece at a time is in memory.

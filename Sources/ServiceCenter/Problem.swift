@@ -80,7 +80,7 @@ extension Problem {
             self.init(bodyRefusal: error)
             return
         }
-        self.init(status, [error.message, error.hint].compactMap(\.self).joined(separator: "; "))
+        self.init(status, error.advised)
         guard let column = error.column, !column.isEmpty else { return }
         let words = error.message.prefix { $0 != ":" }.split(separator: " ")
         let place = words.count == 2 ? Int(words[1]) : nil

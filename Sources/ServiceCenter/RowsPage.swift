@@ -10,4 +10,10 @@ extension Response {
         let next = Int64(rows.count) == most ? try rows.last?.decode("key", as: String.self) : nil
         return Response(JSONText("{\"\(name)\":[\(lines.joined(separator: ","))],\"next\":\(next ?? "null")}"))
     }
+
+    /// A page of values under a name, `{"NAME": [...], "next": ...}`; `next` is null at the end.
+    static func page(_ name: String, of values: some Encodable, next: (some Encodable)?) throws -> Response {
+        let next = try next.map { try JSONText(encoding: $0).text } ?? "null"
+        return Response(JSONText("{\"\(name)\":\(try JSONText(encoding: values)),\"next\":\(next)}"))
+    }
 }

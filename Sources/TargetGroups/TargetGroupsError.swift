@@ -56,9 +56,7 @@ public struct TargetGroupsError: Error, Sendable, CustomStringConvertible {
             case "KC001": .needsConfirmation
             default: .database
             }
-        let text =
-            code == .database
-            ? error.description : [error.message, error.hint].compactMap(\.self).joined(separator: "; ")
+        let text = code == .database ? error.description : error.advised
         self.init(code, text, cause: error)
     }
 

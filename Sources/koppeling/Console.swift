@@ -31,9 +31,14 @@ enum Console {
         return bytes.isEmpty ? nil : bytes
     }
 
-    /// The bytes of a file, or of stdin when the path is `-`.
-    static func contents(of path: String) async throws -> [UInt8] {
+    /// The bytes of a file with JSON, or of stdin when the path is `-`.
+    ///
+    /// Whoever wrote the JSON itself in its place is told how, by the example; the JSON is not repeated.
+    static func json(of path: String, example: String) async throws -> [UInt8] {
         if path == "-" { return try await input() }
+        if let first = path.first(where: { !$0.isWhitespace }), "{[".contains(first) {
+            throw Failure("Give the JSON in a file or on stdin: \(example).", code: 2)
+        }
         do {
             return try await blocking { Array(try Data(contentsOf: URL(filePath: path))) }
         } catch {

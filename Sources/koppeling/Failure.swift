@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Mailchimp
 import Postgres
 import TargetGroups
 
@@ -25,6 +26,8 @@ struct Failure: Error {
             self.init(error.cause ?? error)
         case let error as PostgresError:
             self.init(database: error)
+        case let error as MailchimpError where error.code == .invalidKey && error.status == nil:
+            self.init(error.detail)
         case is CancellationError:
             self.init("Stopped.")
         default:
@@ -34,7 +37,7 @@ struct Failure: Error {
 
     /// What the database said: our own functions speak to the user, everything else keeps its code.
     private init(database error: PostgresError) {
-        let spoken = [error.message, error.hint].compactMap(\.self).joined(separator: "; ")
+        let spoken = error.advised
         switch (error.code, error.sqlState) {
         case (.connection, _), (.commitUnknown, _):
             self.init(spoken + ". Check DATABASE_URL, that the server runs, and that its disk is not full.")

@@ -86,7 +86,7 @@ struct AccountTests {
             _ = try await bench.instances().link(
                 account: account, list: nil, name: nil, emailKind: "zakelijk", actor: "test")
             let message = try await bench.refusal(.wrongState) { try await accounts.disconnect(account) }
-            #expect(message.contains("koppeling instance disable"))
+            #expect(message.contains("koppeling instance relink NAME"))
             try await accounts.disconnect(other)
             #expect(try await accounts.list().map(\.name) == ["Instituut"])
         }

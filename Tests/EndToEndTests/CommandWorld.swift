@@ -45,12 +45,12 @@ struct CommandWorld {
         return run
     }
 
-    /// Runs a command that must be refused in one line, and returns the line.
+    /// Runs a command that must be refused in one line, by code 1 unless it is called wrongly, and returns the line.
     func refused(
-        _ command: String, _ arguments: String..., at location: SourceLocation = #_sourceLocation
+        _ command: String, _ arguments: String..., code: Int32 = 1, at location: SourceLocation = #_sourceLocation
     ) async throws -> String {
         let run = try await koppeling(Self.words(command) + arguments, settings)
-        #expect(run.code == 1 && run.output.isEmpty, "\(command) \(arguments)", sourceLocation: location)
+        #expect(run.code == code && run.output.isEmpty, "\(command) \(arguments)", sourceLocation: location)
         #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)", sourceLocation: location)
         return run.errors
     }

@@ -53,6 +53,17 @@ struct GroupCommandTests {
             #expect(why.lines.first == "A member." && why.lines[1] == "Rule 1 matches: Hoofd.", "\(why.output)")
             #expect(try await world.done("why crm 1 News --json").output.contains(#""override""#))
             #expect(try await world.refused("why crm 9 News").contains("9"))
+            let moment = try await world.refused("why crm 2 News --at gisteren", code: 2)
+            #expect(moment == "koppeling: --at must be a moment such as 2026-05-31T08:00:00Z.\n")
+            for kind in ["person", "company"] {
+                let written = try await world.refused("\(kind) put", #"{"id": "geheim"}"#, code: 2)
+                #expect(written.contains("koppeling \(kind) put < ") && !written.contains("geheim"))
+            }
+            let gone = try world.file("gone.csv", "id;geanonimiseerd", "3;ja", "99;ja")
+            let dry = try await world.done("person import --source crm --dry-run", gone).output
+            #expect(dry.hasSuffix(" 2 were anonymised: who of them is known would be erased.\n"), "\(dry)")
+            let erased = try await world.done("person import --source crm", gone).output
+            #expect(erased.hasSuffix(" 2 were anonymised: who of them is known is erased.\n"), "\(erased)")
         }
     }
 
@@ -91,10 +102,15 @@ struct GroupCommandTests {
         try await CommandWorld.run(["KOPPELING_ENVIRONMENT": "training"]) { world in
             let shown = try await world.done("environment show")
             #expect(shown.table.contains(["environment", "training"]))
+            #expect(try await world.done("environment addresses").output == "Every address may be written to.\n")
             try await world.done("environment addresses *@test.example.org *@post.koppeling.nl")
+            let patterns = ["*@post.koppeling.nl", "*@test.example.org"]
+            #expect(try await world.done("environment addresses").lines == patterns)
             let held = try await world.done("environment show --json").output
-            #expect(held.contains("%@test.example.org") && held.contains(#""changed":null"#), "\(held)")
-            try await world.done("environment addresses")
+            #expect(held.contains(#""*@test.example.org""#) && held.contains(#""changed":null"#), "\(held)")
+            #expect(try await world.refused("environment addresses *@a.nl --all", code: 2).contains("not both"))
+            #expect(try await world.done("environment addresses").lines == patterns)
+            #expect(try await world.done("environment addresses --all").output == "Every address may be written to.\n")
             #expect(try await world.done("environment show --json").output.contains(#""addresses":[]"#))
 
             let token = try await world.done("token create desk --may groups --may link --may disclose")

@@ -46,6 +46,8 @@ struct LinkCommandTests {
             #expect(try await world.refused("merge-field unmap News AANHEF").contains("nothing fills"))
             #expect(try await world.refused("merge-field map News FNAME age").contains("\"age\" fills no field"))
             #expect(try await world.refused("merge-field list Other").contains("koppeling instance list"))
+            #expect(try await world.refused("account connect").hasPrefix("koppeling: This is not a Mailchimp API key."))
+            #expect(try await world.refused("account disconnect Instituut").contains("koppeling instance relink NAME"))
         }
     }
 
@@ -58,6 +60,11 @@ struct LinkCommandTests {
             #expect(plan.state == "held" && plan.joins == 3)
             let shown = try await world.done("plan show \(plan.id) --limit 2")
             #expect(shown.lines.count == 3 && shown.output.contains("Jan Berg 1"))
+            #expect(shown.table.first?.prefix(4) == ["person", "source", "id", "name"])
+            #expect(shown.table[1][1...2] == ["crm", "1"], "\(shown.output)")
+            for (list, allowed) in [("plan", "dissolved"), ("action", "superseded")] {
+                #expect(try await world.refused("\(list) list --state open", code: 2).contains(allowed))
+            }
             let last = try await world.done("plan show \(plan.id) --json --after 2")
             #expect(last.lines.count == 1 && last.output.contains(#""cause":"rules""#))
             let causes = try await world.done("plan causes \(plan.id)")

@@ -179,7 +179,7 @@ struct LinkDoorTests {
             var lines: [Line]
             var next: Int64?
         }
-        struct Line: Decodable { var name: String, change: String }
+        struct Line: Decodable { var source: String, id: String, name: String, change: String }
         struct Shown: Decodable { var state: String, version: Int }
         struct Causes: Decodable { var causes: [Cause] }
         struct Cause: Decodable { var cause: String, persons: Int }
@@ -189,7 +189,11 @@ struct LinkDoorTests {
             while let after = next {
                 let page = try await knock.get(plan + "/lines?limit=2&after=\(after)").decode(Lines.self)
                 names += page.lines.map(\.name)
+                #expect(page.lines.allSatisfy { "Berg, \($0.id)" == $0.name && $0.source == "crm" })
                 next = page.next
+            }
+            for path in [plan + "/lines", "/api/v1/plans"] {
+                #expect(try await knock.get(path).text.hasSuffix(#","next":null}"#))
             }
             #expect(names == (1...5).map { "Berg, \($0)" })
             let causes = try await knock.get(plan + "/causes").decode(Causes.self).causes

@@ -96,7 +96,7 @@ struct ImportKindTests {
 
         let broken = try ImportFile(text + "crm,2\n")
         let error = await #expect(throws: TargetGroupsError.self) { try await broken.run(.categories, rejects: true) }
-        #expect(error?.message.hasPrefix("line 6: has 2 cells, and the header has 3; Mend the line") == true)
+        #expect(error?.message.hasPrefix("line 6: has 2 cells, and the header has 3. Mend the line") == true)
     }
 
     @Test("persons may bring the one position they have", .database)

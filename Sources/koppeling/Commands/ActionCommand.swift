@@ -11,8 +11,12 @@ struct ActionCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the newest actions.")
 
-        @Option(help: "Only this state: staged, parked, running, done, rejected or superseded.")
-        var state: String?
+        @Option(help: "Only this state.")
+        var state: State?
+
+        enum State: String, ExpressibleByArgument, CaseIterable {
+            case staged, parked, running, done, rejected, superseded
+        }
 
         @Option(help: "Only this instance, by its name.")
         var instance: String?
@@ -29,7 +33,7 @@ struct ActionCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, instance, action, state, contact, reason, attempt, enqueued_at, finished_at, worker
                     from koppeling.actions
-                    where (\(state)::text is null or state = \(state)::text)
+                    where (\(state?.rawValue)::text is null or state = \(state?.rawValue)::text)
                         and (\(instance)::text is null or instance = \(instance)::text) and id < \(before)::bigint
                     order by id desc
                     limit \(listing.limit)

@@ -17,7 +17,7 @@ struct CompanyCommand: AsyncParsableCommand {
         var file = "-"
 
         func run() async throws {
-            let json = JSONText(utf8: try await Console.contents(of: file))
+            let json = JSONText(utf8: try await Console.json(of: file, example: "koppeling company put < company.json"))
             try await Runtime.with { runtime in
                 Console.line(String(try await Companies(pool: runtime.pool).put(json)))
             }

@@ -22,7 +22,9 @@ struct EnvironmentCommand: AsyncParsableCommand {
                     """
                     \(unsafe: Listing.open)
                     select d.environment, d.confirmed_at, d.confirmed_by, d.changed, d.changed_at,
-                        d.noes_for_all_lists, array(select t.pattern from koppeling.training_address t order by t.pattern) as addresses
+                        d.noes_for_all_lists,
+                        array(select replace(t.pattern, '%', '*') from koppeling.training_address t order by t.pattern)
+                            as addresses
                     from koppeling.deployment d
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: json)
@@ -45,14 +47,27 @@ struct EnvironmentCommand: AsyncParsableCommand {
 
     struct Addresses: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "In training, let only these addresses into a list; without any, every address.")
+            abstract: "Show which addresses training lets into a list, or say which.",
+            discussion: "With patterns only such addresses may be written to, in place of those named before.")
 
-        @Argument(help: "Patterns such as *@test.example.org.")
+        @Argument(help: "Patterns such as *@test.example.org; without any, those that hold are shown.")
         var patterns: [String] = []
+
+        @Flag(help: "Every address may be written to again.")
+        var all = false
+
+        func validate() throws {
+            guard patterns.isEmpty || !all else { throw ValidationError("give patterns or --all, not both") }
+        }
 
         func run() async throws {
             try await LinkServices.with { runtime, services in
-                try await services.accounts.deployment.setTrainingAddresses(patterns, actor: runtime.actor)
+                let deployment = services.accounts.deployment
+                if all || !patterns.isEmpty {
+                    try await deployment.setTrainingAddresses(patterns, actor: runtime.actor)
+                }
+                let held = try await deployment.trainingAddresses()
+                for line in held.isEmpty ? ["Every address may be written to."] : held { Console.line(line) }
             }
         }
     }

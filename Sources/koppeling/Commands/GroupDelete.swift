@@ -7,9 +7,9 @@ extension GroupCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete a target group, and the link that it was made with.",
             discussion: """
-                A link is turned off first. Then its contacts are left in the list as they are, or archived: that takes a \
-                plan which somebody approves, and this command once more at the end. What persons said stays: whoever \
-                links the list again does not write to who said no.
+                Turn its instance off first (koppeling instance disable). Then its contacts are left in the list as they \
+                are, or archived: that takes a plan which somebody approves, and this command once more at the end. What \
+                persons said stays: whoever links the list again does not write to who said no.
                 """)
 
         @Argument(help: "The group.")

@@ -43,13 +43,17 @@ struct ImportArguments: ParsableArguments {
             Console.line(
                 "\(report.rows) rows: \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
                     + "\(report.rejected) with faults; \(report.categoriesMade) new categories."
-                    + (report.anonymised > 0 ? " \(report.anonymised) were anonymised and are erased." : ""))
+                    + anonymised(report.anonymised))
         }
         guard !report.isImported, !dryRun else { return }
         for fault in report.faults { Console.error("\(file): \(fault)") }
         throw Failure(
             "Nothing was imported, because \(report.rejected) rows have faults: "
                 + "mend them, or import the others with --skip-bad REJECTS.csv.")
+    }
+
+    private func anonymised(_ count: Int) -> String {
+        count == 0 ? "" : " \(count) were anonymised: who of them is known \(dryRun ? "would be" : "is") erased."
     }
 }
 

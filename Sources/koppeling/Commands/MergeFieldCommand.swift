@@ -99,7 +99,7 @@ struct MergeFieldCommand: AsyncParsableCommand {
         @Argument(help: "The instance's name or number.")
         var instance: String
 
-        @Argument(help: "male, female, other or unknown.")
+        @Argument(help: "male, female, other or unknown; or man, vrouw, anders or onbekend.")
         var gender: String
 
         @Argument(help: "Its word; empty for none.")

@@ -20,7 +20,7 @@ struct PersonCommand: AsyncParsableCommand {
         var file = "-"
 
         func run() async throws {
-            let json = JSONText(utf8: try await Console.contents(of: file))
+            let json = JSONText(utf8: try await Console.json(of: file, example: "koppeling person put < person.json"))
             try await Runtime.with { runtime in
                 let rows = try await runtime.pool.query(
                     """
@@ -122,7 +122,7 @@ struct PersonCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .invite(source: person.source, id: person.id, group: group, actor: runtime.actor)
-                Console.line("Invited to \(groups) groups; Mailchimp asks.")
+                Console.line("Recorded for \(groups) group(s); `koppeling why` shows how far it is.")
             }
         }
     }

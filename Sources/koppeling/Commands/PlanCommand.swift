@@ -13,8 +13,10 @@ struct PlanCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the plans, the newest first.")
 
-        @Option(help: "Only this state: held, approved, applied, discarded or dissolved.")
-        var state: String?
+        @Option(help: "Only this state.")
+        var state: State?
+
+        enum State: String, ExpressibleByArgument, CaseIterable { case held, approved, applied, discarded, dissolved }
 
         @Option(help: "Only those with a lower number: the next page.")
         var before: Int64 = .max
@@ -28,7 +30,7 @@ struct PlanCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, target_group, state, version, held_because, joins, leaves, emptied, created_at
                     from koppeling.plans
-                    where (\(state)::text is null or state = \(state)::text) and id < \(before)::bigint
+                    where (\(state?.rawValue)::text is null or state = \(state?.rawValue)::text) and id < \(before)::bigint
                     order by id desc
                     limit \(listing.limit)
                     \(unsafe: Listing.close)
@@ -55,7 +57,7 @@ struct PlanCommand: AsyncParsableCommand {
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select person, name, change, reason, cause, rule from koppeling.plan_lines
+                    select person, source, id, name, change, reason, cause, rule from koppeling.plan_lines
                     where plan = \(plan) and person > \(after)
                     order by person
                     limit \(listing.limit)

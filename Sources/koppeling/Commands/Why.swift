@@ -25,18 +25,27 @@ struct Why: AsyncParsableCommand {
 
     func run() async throws {
         try await Runtime.with { runtime in
-            let explanation: JSONText = try await runtime.pool.query(
-                """
-                select koppeling.why(\(person.source)::text, \(person.id)::text, \(group)::text,
-                    \(at)::text::timestamptz)
-                """
-            ).scalar()
+            let explanation = try await explanation(runtime.pool)
             let lines =
                 json
                 ? [explanation.text]
                 : try lines(explanation.decode(Explanation.self))
                     + DeliveryLines.of(try explanation.decode(DeliveryLines.Whole.self).delivery)
             for line in lines { Console.line(line) }
+        }
+    }
+
+    private func explanation(_ pool: Pool) async throws -> JSONText {
+        do throws(PostgresError) {
+            return try await pool.query(
+                """
+                select koppeling.why(\(person.source)::text, \(person.id)::text, \(group)::text,
+                    \(at)::text::timestamptz)
+                """
+            ).scalar()
+        } catch {
+            guard error.sqlState == "22007" || error.sqlState == "22008" else { throw error }
+            throw Failure("--at must be a moment such as 2026-05-31T08:00:00Z.", code: 2)
         }
     }
 
