@@ -76,7 +76,7 @@ begin atomic
 end;
 
 -- Lets the open noes of one group, of these reasons, hold in another; in the same, those that stand at contacts hold at
--- their addresses from here on. What is open there already is not repeated. Returns how many entries were added.
+-- their addresses from here on. What is open there already, and as new, is not repeated. Returns how many were added.
 create function koppeling.carry_noes(
     p_from bigint, p_to bigint, p_actor text,
     p_reasons text[] default array['complained', 'unsubscribed', 'forgotten']) returns bigint
@@ -97,16 +97,19 @@ begin
           and not exists (
               select from koppeling.open_suppression o
               where o.target_group_id = p_to and o.reason = n.reason and o.address_key = n.address_key
-                -- A user's word stands beside what Mailchimp said, and beside his own before.
-                and (n.source <> 'user' or o.source = 'user' and o.occurred_at >= n.occurred_at))
+                and o.occurred_at >= n.occurred_at
+                -- A user's word stands beside what Mailchimp said.
+                and (n.source <> 'user' or o.source = 'user'))
           and not exists (
               select from koppeling.open_suppression o
-              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id)
+              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id
+                and o.occurred_at >= n.occurred_at)
         returning id
     )
     select coalesce(array_agg(id), '{}') into v_carried from carried;
     if v_carried <> '{}' then
         v_persons := koppeling.bind_carried(v_carried);
+        perform koppeling.decline_carried(v_carried);
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
@@ -136,6 +139,26 @@ begin
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
+-- Ends the invitations that these entries came after, as if it had been said to that list.
+create function koppeling.decline_carried(p_entries bigint[]) returns void
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+begin
+    perform koppeling.decline_invitations(
+        c.target_group_id, c.reason, c.address_key, null, array[c.person_id], c.occurred_at, false)
+    from (
+        select distinct s.target_group_id, s.reason, s.address_key, v.person_id, s.occurred_at
+        from koppeling.invitation v
+        join koppeling.audience_member m on m.id = v.member_id
+        join koppeling.suppression s on s.target_group_id = v.target_group_id
+        where v.ended_at is null and s.id = any (p_entries)
+          and (s.person_id = v.person_id or s.address_key in (m.address_key, m.file_key)
+               or exists (
+                   select from koppeling.email_address e
+                   where e.person_id = v.person_id and e.address_key = s.address_key))
+    ) c;
+end $$;
+
 -- Where a complaint or an unsubscribe holds in every list, what is said to one goes to the others by itself.
 create function koppeling.note_spreading() returns trigger
     language plpgsql set search_path = koppeling, pg_temp
@@ -159,8 +182,8 @@ end $$;
 create trigger spread after insert on koppeling.suppression
     referencing new table as said for each statement execute function koppeling.note_spreading();
 
--- Copies what is to hold in every list to the other linked groups. No group is locked: what follows from it is derived
--- by the evaluation that calls this, which locks them in their order.
+-- Copies what is to hold in every list to the other linked groups. No group is locked, unless an invitation ends: what
+-- else follows is derived by the evaluation that calls this, which locks them in their order.
 create function koppeling.spread_noes() returns void
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -186,12 +209,21 @@ begin
         where not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = g.id and o.reason = s.reason
+              and o.occurred_at >= s.occurred_at
               and (o.person_id = s.person_id
-                   or o.address_key = s.address_key
-                      and (s.source <> 'user' or o.source = 'user' and o.occurred_at >= s.occurred_at)))
+                   or o.address_key = s.address_key and (s.source <> 'user' or o.source = 'user')))
         returning id
     )
     select coalesce(array_agg(id), '{}') into v_copied from copied;
+    if exists (
+        select from koppeling.suppression s
+        join koppeling.invitation v on v.target_group_id = s.target_group_id and v.ended_at is null
+        where s.id = any (v_copied))
+    then
+        -- Every group, since the evaluation locks more of them after this.
+        perform koppeling.lock_group(g.id) from (select g.id from koppeling.target_group g order by g.id) g;
+        perform koppeling.decline_carried(v_copied);
+    end if;
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
