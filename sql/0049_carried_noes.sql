@@ -53,6 +53,18 @@ begin atomic
     order by s.reason, r.address_key, r.person_id, s.source, s.occurred_at desc, s.id;
 end;
 
+-- Keeps noes from being recorded while it changes where they hold: one link or setting at a time, then every linked
+-- group. Whoever is recording a no has recorded it and is seen, or waits and sees what has changed.
+create function koppeling.lock_noes() returns void
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+begin
+    perform from koppeling.deployment for update;
+    -- A statement of its own, which sees the link that was waited for.
+    perform koppeling.lock_group(g.id)
+    from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
+end $$;
+
 -- Whose noes a new link to this list takes over: those of groups that had the list before in any case, and on request
 -- those of the account's other lists.
 create function koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) returns setof bigint
@@ -239,9 +251,7 @@ declare
     v_from bigint;
     v_carried bigint := 0;
 begin
-    -- Whoever is recording a no has recorded it, or waits and sees the setting.
-    perform koppeling.lock_group(i.target_group_id)
-    from (select i.target_group_id from koppeling.connector_instance i order by i.target_group_id) i;
+    perform koppeling.lock_noes();
     update koppeling.deployment d set noes_for_all_lists = p_all where d.noes_for_all_lists <> p_all;
     if not found then
         return 0;
@@ -299,6 +309,7 @@ as $$
 declare
     v_carried bigint;
 begin
+    perform koppeling.lock_noes();
     select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
     from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
     where g.id <> p_group;
@@ -310,7 +321,8 @@ begin
 end $$;
 
 revoke execute on function
-    koppeling.carry_noes(bigint, bigint, text, text[]), koppeling.apply_noes_to_all_lists(boolean, text),
+    koppeling.lock_noes(), koppeling.carry_noes(bigint, bigint, text, text[]),
+    koppeling.apply_noes_to_all_lists(boolean, text),
     koppeling.check_group_erasures(bytea, bigint, bigint, bigint),
     koppeling.begin_consent(bigint, bigint, text, boolean, text)
 from public;
