@@ -133,7 +133,8 @@ begin
     return query select unnest(v_changed);
 end $$;
 
--- Records what was said or found. An entry that is open already is not repeated. Returns whose status changed.
+-- Records what was said or found. An entry that is open already is not repeated, unless it is older and what is said is
+-- to hold in every list: in another one the older may have been lifted since. Returns whose status changed.
 create function koppeling.open_suppression(
     p_group bigint, p_reason text, p_address text, p_contact_id text, p_persons bigint[], p_source text,
     p_occurred_at timestamptz, p_detail jsonb) returns setof bigint
@@ -142,10 +143,13 @@ as $$
 declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
+    v_renews boolean;
     v_first bigint;
     v_id bigint;
 begin
     perform koppeling.lock_group(p_group);
+    v_renews := p_reason in ('complained', 'unsubscribed')
+        and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
         p_occurred_at, coalesce(p_detail ? 'hook', false));
@@ -164,7 +168,8 @@ begin
         where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key
             -- A user's word stands beside what Mailchimp said, and beside his own before: the contact may have opted in
             -- since. What he says twice within a minute he says once.
-            and (p_source <> 'user' or o.source = 'user' and o.occurred_at > p_occurred_at - interval '1 minute'))
+            and (p_source <> 'user' or o.source = 'user' and o.occurred_at > p_occurred_at - interval '1 minute')
+            and (not v_renews or o.occurred_at >= p_occurred_at))
     returning id into v_id;
     -- What was open already at the contact or the address is what more of the same follows from.
     v_first := coalesce(v_first, v_id, (
@@ -191,7 +196,7 @@ begin
     where not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
-            and o.file_key is not distinct from b.file_key)
+            and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
     order by b.person_id;
 
     if v_id is not null and p_reason in ('complained', 'unsubscribed', 'forgotten') then

@@ -21,19 +21,31 @@ begin atomic
           where e.person_id = v.person_id and e.kind = g.email_kind and e.address_key in (m.address_key, m.file_key));
 end;
 
--- How many others hold the contact's address and said no, and have not asked to be invited themselves: it waits for
--- them, since each of them would be mailed.
+-- How many hold the contact's address and said no, and have not asked to be invited themselves, or not since what they
+-- said to another list, which is on its way to this one: it waits for them, since each of them would be mailed.
 create function koppeling.invitation_waits_for(p_member bigint) returns bigint
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
-    select count(distinct e.person_id)
-    from koppeling.audience_member m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    join koppeling.email_address e on e.address_key in (m.address_key, m.file_key)
-    join koppeling.open_suppression s
-        on s.person_id = e.person_id and s.target_group_id = i.target_group_id and s.reason = 'unsubscribed'
-    where m.id = p_member
-      and not exists (select from koppeling.valid_invitations(p_member) v where v.person_id = e.person_id);
+    with holder as (
+        select distinct e.person_id, i.target_group_id, (
+            select max(v.requested_at) from koppeling.valid_invitations(p_member) v
+            where v.person_id = e.person_id) as asked_at
+        from koppeling.audience_member m
+        join koppeling.connector_instance i on i.id = m.instance_id
+        join koppeling.email_address e on e.address_key in (m.address_key, m.file_key)
+        where m.id = p_member
+    )
+    select count(*)
+    from holder h
+    where h.asked_at is null and exists (
+            select from koppeling.open_suppression s
+            where s.person_id = h.person_id and s.target_group_id = h.target_group_id and s.reason = 'unsubscribed')
+       or exists (
+            select from koppeling.spreading_no w
+            join koppeling.open_suppression s on s.id = w.suppression_id
+            where s.reason = 'unsubscribed' and s.occurred_at > coalesce(h.asked_at, '-infinity')
+              and (s.person_id = h.person_id or s.address_key in (
+                  select e.address_key from koppeling.email_address e where e.person_id = h.person_id)));
 end;
 
 -- Since when a contact is to be invited; null when it is not, or not now. Once Mailchimp has asked it is over: a call

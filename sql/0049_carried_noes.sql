@@ -53,6 +53,18 @@ begin atomic
     order by s.reason, r.address_key, r.person_id, s.source, s.occurred_at desc, s.id;
 end;
 
+-- Keeps noes from being recorded while it changes where they hold: one link or setting at a time, then every linked
+-- group. Whoever is recording a no has recorded it and is seen, or waits and sees what has changed.
+create function koppeling.lock_noes() returns void
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+begin
+    perform from koppeling.deployment for update;
+    -- A statement of its own, which sees the link that was waited for.
+    perform koppeling.lock_group(g.id)
+    from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
+end $$;
+
 -- Whose noes a new link to this list takes over: those of groups that had the list before in any case, and on request
 -- those of the account's other lists.
 create function koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) returns setof bigint
@@ -76,7 +88,7 @@ begin atomic
 end;
 
 -- Lets the open noes of one group, of these reasons, hold in another; in the same, those that stand at contacts hold at
--- their addresses from here on. What is open there already is not repeated. Returns how many entries were added.
+-- their addresses from here on. What is open there already, and as new, is not repeated. Returns how many were added.
 create function koppeling.carry_noes(
     p_from bigint, p_to bigint, p_actor text,
     p_reasons text[] default array['complained', 'unsubscribed', 'forgotten']) returns bigint
@@ -97,16 +109,19 @@ begin
           and not exists (
               select from koppeling.open_suppression o
               where o.target_group_id = p_to and o.reason = n.reason and o.address_key = n.address_key
-                -- A user's word stands beside what Mailchimp said, and beside his own before.
-                and (n.source <> 'user' or o.source = 'user' and o.occurred_at >= n.occurred_at))
+                and o.occurred_at >= n.occurred_at
+                -- A user's word stands beside what Mailchimp said.
+                and (n.source <> 'user' or o.source = 'user'))
           and not exists (
               select from koppeling.open_suppression o
-              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id)
+              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id
+                and o.occurred_at >= n.occurred_at)
         returning id
     )
     select coalesce(array_agg(id), '{}') into v_carried from carried;
     if v_carried <> '{}' then
         v_persons := koppeling.bind_carried(v_carried);
+        perform koppeling.decline_carried(v_carried);
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
@@ -136,6 +151,26 @@ begin
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
+-- Ends the invitations that these entries came after, as if it had been said to that list.
+create function koppeling.decline_carried(p_entries bigint[]) returns void
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+begin
+    perform koppeling.decline_invitations(
+        c.target_group_id, c.reason, c.address_key, null, array[c.person_id], c.occurred_at, false)
+    from (
+        select distinct s.target_group_id, s.reason, s.address_key, v.person_id, s.occurred_at
+        from koppeling.invitation v
+        join koppeling.audience_member m on m.id = v.member_id
+        join koppeling.suppression s on s.target_group_id = v.target_group_id
+        where v.ended_at is null and s.id = any (p_entries)
+          and (s.person_id = v.person_id or s.address_key in (m.address_key, m.file_key)
+               or exists (
+                   select from koppeling.email_address e
+                   where e.person_id = v.person_id and e.address_key = s.address_key))
+    ) c;
+end $$;
+
 -- Where a complaint or an unsubscribe holds in every list, what is said to one goes to the others by itself.
 create function koppeling.note_spreading() returns trigger
     language plpgsql set search_path = koppeling, pg_temp
@@ -159,8 +194,8 @@ end $$;
 create trigger spread after insert on koppeling.suppression
     referencing new table as said for each statement execute function koppeling.note_spreading();
 
--- Copies what is to hold in every list to the other linked groups. No group is locked: what follows from it is derived
--- by the evaluation that calls this, which locks them in their order.
+-- Copies what is to hold in every list to the other linked groups. No group is locked, unless an invitation ends: what
+-- else follows is derived by the evaluation that calls this, which locks them in their order.
 create function koppeling.spread_noes() returns void
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -186,12 +221,21 @@ begin
         where not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = g.id and o.reason = s.reason
+              and o.occurred_at >= s.occurred_at
               and (o.person_id = s.person_id
-                   or o.address_key = s.address_key
-                      and (s.source <> 'user' or o.source = 'user' and o.occurred_at >= s.occurred_at)))
+                   or o.address_key = s.address_key and (s.source <> 'user' or o.source = 'user')))
         returning id
     )
     select coalesce(array_agg(id), '{}') into v_copied from copied;
+    if exists (
+        select from koppeling.suppression s
+        join koppeling.invitation v on v.target_group_id = s.target_group_id and v.ended_at is null
+        where s.id = any (v_copied))
+    then
+        -- Every group, since the evaluation locks more of them after this.
+        perform koppeling.lock_group(g.id) from (select g.id from koppeling.target_group g order by g.id) g;
+        perform koppeling.decline_carried(v_copied);
+    end if;
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
@@ -207,9 +251,7 @@ declare
     v_from bigint;
     v_carried bigint := 0;
 begin
-    -- Whoever is recording a no has recorded it, or waits and sees the setting.
-    perform koppeling.lock_group(i.target_group_id)
-    from (select i.target_group_id from koppeling.connector_instance i order by i.target_group_id) i;
+    perform koppeling.lock_noes();
     update koppeling.deployment d set noes_for_all_lists = p_all where d.noes_for_all_lists <> p_all;
     if not found then
         return 0;
@@ -267,6 +309,7 @@ as $$
 declare
     v_carried bigint;
 begin
+    perform koppeling.lock_noes();
     select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
     from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
     where g.id <> p_group;
@@ -278,7 +321,8 @@ begin
 end $$;
 
 revoke execute on function
-    koppeling.carry_noes(bigint, bigint, text, text[]), koppeling.apply_noes_to_all_lists(boolean, text),
+    koppeling.lock_noes(), koppeling.carry_noes(bigint, bigint, text, text[]),
+    koppeling.apply_noes_to_all_lists(boolean, text),
     koppeling.check_group_erasures(bytea, bigint, bigint, bigint),
     koppeling.begin_consent(bigint, bigint, text, boolean, text)
 from public;

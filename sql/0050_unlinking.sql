@@ -57,7 +57,8 @@ create function koppeling.count_ours(p_instance bigint) returns bigint
                or m.status = 'subscribed'
                   and (m.ownership = 'created' or m.ownership = 'adopted' and not i.keeps_adopted)));
 
--- The instance, locked together with its group, when nothing stands against the end of its link.
+-- The instance, locked together with its group, and with every linked one, since another link may begin in the same
+-- transaction, when nothing stands against the end of its link.
 create function koppeling.require_endable(p_instance bigint, p_list_is_gone boolean)
     returns koppeling.connector_instance
     language plpgsql set search_path = koppeling, pg_temp
@@ -66,7 +67,7 @@ declare
     v_instance koppeling.connector_instance;
     v_open record;
 begin
-    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    perform koppeling.lock_noes();
     select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
     if not found then
         raise exception using errcode = 'no_data_found', message = format('there is no instance %s', p_instance),

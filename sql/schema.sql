@@ -476,9 +476,7 @@ declare
     v_from bigint;
     v_carried bigint := 0;
 begin
-    -- Whoever is recording a no has recorded it, or waits and sees the setting.
-    perform koppeling.lock_group(i.target_group_id)
-    from (select i.target_group_id from koppeling.connector_instance i order by i.target_group_id) i;
+    perform koppeling.lock_noes();
     update koppeling.deployment d set noes_for_all_lists = p_all where d.noes_for_all_lists <> p_all;
     if not found then
         return 0;
@@ -847,6 +845,7 @@ CREATE FUNCTION koppeling.begin_consent(p_group bigint, p_account bigint, p_list
 declare
     v_carried bigint;
 begin
+    perform koppeling.lock_noes();
     select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
     from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
     where g.id <> p_group;
@@ -1318,16 +1317,19 @@ begin
           and not exists (
               select from koppeling.open_suppression o
               where o.target_group_id = p_to and o.reason = n.reason and o.address_key = n.address_key
-                -- A user's word stands beside what Mailchimp said, and beside his own before.
-                and (n.source <> 'user' or o.source = 'user' and o.occurred_at >= n.occurred_at))
+                and o.occurred_at >= n.occurred_at
+                -- A user's word stands beside what Mailchimp said.
+                and (n.source <> 'user' or o.source = 'user'))
           and not exists (
               select from koppeling.open_suppression o
-              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id)
+              where o.target_group_id = p_to and o.reason = n.reason and o.person_id = n.person_id
+                and o.occurred_at >= n.occurred_at)
         returning id
     )
     select coalesce(array_agg(id), '{}') into v_carried from carried;
     if v_carried <> '{}' then
         v_persons := koppeling.bind_carried(v_carried);
+        perform koppeling.decline_carried(v_carried);
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
@@ -2771,6 +2773,27 @@ end $_$;
 CREATE FUNCTION koppeling.cron_number(p_text text, p_low integer, p_high integer, p_names text[]) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (p_text ~ '^[0-9]{1,2}$'::text) THEN CASE WHEN (((p_text)::integer >= p_low) AND ((p_text)::integer <= p_high)) THEN (p_text)::integer ELSE NULL::integer END ELSE ((array_position(p_names, p_text) - 1) + p_low) END;
+
+CREATE FUNCTION koppeling.decline_carried(p_entries bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    perform koppeling.decline_invitations(
+        c.target_group_id, c.reason, c.address_key, null, array[c.person_id], c.occurred_at, false)
+    from (
+        select distinct s.target_group_id, s.reason, s.address_key, v.person_id, s.occurred_at
+        from koppeling.invitation v
+        join koppeling.audience_member m on m.id = v.member_id
+        join koppeling.suppression s on s.target_group_id = v.target_group_id
+        where v.ended_at is null and s.id = any (p_entries)
+          and (s.person_id = v.person_id or s.address_key in (m.address_key, m.file_key)
+               or exists (
+                   select from koppeling.email_address e
+                   where e.person_id = v.person_id and e.address_key = s.address_key))
+    ) c;
+end $$;
 
 CREATE FUNCTION koppeling.decline_invitations(p_group bigint, p_reason text, p_key text, p_contact text, p_persons bigint[], p_occurred_at timestamp with time zone, p_is_hook boolean) RETURNS void
     LANGUAGE plpgsql
@@ -4440,14 +4463,27 @@ CREATE FUNCTION koppeling.invitation_waits_for(p_member bigint) RETURNS bigint
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- SELECT count(DISTINCT e.person_id) AS count
-    FROM (((koppeling.audience_member m
-      JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
-      JOIN koppeling.email_address e ON (((e.address_key = m.address_key) OR (e.address_key = m.file_key))))
-      JOIN koppeling.open_suppression s ON (((s.person_id = e.person_id) AND (s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text))))
-   WHERE ((m.id = invitation_waits_for.p_member) AND (NOT (EXISTS ( SELECT
-            FROM koppeling.valid_invitations(invitation_waits_for.p_member) v(id, instance_id, target_group_id, member_id, person_id, requested_at, requested_by, about, sent_at, opted_in_before, ended_at, outcome, because)
-           WHERE (v.person_id = e.person_id)))));
+ WITH holder AS (
+          SELECT DISTINCT e.person_id,
+             i.target_group_id,
+             ( SELECT max(v.requested_at) AS max
+                    FROM koppeling.valid_invitations(invitation_waits_for.p_member) v(id, instance_id, target_group_id, member_id, person_id, requested_at, requested_by, about, sent_at, opted_in_before, ended_at, outcome, because)
+                   WHERE (v.person_id = e.person_id)) AS asked_at
+            FROM ((koppeling.audience_member m
+              JOIN koppeling.connector_instance i ON ((i.id = m.instance_id)))
+              JOIN koppeling.email_address e ON (((e.address_key = m.address_key) OR (e.address_key = m.file_key))))
+           WHERE (m.id = invitation_waits_for.p_member)
+         )
+  SELECT count(*) AS count
+    FROM holder h
+   WHERE (((h.asked_at IS NULL) AND (EXISTS ( SELECT
+            FROM koppeling.open_suppression s
+           WHERE ((s.person_id = h.person_id) AND (s.target_group_id = h.target_group_id) AND (s.reason = 'unsubscribed'::text))))) OR (EXISTS ( SELECT
+            FROM (koppeling.spreading_no w
+              JOIN koppeling.open_suppression s ON ((s.id = w.suppression_id)))
+           WHERE ((s.reason = 'unsubscribed'::text) AND (s.occurred_at > COALESCE(h.asked_at, '-infinity'::timestamp with time zone)) AND ((s.person_id = h.person_id) OR (s.address_key IN ( SELECT e.address_key
+                    FROM koppeling.email_address e
+                   WHERE (e.person_id = h.person_id))))))));
 END;
 
 CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
@@ -5010,6 +5046,17 @@ CREATE FUNCTION koppeling.lock_mapping(p_instance bigint) RETURNS void
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     perform koppeling.begin_pass();
+end $$;
+
+CREATE FUNCTION koppeling.lock_noes() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform from koppeling.deployment for update;
+    -- A statement of its own, which sees the link that was waited for.
+    perform koppeling.lock_group(g.id)
+    from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
 end $$;
 
 CREATE FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) RETURNS bigint[]
@@ -6769,10 +6816,13 @@ CREATE FUNCTION koppeling.open_suppression(p_group bigint, p_reason text, p_addr
 declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
+    v_renews boolean;
     v_first bigint;
     v_id bigint;
 begin
     perform koppeling.lock_group(p_group);
+    v_renews := p_reason in ('complained', 'unsubscribed')
+        and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
         p_occurred_at, coalesce(p_detail ? 'hook', false));
@@ -6791,7 +6841,8 @@ begin
         where o.target_group_id = p_group and o.reason = p_reason and o.address_key = v_key
             -- A user's word stands beside what Mailchimp said, and beside his own before: the contact may have opted in
             -- since. What he says twice within a minute he says once.
-            and (p_source <> 'user' or o.source = 'user' and o.occurred_at > p_occurred_at - interval '1 minute'))
+            and (p_source <> 'user' or o.source = 'user' and o.occurred_at > p_occurred_at - interval '1 minute')
+            and (not v_renews or o.occurred_at >= p_occurred_at))
     returning id into v_id;
     -- What was open already at the contact or the address is what more of the same follows from.
     v_first := coalesce(v_first, v_id, (
@@ -6818,7 +6869,7 @@ begin
     where not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
-            and o.file_key is not distinct from b.file_key)
+            and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
     order by b.person_id;
 
     if v_id is not null and p_reason in ('complained', 'unsubscribed', 'forgotten') then
@@ -8864,7 +8915,7 @@ declare
     v_instance koppeling.connector_instance;
     v_open record;
 begin
-    perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
+    perform koppeling.lock_noes();
     select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
     if not found then
         raise exception using errcode = 'no_data_found', message = format('there is no instance %s', p_instance),
@@ -9769,12 +9820,21 @@ begin
         where not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = g.id and o.reason = s.reason
+              and o.occurred_at >= s.occurred_at
               and (o.person_id = s.person_id
-                   or o.address_key = s.address_key
-                      and (s.source <> 'user' or o.source = 'user' and o.occurred_at >= s.occurred_at)))
+                   or o.address_key = s.address_key and (s.source <> 'user' or o.source = 'user')))
         returning id
     )
     select coalesce(array_agg(id), '{}') into v_copied from copied;
+    if exists (
+        select from koppeling.suppression s
+        join koppeling.invitation v on v.target_group_id = s.target_group_id and v.ended_at is null
+        where s.id = any (v_copied))
+    then
+        -- Every group, since the evaluation locks more of them after this.
+        perform koppeling.lock_group(g.id) from (select g.id from koppeling.target_group g order by g.id) g;
+        perform koppeling.decline_carried(v_copied);
+    end if;
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
@@ -12478,6 +12538,8 @@ REVOKE ALL ON FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer 
 REVOKE ALL ON FUNCTION koppeling.limit_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.limit_was_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.lock_noes() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) FROM PUBLIC;
 
