@@ -40,7 +40,8 @@ extension ConnectorInstance {
     /// - Returns: an outcome for each job that was not completed together with its record.
     func perform(_ jobs: [Job], _ context: JobContext) async throws -> [Int64: Outcome] {
         guard let link = try await link(), link.enabled || jobs.allSatisfy({ $0.kind == "erase" }) else {
-            return jobs.outcomes(.snooze(.seconds(60)))
+            // It was turned off just now: in a moment nobody here takes its jobs any more.
+            return jobs.outcomes(.snooze(.seconds(5)))
         }
         // Whoever ends the dry run ends this wait as well.
         if link.isDryRun { return jobs.outcomes(.snooze(.seconds(300))) }

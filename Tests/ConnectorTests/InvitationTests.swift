@@ -113,7 +113,9 @@ struct InvitationTests {
         try await LinkedList.run(persons: 1) { list in
             try await list.sayNo("0")
             try await list.control(
-                "POST", "faults", #"{"effect": "hang", "milliseconds": 1500, "when": "before", "count": 1, "match": {"method": "PATCH"}}"#)
+                "POST", "faults",
+                #"{"effect": "hang", "milliseconds": 1500, "when": "before", "count": 1, "match": {"method": "PATCH"}}"#
+            )
             try await list.pool.query("select koppeling.invite_person('test', '0')")
             try await eventually("the call is under way", within: .seconds(20)) {
                 try await list.pool.query(

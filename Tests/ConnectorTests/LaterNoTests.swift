@@ -30,7 +30,8 @@ struct LaterNoTests {
         }
     }
 
-    @Test("ends an invitation that waits, also when it holds in every list only from then on", arguments: [true, false])
+    @Test(
+        "ends an invitation that waits, also when it holds in every list only from then on", arguments: [true, false])
     func whileInvited(isSetBefore: Bool) async throws {
         try await LinkedList.runTwo { list in
             if isSetBefore { try await list.applyToAll() }

@@ -155,8 +155,7 @@ struct RelinkingTests {
             #expect(open?.message.contains("1 erasures and 1 unsubscribes") == true)
             try await list.hold(false)
             try await list.instances.setEnabled(true, instance: list.instance.name)
-            // What was claimed while the link was off may have been put off by its minute just then.
-            try await eventually("Mailchimp was told", within: .seconds(90)) {
+            try await eventually("Mailchimp was told", within: .seconds(30)) {
                 let erased = try await list.status(list.address("0"))
                 let left = try await list.status(list.address("1"))
                 return erased == nil && left == "unsubscribed"

@@ -7,7 +7,8 @@ struct GroupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "group", abstract: "List target groups and their members; decide about one by hand.",
         subcommands: [
-            Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self, Readmit.self, Delete.self,
+            Create.self, List.self, Check.self, Members.self, Add.self, Remove.self, Release.self, Readmit.self,
+            Delete.self,
         ])
 
     struct Create: AsyncParsableCommand {
