@@ -215,9 +215,9 @@ struct InvitationTests {
                 "update koppeling.connector_instance set paused_reason = 'test'",
             ]
             try await list.pool.query(hold[way])
-            try await list.request("0")
+            try await list.requestInvitation("0")
             // Put once more it is the same request.
-            try await list.request("0")
+            try await list.requestInvitation("0")
             if way != 1 {
                 try await eventually("it was looked at") {
                     try await list.pool.query(
@@ -286,7 +286,7 @@ struct InvitationTests {
         try await LinkedList.run(persons: 1) { list in
             try await list.sayNo("0")
             try await list.hold(true)
-            try await list.request("0")
+            try await list.requestInvitation("0")
             // A worker whose process died after its call.
             try await list.pool.query("select koppeling.begin_invitation(id) from koppeling.audience_member")
             try await list.unrecorded("PATCH", list.address("0"), #"{"status": "pending"}"#)
@@ -339,70 +339,5 @@ struct InvitationTests {
             #expect(
                 try await list.pool.query("select count(*) from koppeling.invitation").scalar(as: Int64.self) == 0)
         }
-    }
-}
-
-extension LinkedList {
-    private struct Audit: Decodable {
-        struct Consent: Decodable {
-            var subscribed_against_known_no: Int
-            var subscribed_without_read: Int
-        }
-        struct Nos: Decodable { var asked_again: Int }
-        var consent: Consent
-        var subscribed_against_own_no: Nos
-    }
-
-    private var persons: Persons { Persons(pool: pool) }
-
-    fileprivate func sayNo(_ id: String) async throws {
-        try await quiet()
-        if try await status(address(id)) == "subscribed" {
-            try await asContact("unsubscribe", address(id))
-        } else {
-            try await pool.query("select koppeling.unsubscribe_person('test', \(id))")
-        }
-        try await pull()
-        // A second is the shortest time that Mailchimp knows.
-        try await control("POST", "clock", #"{"advance": 2}"#)
-    }
-
-    fileprivate func request(_ id: String) async throws {
-        try await persons.invite(source: "test", id: id, actor: "anna")
-    }
-
-    fileprivate func invite(_ id: String) async throws {
-        try await request(id)
-        try await quiet()
-        try await control("POST", "clock", #"{"advance": 2}"#)
-    }
-
-    /// What a request is refused with.
-    fileprivate func refusal(_ id: String) async throws -> String {
-        do {
-            try await persons.invite(source: "test", id: id, group: instance.targetGroup, actor: "anna")
-            return "it was not refused"
-        } catch {
-            return "\(error)"
-        }
-    }
-
-    fileprivate func invitation() async throws -> String? {
-        try await pool.query("select state from koppeling.invitations order by id desc limit 1").first?.decode(0)
-    }
-
-    fileprivate func waitsFor(_ id: String) async throws -> Int64? {
-        try await pool.query(
-            """
-            select (koppeling.why('test', \(id), \(instance.targetGroup)) #>> '{delivery,invitation,waitsFor}')::bigint
-            """
-        ).scalar()
-    }
-
-    /// How often Mailchimp asked somebody who had said no; nobody was subscribed over one.
-    fileprivate func asked() async throws -> Int {
-        let audit = try await control("GET", "audit").decode(Audit.self)
-        #expect(audit.consent.subscribed_against_known_no == 0 && audit.consent.subscribed_without_read == 0)
-        return audit.subscribed_against_own_no.asked_again
     }
 }
