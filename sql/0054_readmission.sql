@@ -1,13 +1,16 @@
 -- Letting somebody back in: what a user may end, once it is said why.
 
--- The open noes and removals that keep a person out of a group, and since when: hers, and those at an address that she
--- holds or at a contact that stands there.
+-- The open noes and removals that keep a person out of a group, and since when: hers, and those at the address that the
+-- group writes to or at the contact that stands there. What stands at another address of hers is not hers to end.
 create function koppeling.entries_against(p_group bigint, p_person bigint)
     returns table (id bigint, reason text, occurred_at timestamptz)
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
     with held as (
-        select e.address_key from koppeling.email_address e where e.person_id = p_person
+        select e.address_key
+        from koppeling.target_group g
+        join koppeling.email_address e on e.person_id = p_person and e.kind = g.email_kind
+        where g.id = p_group
     )
     select s.id, s.reason, s.occurred_at
     from koppeling.open_suppression s where s.target_group_id = p_group and s.person_id = p_person
@@ -58,6 +61,14 @@ begin
     elsif 'forgotten' = any (v_reasons) then
         message := 'the contact was deleted for good';
         hint := 'She comes back by a form of Mailchimp''s that she fills in herself.';
+    elsif exists (
+        select from koppeling.email_address e
+        join koppeling.target_group g on g.id = p_group and e.kind <> g.email_kind
+        join koppeling.open_suppression s on s.target_group_id = p_group and s.address_key = e.address_key
+        where e.person_id = p_person and s.reason in ('complained', 'unsubscribed', 'forgotten'))
+    then
+        message := 'a no stands at another address that she has';
+        hint := 'It binds her as long as she has that address, and belongs to whoever else holds it.';
     elsif v_said is not null and not koppeling.opted_in_since(p_group, p_person, v_said) then
         message := 'she said no, and the contact has not signed up again in Mailchimp since';
         hint := 'When she asks for it, have Mailchimp ask the contact: koppeling person invite.';

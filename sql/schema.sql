@@ -3459,8 +3459,9 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
     BEGIN ATOMIC
  WITH held AS (
           SELECT e.address_key
-            FROM koppeling.email_address e
-           WHERE (e.person_id = entries_against.p_person)
+            FROM (koppeling.target_group g
+              JOIN koppeling.email_address e ON (((e.person_id = entries_against.p_person) AND (e.kind = g.email_kind))))
+           WHERE (g.id = entries_against.p_group)
          )
   SELECT s.id,
      s.reason,
@@ -8214,6 +8215,14 @@ begin
     elsif 'forgotten' = any (v_reasons) then
         message := 'the contact was deleted for good';
         hint := 'She comes back by a form of Mailchimp''s that she fills in herself.';
+    elsif exists (
+        select from koppeling.email_address e
+        join koppeling.target_group g on g.id = p_group and e.kind <> g.email_kind
+        join koppeling.open_suppression s on s.target_group_id = p_group and s.address_key = e.address_key
+        where e.person_id = p_person and s.reason in ('complained', 'unsubscribed', 'forgotten'))
+    then
+        message := 'a no stands at another address that she has';
+        hint := 'It binds her as long as she has that address, and belongs to whoever else holds it.';
     elsif v_said is not null and not koppeling.opted_in_since(p_group, p_person, v_said) then
         message := 'she said no, and the contact has not signed up again in Mailchimp since';
         hint := 'When she asks for it, have Mailchimp ask the contact: koppeling person invite.';

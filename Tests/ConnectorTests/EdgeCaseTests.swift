@@ -72,8 +72,23 @@ struct EdgeCaseTests {
             try await list.asContact("resubscribe", list.address("0"))
             try await list.pull()
             #expect(try await list.membership("0") == "inactive unsubscribed")
+            // What was said at an address that others may hold too is not ended by her signing up at her own.
+            try await list.pool.query(
+                """
+                select koppeling.open_suppression(g.id, 'unsubscribed', 'samen@post.koppeling.nl', null, '{}',
+                    'mailchimp', koppeling.now() - interval '1 year', '{}')
+                from koppeling.target_group g
+                """)
+            try await list.put("0", #"{"emails": {"prive": "samen@post.koppeling.nl"}}"#)
+            let shared = await #expect(throws: PostgresError.self) { try await readmit("0") }
+            #expect(shared?.message.contains("another address") == true)
+            try await list.put("0", #"{"emails": {"prive": null}}"#)
             try await readmit("0")
             #expect(try await list.membership("0") == "active rule")
+            let open: Int64 = try await list.pool.query(
+                "select count(*) from koppeling.open_suppression where address_key = 'samen@post.koppeling.nl'"
+            ).scalar()
+            #expect(open == 1)
             try await list.put("0", #"{"given_name": "Piet"}"#)
             try await list.quiet()
             #expect(try await list.contact(list.address("0"))?.merge_fields["FNAME"] == "Piet", "adopted")
