@@ -118,7 +118,7 @@ end $$;
 -- The key, and order key, of a member's actions: at most one waits, and never two run.
 create function koppeling.member_key(p_member bigint) returns text
     language sql immutable parallel safe
-    return 'member-' || p_member;
+    return 'member-' || p_member::text;
 
 -- The action that a member needs now, or null; silent fields are no reason for one. The executor decides again.
 create function koppeling.needed_action(s koppeling.audience_member, p_claims bigint, p_key text, p_fields jsonb,

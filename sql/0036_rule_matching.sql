@@ -37,8 +37,8 @@ end $$;
 -- Who has all that is asked for and nothing that must not be there; of everybody when p_persons is null. To be called
 -- with variables, in a statement that is planned anew each time: then it becomes part of that statement, and what is
 -- not asked for falls away. What is asked of a function, a department, a company and its categories holds at one and
--- the same position; what must not be there is at none. Counts are compared by >=, and cannot be more: of an = the
--- planner believes that hardly anybody passes.
+-- the same position; what must not be there is at none, and is one list, because each of several would be joined, empty
+-- ones too. Counts are compared by >=, and cannot be more: of an = the planner believes that hardly anybody passes.
 create function koppeling.persons_having(
     p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[])
     returns table (person_id bigint)
@@ -89,19 +89,26 @@ as $$
         where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
     ) m
     where not exists (
-            select from koppeling.person_category n
-            where p_not.tags > 0
-                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
-        and not exists (
-            select from koppeling.position n
-            where p_not.seats > 0 and n.person_id = m.person_id
+        select from (
+            select n.person_id
+            from koppeling.person_category n
+            where p_not.tags > 0 and n.category_id = any (p_not.categories)
+                and (p_persons is null or n.person_id = any (p_persons))
+            union all
+            select n.person_id
+            from koppeling.position n
+            where p_not.seats > 0
                 and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
-                    or n.company_id = any (p_not.companies)))
-        and not exists (
-            select from koppeling.position n
+                    or n.company_id = any (p_not.companies))
+                and (p_persons is null or n.person_id = any (p_persons))
+            union all
+            select n.person_id
+            from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
-            where p_not.circles > 0
-                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
+            where p_not.circles > 0 and k.company_category_id = any (p_not.company_categories)
+                and (p_persons is null or n.person_id = any (p_persons))
+        ) n
+        where n.person_id = m.person_id)
 $$;
 
 -- Whether anybody can have what is asked for: something is, and one position has one of each.

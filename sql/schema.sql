@@ -604,6 +604,21 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                  END)));
 END;
 
+CREATE FUNCTION koppeling.array_without(p_these bigint[], p_those bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+begin
+    if p_these = '{}' or p_those = '{}' then
+        return p_these;
+    end if;
+    -- In the list of columns, or they would be stored once more before they are joined.
+    return array(
+        select t.person_id from (select unnest(p_these) as person_id) t
+        where not exists (select from (select unnest(p_those) as person_id) o where o.person_id = t.person_id));
+end $$;
+
 CREATE TABLE koppeling.job (
     id bigint NOT NULL,
     enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
@@ -620,12 +635,12 @@ CREATE TABLE koppeling.job (
     alone boolean DEFAULT false NOT NULL,
     state text DEFAULT 'ready'::text NOT NULL,
     blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL,
-    kind text NOT NULL,
-    key text,
+    queue text DEFAULT 'default'::text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    key text COLLATE pg_catalog."C",
     key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text,
-    limit_key text,
+    order_key text COLLATE pg_catalog."C",
+    limit_key text COLLATE pg_catalog."C",
     error text,
     args jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
@@ -758,7 +773,7 @@ CREATE TABLE koppeling.audience_member (
     contact_id text,
     remote_id text,
     address text NOT NULL,
-    address_key text NOT NULL,
+    address_key text NOT NULL COLLATE pg_catalog."C",
     file_key text,
     status text,
     last_changed timestamp with time zone,
@@ -1023,7 +1038,7 @@ CREATE TABLE koppeling.claim (
     person_id bigint NOT NULL,
     member_id bigint NOT NULL,
     address text NOT NULL,
-    address_key text NOT NULL,
+    address_key text NOT NULL COLLATE pg_catalog."C",
     fields jsonb NOT NULL,
     manual boolean NOT NULL,
     claimed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
@@ -1034,7 +1049,7 @@ CREATE TABLE koppeling.email_address (
     person_id bigint NOT NULL,
     kind text NOT NULL,
     address text NOT NULL,
-    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL,
+    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT email_address_address_check CHECK ((length(address) <= 254)),
     CONSTRAINT email_address_kind_check CHECK (((kind <> ''::text) AND (kind = koppeling.fold(kind))))
 );
@@ -5567,7 +5582,7 @@ end $$;
 
 CREATE FUNCTION koppeling.member_key(p_member bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('member-'::text || p_member);
+    RETURN ('member-'::text || (p_member)::text);
 
 CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RETURNS SETOF koppeling.member_need
     LANGUAGE plpgsql STABLE
@@ -7346,19 +7361,26 @@ CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_no
         where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
     ) m
     where not exists (
-            select from koppeling.person_category n
-            where p_not.tags > 0
-                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
-        and not exists (
-            select from koppeling.position n
-            where p_not.seats > 0 and n.person_id = m.person_id
+        select from (
+            select n.person_id
+            from koppeling.person_category n
+            where p_not.tags > 0 and n.category_id = any (p_not.categories)
+                and (p_persons is null or n.person_id = any (p_persons))
+            union all
+            select n.person_id
+            from koppeling.position n
+            where p_not.seats > 0
                 and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
-                    or n.company_id = any (p_not.companies)))
-        and not exists (
-            select from koppeling.position n
+                    or n.company_id = any (p_not.companies))
+                and (p_persons is null or n.person_id = any (p_persons))
+            union all
+            select n.person_id
+            from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
-            where p_not.circles > 0
-                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
+            where p_not.circles > 0 and k.company_category_id = any (p_not.company_categories)
+                and (p_persons is null or n.person_id = any (p_persons))
+        ) n
+        where n.person_id = m.person_id)
 $$;
 
 CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
@@ -7477,54 +7499,75 @@ CREATE FUNCTION koppeling.preview_rules(p_group bigint, p_rules jsonb, p_persons
     AS $$
 declare
     v_read koppeling.rule_criterion[] := koppeling.read_rules(p_rules);
+    v_rules jsonb := '[]';
+    v_criteria koppeling.criterion[];
+    v_asked koppeling.criteria_values;
+    v_not koppeling.criteria_values;
+    -- Eight bytes a person; in arrays, whose length the planner knows.
+    v_matching bigint[];
+    v_found bigint[] := '{}';
+    v_noted bigint[];
+    v_new bigint[];
+    v_plain bigint[];
+    v_doubtful bigint[];
 begin
+    for v_position in 1..jsonb_array_length(p_rules) loop
+        v_criteria := array(
+            select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
+            from unnest(v_read) c where c.position = v_position);
+        v_asked := koppeling.criteria_values(v_criteria, false);
+        v_not := koppeling.criteria_values(v_criteria, true);
+        v_matching := array(
+            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons) h
+            where koppeling.can_match(v_criteria, v_asked));
+        v_found := v_found || koppeling.array_without(v_matching, v_found);
+        v_rules := v_rules || jsonb_build_object(
+            'rule', v_position, 'matches', cardinality(v_matching), 'total', cardinality(v_found));
+    end loop;
+
+    -- Only who matches now and did not, or the other way round, can join or leave.
+    v_noted := array(
+        select m.person_id from koppeling.membership m
+        where m.target_group_id = p_group and m.rule_match
+            and (p_persons is null or m.person_id = any (p_persons)));
+    v_new := koppeling.array_without(v_found, v_noted);
+    -- Of whom nothing is known that could stand against it, joins.
+    v_plain := koppeling.array_without(v_new, array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and not m.rule_match
+        union all
+        select o.person_id from koppeling.open_reasons(p_group, p_persons) o
+        union all
+        select p.id from koppeling.person p where p.state <> 'active'));
+    v_doubtful := case when cardinality(v_plain) < cardinality(v_new)
+        then koppeling.array_without(v_new, v_plain) else '{}' end;
+    if cardinality(v_found) - cardinality(v_new) < cardinality(v_noted) then
+        v_doubtful := v_doubtful || koppeling.array_without(v_noted, v_found);
+    end if;
+
     return (
-        with asked as (
-            select r.position, array(
-                select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
-                from unnest(v_read) c where c.position = r.position) as criteria
-            from generate_series(1, jsonb_array_length(p_rules)) r (position)
-        ), matched as materialized (
-            select a.position, m.person_id
-            from asked a
-            cross join lateral koppeling.persons_matching(a.criteria, p_persons) m
-        ), firsts as materialized (
-            select m.person_id, min(m.position) as position from matched m group by m.person_id
-        ), counted as (
-            select a.position, coalesce(m.matches, 0) as matches,
-                sum(coalesce(f.added, 0)) over (order by a.position) as total
-            from asked a
-            left join (select position, count(*) as matches from matched group by position) m using (position)
-            left join (select position, count(*) as added from firsts group by position) f using (position)
-        ), suppressed as (
+        with suppressed as (
             select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons) o
-        ), moved as materialized (
-            -- Only who matches now and did not, or the other way round, can join or leave.
-            select person_id, coalesce(h.status, '') = 'active' as was,
-                coalesce(d.status, '') = 'active' as becomes
-            from firsts f
-            full join (
-                select m.* from koppeling.membership m
-                where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
-            ) h using (person_id)
+        ), looked_at as (
+            select person_id, coalesce(h.status, '') = 'active' as was, coalesce(d.status, '') = 'active' as becomes
+            from unnest(v_doubtful) u (person_id)
+            left join (select * from koppeling.membership m where m.target_group_id = p_group) h using (person_id)
             left join suppressed o using (person_id)
             left join (select p.id as person_id, p.state from koppeling.person p where p.state <> 'active') b
                 using (person_id)
             cross join lateral koppeling.derive_status(
-                f.person_id is not null, coalesce(h.override, 'none'), coalesce(b.state, 'active'),
+                not coalesce(h.rule_match, false), coalesce(h.override, 'none'), coalesce(b.state, 'active'),
                 coalesce(o.reasons, '{}'), coalesce(h.ever_member, false)) d
-            where (f.person_id is not null) <> coalesce(h.rule_match, false)
+        ), moved as materialized (
+            select l.person_id, case when l.becomes then 'join' else 'leave' end as change
+            from looked_at l where l.was <> l.becomes
         )
         select jsonb_build_object(
-            'rules', coalesce((
-                select jsonb_agg(jsonb_build_object('rule', position, 'matches', matches, 'total', total)
-                    order by position)
-                from counted), '[]'),
-            'matches', (select count(*) from firsts),
-            'joins', (select count(*) from moved where becomes and not was),
-            'leaves', (select count(*) from moved where was and not becomes),
+            'rules', v_rules,
+            'matches', cardinality(v_found),
+            'joins', cardinality(v_plain) + (select count(*) from moved where change = 'join'),
+            'leaves', (select count(*) from moved where change = 'leave'),
             'unsubscribed', (
-                select count(*) from firsts join suppressed s using (person_id)
+                select count(*) from unnest(v_found) f (person_id) join suppressed s using (person_id)
                 where s.reasons && array['complained', 'unsubscribed', 'forgotten']),
             'sample', coalesce((
                 select jsonb_agg(jsonb_build_object(
@@ -7532,10 +7575,14 @@ begin
                     'name', btrim(koppeling.first_name(p.given_name, p.initials) || ' '
                         || koppeling.last_name(p.prefixes, p.family_name))) order by t.change, p.id)
                 from (
-                    (select person_id, 'join' as change from moved where becomes and not was
-                     order by person_id limit 5)
+                    (select j.person_id, 'join' as change
+                     from (select unnest(v_plain) as person_id
+                           union all
+                           select m.person_id from moved m where m.change = 'join') j
+                     order by j.person_id limit 5)
                     union all
-                    (select person_id, 'leave' from moved where was and not becomes order by person_id limit 5)
+                    (select m.person_id, m.change from moved m where m.change = 'leave'
+                     order by m.person_id limit 5)
                 ) t
                 join koppeling.person p on p.id = t.person_id), '[]'),
             'estimated', p_persons is not null));

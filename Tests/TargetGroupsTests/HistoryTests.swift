@@ -151,7 +151,13 @@ struct HistoryTests {
             let criteria = rules.map { rule in rule.map { Criterion("Soort / \(abs($0) - 1)", negated: $0 < 0) } }
             let id = numbers.groups[group]
             let version = try await world.rules.list(group: id).version
+            let preview = try await world.rules.preview(criteria, group: id, exact: true)
+            let before = try await settledMembers(of: id, in: world)
             _ = try await world.rules.save(criteria, group: id, over: version, confirmOnlyNegated: true, actor: "test")
+            if let before, let after = try await settledMembers(of: id, in: world) {
+                #expect(preview.joins == after.subtracting(before).count, "\(rules)")
+                #expect(preview.leaves == before.subtracting(after).count, "\(rules)")
+            }
         case .override(let group, let person, let override):
             try await world.memberships.setOverride(
                 try #require(Override(rawValue: override)), person: numbers.persons[person],
@@ -176,6 +182,18 @@ struct HistoryTests {
             try await world.pool.query(
                 "select koppeling.erase_person_now(\(numbers.persons[person]), \(Self.erasureKey)::bytea, 'test')")
         }
+    }
+
+    /// Who is in a group; nil while somebody's facts are still to be evaluated.
+    private func settledMembers(of group: Int64, in world: World) async throws -> Set<Int64>? {
+        let row = try await world.pool.query(
+            """
+            select exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
+                as waits,
+                array(select m.person_id from koppeling.membership m
+                      where m.target_group_id = \(group)::bigint and m.status = 'active') as members
+            """)[0]
+        return try row.decode("waits") ? nil : Set(row.decode("members", as: [Int64].self))
     }
 
     /// Each membership's audit entries lead, one from the other, to what it is now.
