@@ -279,10 +279,16 @@ as $$
 declare
     v_instance bigint;
     v_persons  bigint[];
+    v_some     bigint[];
+    v_last     int := 0;
     v_plan     bigint;
-    v_joins    bigint;
-    v_removals bigint;
+    v_is_new   boolean := false;
+    v_joins    bigint := 0;
+    v_removals bigint := 0;
     v_because  text;
+    v_lines    record;
+    v_changed  bigint := 0;
+    v_exempt   bigint[] := '{}';
     v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
@@ -293,25 +299,48 @@ begin
     v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
                       else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
-    if v_plan is null then
-        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
-        into v_joins, v_removals
-        from koppeling.claim_difference(v_instance, v_persons)
-        where not exempt;
-        v_because := koppeling.brake(v_instance, v_joins, v_removals);
-        if v_because is not null then
+    -- Some at a time: counted until the brake would hold what was counted so far, and from then on written to the plan.
+    while v_last < cardinality(v_persons) loop
+        v_some := v_persons[v_last + 1:v_last + 5000];
+        v_last := v_last + cardinality(v_some);
+        if v_plan is null then
+            select v_joins + count(*) filter (where change = 'join'),
+                   v_removals + count(*) filter (where change in ('leave', 'empty'))
+            into v_joins, v_removals
+            from koppeling.claim_difference(v_instance, v_some)
+            where not exempt;
+            v_because := koppeling.brake(v_instance, v_joins, v_removals);
+            if v_because is null then
+                continue;
+            end if;
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
+            v_is_new := true;
+            v_some := v_persons[:v_last];
         end if;
+        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some);
+        v_changed := v_changed + v_lines.changed;
+        v_exempt := v_exempt || v_lines.exempt;
+    end loop;
+    if v_plan is null then
+        v_exempt := v_persons;
+        if v_joins + v_removals > 0 then
+            insert into koppeling.unapproved_change (target_group_id, joins, removals)
+            values (p_group, v_joins, v_removals);
+        end if;
+    else
+        perform koppeling.settle_plan(v_plan, v_changed);
     end if;
-    if v_plan is not null then
-        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
-    elsif v_joins + v_removals > 0 then
-        insert into koppeling.unapproved_change (target_group_id, joins, removals)
-        values (p_group, v_joins, v_removals);
+    if v_is_new then
+        update koppeling.change_plan p
+        set held_because = coalesce((
+            select koppeling.brake(v_instance, count(*) filter (where l.change = 'join'),
+                                   count(*) filter (where l.change <> 'join'))
+            from koppeling.change_plan_line l where l.plan_id = p.id), p.held_because)
+        where p.id = v_plan;
     end if;
     select * into v_applied
-    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;

@@ -1,16 +1,15 @@
 -- A held plan: rewritten by later recomputes, approved or discarded by a person who names the version seen.
 
--- Brings the lines of these persons up to date; a plan without lines dissolves. Returns those of them whose changes no
--- plan holds.
-create function koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) returns bigint[]
+-- Brings the lines of these persons up to date. Returns how many lines changed, and those persons whose changes no plan
+-- holds.
+create function koppeling.rewrite_lines(
+    p_plan bigint, p_instance bigint, p_persons bigint[], out changed bigint, out exempt bigint[])
     language plpgsql
     -- No scan of the lines, which would meet all those that are being written.
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_seqscan = off
 as $$
 declare
-    v_changed bigint;
-    v_exempt  bigint[];
-    v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
+    v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
         select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
@@ -22,7 +21,7 @@ begin
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, v_cause from differing where not exempt
+        select p_plan, d.person_id, d.change, d.reason, v_cause from differing d where not d.exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
@@ -30,9 +29,21 @@ begin
     )
     select (select count(*) from gone) + (select count(*) from written),
            array(select d.person_id from differing d where d.exempt)
-    into v_changed, v_exempt;
+    into changed, exempt;
+end $$;
 
-    if v_cause = 'rules' then
+-- What the lines that are written now are put down to.
+create function koppeling.plan_cause() returns text
+    language sql stable
+    return coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
+
+-- After lines were rewritten: a plan without lines dissolves, one of which some changed has a new version.
+create function koppeling.settle_plan(p_plan bigint, p_changed bigint) returns void
+    language plpgsql
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_seqscan = off
+as $$
+begin
+    if koppeling.plan_cause() = 'rules' then
         update koppeling.change_plan p
         set rules_entry = (select max(a.id) from koppeling.audit_entry a
                            where a.target_group_id = p.target_group_id and a.kind = 'rules')
@@ -43,10 +54,9 @@ begin
         update koppeling.change_plan
         set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
         where id = p_plan;
-    elsif v_changed > 0 then
+    elsif p_changed > 0 then
         update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
     end if;
-    return v_exempt;
 end $$;
 
 -- The held plan, locked together with its group, in the version that the person saw.

@@ -175,21 +175,20 @@ begin
         where n.needed is null and n.waiting is not null), 'superseded');
 
     perform koppeling.enqueue_rows(
-        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
-        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
-        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
-        array_agg(n.key order by n.member_id), array_agg(null::text),
-        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
-            order by n.member_id),
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
+        array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end),
         array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
-                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
-            order by n.member_id),
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
+        -- Ordered here, and not in each of the lists.
         select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
         from unnest(v_needs) n
         left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
         where n.needed is not null and n.waiting is distinct from n.needed
+        order by n.member_id
     ) n
     group by n.part
     order by n.part;

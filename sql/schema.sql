@@ -5636,10 +5636,16 @@ CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[])
 declare
     v_instance bigint;
     v_persons  bigint[];
+    v_some     bigint[];
+    v_last     int := 0;
     v_plan     bigint;
-    v_joins    bigint;
-    v_removals bigint;
+    v_is_new   boolean := false;
+    v_joins    bigint := 0;
+    v_removals bigint := 0;
     v_because  text;
+    v_lines    record;
+    v_changed  bigint := 0;
+    v_exempt   bigint[] := '{}';
     v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
@@ -5650,25 +5656,48 @@ begin
     v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
                       else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
-    if v_plan is null then
-        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
-        into v_joins, v_removals
-        from koppeling.claim_difference(v_instance, v_persons)
-        where not exempt;
-        v_because := koppeling.brake(v_instance, v_joins, v_removals);
-        if v_because is not null then
+    -- Some at a time: counted until the brake would hold what was counted so far, and from then on written to the plan.
+    while v_last < cardinality(v_persons) loop
+        v_some := v_persons[v_last + 1:v_last + 5000];
+        v_last := v_last + cardinality(v_some);
+        if v_plan is null then
+            select v_joins + count(*) filter (where change = 'join'),
+                   v_removals + count(*) filter (where change in ('leave', 'empty'))
+            into v_joins, v_removals
+            from koppeling.claim_difference(v_instance, v_some)
+            where not exempt;
+            v_because := koppeling.brake(v_instance, v_joins, v_removals);
+            if v_because is null then
+                continue;
+            end if;
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
+            v_is_new := true;
+            v_some := v_persons[:v_last];
         end if;
+        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some);
+        v_changed := v_changed + v_lines.changed;
+        v_exempt := v_exempt || v_lines.exempt;
+    end loop;
+    if v_plan is null then
+        v_exempt := v_persons;
+        if v_joins + v_removals > 0 then
+            insert into koppeling.unapproved_change (target_group_id, joins, removals)
+            values (p_group, v_joins, v_removals);
+        end if;
+    else
+        perform koppeling.settle_plan(v_plan, v_changed);
     end if;
-    if v_plan is not null then
-        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
-    elsif v_joins + v_removals > 0 then
-        insert into koppeling.unapproved_change (target_group_id, joins, removals)
-        values (p_group, v_joins, v_removals);
+    if v_is_new then
+        update koppeling.change_plan p
+        set held_because = coalesce((
+            select koppeling.brake(v_instance, count(*) filter (where l.change = 'join'),
+                                   count(*) filter (where l.change <> 'join'))
+            from koppeling.change_plan_line l where l.plan_id = p.id), p.held_because)
+        where p.id = v_plan;
     end if;
     select * into v_applied
-    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
@@ -7397,6 +7426,10 @@ begin
         return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
     end if;
 end $$;
+
+CREATE FUNCTION koppeling.plan_cause() RETURNS text
+    LANGUAGE sql STABLE
+    RETURN COALESCE(NULLIF(current_setting('koppeling.cause'::text, true), ''::text), 'facts'::text);
 
 CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
     LANGUAGE plpgsql
@@ -9315,16 +9348,14 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS bigint[]
+CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], OUT changed bigint, OUT exempt bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_changed bigint;
-    v_exempt  bigint[];
-    v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
+    v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
         select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
@@ -9336,7 +9367,7 @@ begin
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, v_cause from differing where not exempt
+        select p_plan, d.person_id, d.change, d.reason, v_cause from differing d where not d.exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
@@ -9344,23 +9375,7 @@ begin
     )
     select (select count(*) from gone) + (select count(*) from written),
            array(select d.person_id from differing d where d.exempt)
-    into v_changed, v_exempt;
-
-    if v_cause = 'rules' then
-        update koppeling.change_plan p
-        set rules_entry = (select max(a.id) from koppeling.audit_entry a
-                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
-        where p.id = p_plan and p.rules_entry is null
-          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
-    end if;
-    if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
-        update koppeling.change_plan
-        set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
-        where id = p_plan;
-    elsif v_changed > 0 then
-        update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
-    end if;
-    return v_exempt;
+    into changed, exempt;
 end $$;
 
 CREATE FUNCTION koppeling.room_under(l koppeling.job_limit) RETURNS bigint
@@ -9849,6 +9864,29 @@ begin
     return v_came;
 end $$;
 
+CREATE FUNCTION koppeling.settle_plan(p_plan bigint, p_changed bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    if koppeling.plan_cause() = 'rules' then
+        update koppeling.change_plan p
+        set rules_entry = (select max(a.id) from koppeling.audit_entry a
+                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
+        where p.id = p_plan and p.rules_entry is null
+          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
+    end if;
+    if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
+        update koppeling.change_plan
+        set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
+        where id = p_plan;
+    elsif p_changed > 0 then
+        update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.spread_noes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9947,21 +9985,20 @@ begin
         where n.needed is null and n.waiting is not null), 'superseded');
 
     perform koppeling.enqueue_rows(
-        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
-        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
-        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
-        array_agg(n.key order by n.member_id), array_agg(null::text),
-        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
-            order by n.member_id),
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
+        array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end),
         array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
-                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
-            order by n.member_id),
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
+        -- Ordered here, and not in each of the lists.
         select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
         from unnest(v_needs) n
         left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
         where n.needed is not null and n.waiting is distinct from n.needed
+        order by n.member_id
     ) n
     group by n.part
     order by n.part;
