@@ -160,7 +160,8 @@ create table koppeling.person (
 create unique index person_identity on koppeling.person (koppeling.fold(source), koppeling.fold(external_id));
 create index person_merged on koppeling.person (merged_into) where merged_into is not null;
 create index person_not_active on koppeling.person (id) where state <> 'active';
-create index person_by_name on koppeling.person (koppeling.fold(coalesce(family_name, '')), id);
+-- As a Dutch list is sorted, whatever the database's own collation.
+create index person_by_name on koppeling.person (koppeling.fold(coalesce(family_name, '')) collate "nl-x-icu", id);
 
 -- A person is archived or erased but never deleted, so the big tables name persons without a foreign key. What else
 -- they name is checked a statement at a time: see the file on references.

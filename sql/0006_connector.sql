@@ -65,8 +65,9 @@ create table koppeling.connector_instance (
     joins_cap          int not null default 1000 check (joins_cap >= 0),
     created_at         timestamptz not null default koppeling.now()
 );
-create unique index connector_instance_list on koppeling.connector_instance (account_id, list_id);
-create index connector_instance_list_id on koppeling.connector_instance (list_id);
+-- Of whichever login: two that see the same list must not both write to it.
+create unique index connector_instance_list on koppeling.connector_instance (list_id);
+create index connector_instance_account on koppeling.connector_instance (account_id);
 
 -- Which of a person's fields fills which merge tag of the list.
 create table koppeling.merge_field (

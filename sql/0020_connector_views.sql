@@ -80,7 +80,7 @@ select i.id, i.name as instance, a.name as account, i.list_name, g.name as targe
        exists (select from koppeling.permit_wait w
                where w.resource = a.permit_resource and w.holder = koppeling.instance_queue(i.id)
                  and w.seen_at > koppeling.now() - interval '1 second') as waits_for_permit,
-       p.throttled_until, i.reactivate_on_resubscribe
+       p.throttled_until, i.dry_run, i.reactivate_on_resubscribe, i.keeps_adopted as keep_adopted
 from koppeling.connector_instance i
 join koppeling.mailchimp_account a on a.id = i.account_id
 join koppeling.account_permits p on p.account_id = a.id
@@ -198,29 +198,31 @@ begin atomic
     from koppeling.connector_instance i where i.id = p_instance;
 end;
 
--- Lets an instance only show what it would do, or do it.
-create function koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) returns void
+-- Turns a setting of an instance on or off: dryRun, which only shows what would be done; reactivateOnResubscribe, by
+-- which whoever signs up again in Mailchimp after a no is let back in; keepAdopted, by which whoever was in the list
+-- before us stays there when he leaves the group.
+create function koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) returns void
     language sql set search_path = koppeling, pg_temp
 begin atomic
-    select koppeling.note_instance(i.id, 'instance.dryRun', to_jsonb(i.dry_run), to_jsonb(p_dry_run), p_actor)
+    select koppeling.note_instance(i.id, 'instance.' || p_setting,
+        to_jsonb(case p_setting
+            when 'dryRun' then i.dry_run
+            when 'reactivateOnResubscribe' then i.reactivate_on_resubscribe
+            when 'keepAdopted' then i.keeps_adopted end),
+        to_jsonb(p_on), p_actor)
     from koppeling.connector_instance i where i.id = p_instance;
-    update koppeling.connector_instance set dry_run = p_dry_run where id = p_instance and dry_run <> p_dry_run;
+    update koppeling.connector_instance i
+    set dry_run = case p_setting when 'dryRun' then p_on else i.dry_run end,
+        reactivate_on_resubscribe = case p_setting
+            when 'reactivateOnResubscribe' then p_on else i.reactivate_on_resubscribe end,
+        keeps_adopted = case p_setting when 'keepAdopted' then p_on else i.keeps_adopted end
+    where i.id = p_instance;
     -- What was put off because nothing is sent need not wait any longer.
     update koppeling.job j set run_at = koppeling.now()
-    where not p_dry_run and j.queue = koppeling.instance_queue(p_instance) and j.kind in ('action', 'erase')
+    where p_setting = 'dryRun' and not p_on
+        and j.queue = koppeling.instance_queue(p_instance) and j.kind in ('action', 'erase')
         and j.state in ('ready', 'returned') and j.run_at > koppeling.now()
         and j.run_at <= koppeling.now() + interval '5 minutes';
-end;
-
--- Lets whoever signs up again in Mailchimp after a no back in by that, or has a task tell of it.
-create function koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) returns void
-    language sql set search_path = koppeling, pg_temp
-begin atomic
-    select koppeling.note_instance(i.id, 'instance.reactivateOnResubscribe', to_jsonb(i.reactivate_on_resubscribe),
-        to_jsonb(p_reactivates), p_actor)
-    from koppeling.connector_instance i where i.id = p_instance;
-    update koppeling.connector_instance set reactivate_on_resubscribe = p_reactivates
-    where id = p_instance and reactivate_on_resubscribe <> p_reactivates;
 end;
 
 -- Makes a template automatic or manual, or with null removes it. Says whether there is one to remove.
@@ -321,7 +323,7 @@ end $$;
 
 revoke execute on function
     koppeling.note_instance(bigint, text, jsonb, jsonb, text), koppeling.note_enabled(bigint, boolean, text),
-    koppeling.set_dry_run(bigint, boolean, text), koppeling.set_reactivation(bigint, boolean, text),
+    koppeling.switch_instance(bigint, text, boolean, text),
     koppeling.set_template(bigint, text, text, text),
     koppeling.run_actions(bigint[], text), koppeling.run_waiting_actions(text, text, text),
     koppeling.run_rejected_actions(text, text, text, text), koppeling.finish_tasks(bigint[], text)

@@ -110,10 +110,11 @@ begin
     end loop;
 end $$;
 
--- The same as one value: {"table": rows}.
+-- The same as one value: {"table": rows}; null where there is nothing to search for, which proves nothing.
 create function koppeling.traces(p_texts text[]) returns jsonb
     language sql stable
-    return (select coalesce(jsonb_object_agg(t.relation, t.hits), '{}') from koppeling.find_traces(p_texts) t);
+    return case when p_texts <> '{}' then (
+        select coalesce(jsonb_object_agg(t.relation, t.hits), '{}') from koppeling.find_traces(p_texts) t) end;
 
 -- The addresses by which a person is known, for looking whether any of it is left anywhere.
 create function koppeling.texts_of(p_person bigint) returns text[]

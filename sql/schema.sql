@@ -9661,19 +9661,6 @@ begin
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
 
-CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT koppeling.note_instance(i.id, 'instance.dryRun'::text, to_jsonb(i.dry_run), to_jsonb(set_dry_run.p_dry_run), set_dry_run.p_actor) AS note_instance
-    FROM koppeling.connector_instance i
-   WHERE (i.id = set_dry_run.p_instance);
- UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
-   WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
- UPDATE koppeling.job j SET run_at = koppeling.now()
-   WHERE ((NOT set_dry_run.p_dry_run) AND (j.queue = koppeling.instance_queue(set_dry_run.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
-END;
-
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9770,17 +9757,6 @@ CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETUR
     BEGIN ATOMIC
  INSERT INTO koppeling.permit_budget AS b (resource, budget)
    VALUES (set_permit_budget.resource, set_permit_budget.budget) ON CONFLICT(resource) DO UPDATE SET budget = excluded.budget;
-END;
-
-CREATE FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT koppeling.note_instance(i.id, 'instance.reactivateOnResubscribe'::text, to_jsonb(i.reactivate_on_resubscribe), to_jsonb(set_reactivation.p_reactivates), set_reactivation.p_actor) AS note_instance
-    FROM koppeling.connector_instance i
-   WHERE (i.id = set_reactivation.p_instance);
- UPDATE koppeling.connector_instance SET reactivate_on_resubscribe = set_reactivation.p_reactivates
-   WHERE ((connector_instance.id = set_reactivation.p_instance) AND (connector_instance.reactivate_on_resubscribe <> set_reactivation.p_reactivates));
 END;
 
 CREATE FUNCTION koppeling.set_retention(outcome text, keep interval) RETURNS void
@@ -10125,6 +10101,37 @@ CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURN
            WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
 END;
 
+CREATE FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, ('instance.'::text || switch_instance.p_setting), to_jsonb(
+         CASE switch_instance.p_setting
+             WHEN 'dryRun'::text THEN i.dry_run
+             WHEN 'reactivateOnResubscribe'::text THEN i.reactivate_on_resubscribe
+             WHEN 'keepAdopted'::text THEN i.keeps_adopted
+             ELSE NULL::boolean
+         END), to_jsonb(switch_instance.p_on), switch_instance.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = switch_instance.p_instance);
+ UPDATE koppeling.connector_instance i SET dry_run =
+         CASE switch_instance.p_setting
+             WHEN 'dryRun'::text THEN switch_instance.p_on
+             ELSE i.dry_run
+         END, reactivate_on_resubscribe =
+         CASE switch_instance.p_setting
+             WHEN 'reactivateOnResubscribe'::text THEN switch_instance.p_on
+             ELSE i.reactivate_on_resubscribe
+         END, keeps_adopted =
+         CASE switch_instance.p_setting
+             WHEN 'keepAdopted'::text THEN switch_instance.p_on
+             ELSE i.keeps_adopted
+         END
+   WHERE (i.id = switch_instance.p_instance);
+ UPDATE koppeling.job j SET run_at = koppeling.now()
+   WHERE ((switch_instance.p_setting = 'dryRun'::text) AND (NOT switch_instance.p_on) AND (j.queue = koppeling.instance_queue(switch_instance.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
+END;
+
 CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -10239,7 +10246,7 @@ CREATE FUNCTION koppeling.tokens_at(l koppeling.job_limit, at timestamp with tim
 
 CREATE FUNCTION koppeling.traces(p_texts text[]) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits));
+    RETURN CASE WHEN (p_texts <> '{}'::text[]) THEN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits)) ELSE NULL::jsonb END;
 
 CREATE FUNCTION koppeling.unblock(p_ids bigint[]) RETURNS bigint
     LANGUAGE plpgsql
@@ -11061,7 +11068,9 @@ CREATE VIEW koppeling.instance_status AS
            FROM koppeling.permit_wait w
           WHERE ((w.resource = a.permit_resource) AND (w.holder = koppeling.instance_queue(i.id)) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval))))) AS waits_for_permit,
     p.throttled_until,
-    i.reactivate_on_resubscribe
+    i.dry_run,
+    i.reactivate_on_resubscribe,
+    i.keeps_adopted AS keep_adopted
    FROM (((koppeling.connector_instance i
      JOIN koppeling.mailchimp_account a ON ((a.id = i.account_id)))
      JOIN koppeling.account_permits p ON ((p.account_id = a.id)))
@@ -12220,9 +12229,9 @@ CREATE INDEX company_in_category_by_category ON koppeling.company_in_category US
 
 CREATE INDEX company_merged ON koppeling.company USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 
-CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (account_id, list_id);
+CREATE INDEX connector_instance_account ON koppeling.connector_instance USING btree (account_id);
 
-CREATE INDEX connector_instance_list_id ON koppeling.connector_instance USING btree (list_id);
+CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (list_id);
 
 CREATE INDEX consumer_by_queue ON koppeling.consumer USING btree (queue);
 
@@ -12298,7 +12307,7 @@ CREATE INDEX membership_by_status ON koppeling.membership USING btree (target_gr
 
 CREATE INDEX membership_not_plain ON koppeling.membership USING btree (target_group_id, person_id) WHERE ((via IS DISTINCT FROM 'rule'::text) OR (override <> 'none'::text) OR (NOT rule_match));
 
-CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)), id);
+CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)) COLLATE "nl-x-icu", id);
 
 CREATE INDEX person_category_by_category ON koppeling.person_category USING btree (category_id, person_id);
 
@@ -12840,15 +12849,11 @@ REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text, p_actor text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 
@@ -12859,6 +12864,8 @@ REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb
 REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) FROM PUBLIC;
 

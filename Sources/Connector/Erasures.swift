@@ -17,12 +17,15 @@ public struct Erasures: Sendable {
     ///   - source: the system that the person comes from.
     ///   - id: the identity in that system.
     ///   - actor: who erases, for the report.
-    ///   - proves: whether every table is searched for what was known of her; reads the whole database.
+    ///   - proves: whether every table is searched for the addresses that were known of her, and for these; reads the
+    ///     whole database.
+    ///   - addresses: more addresses to search for. Once she is erased, none is known here any more.
     ///   - isDryRun: whether all is taken back: the report says what would be removed.
-    /// - Returns: the report, as JSON: what was removed, what becomes of each contact, and the traces that are left.
+    /// - Returns: the report, as JSON: what was removed, what becomes of each contact, and the traces that are left, null
+    ///   where no address was known to search for.
     /// - Throws: ``ConnectorError`` when there is no such person.
     public func erase(
-        source: String, id: String, actor: String, proves: Bool = false, isDryRun: Bool = false
+        source: String, id: String, actor: String, proves: Bool = false, addresses: [String] = [], isDryRun: Bool = false
     ) async throws -> JSONText {
         let key = try await key.bytes()
         struct TakenBack: Error { var report: JSONText }
@@ -43,11 +46,12 @@ public struct Erasures: Sendable {
                         "there is no person with source \"\(source)\" and id \"\(id)\", and none was erased: check both"
                     )
                 }
+                let texts = (known ?? []) + addresses
                 let report: JSONText = try await connection.query(
                     """
                     select koppeling.erasure_report(\(erasure)::bigint)
                         || case when \(proves)::boolean
-                           then jsonb_build_object('traces', koppeling.traces(\(known ?? [])::text[])) else '{}' end
+                           then jsonb_build_object('traces', koppeling.traces(\(texts)::text[])) else '{}' end
                         || jsonb_build_object('isDryRun', \(isDryRun)::boolean)
                     """
                 ).scalar()

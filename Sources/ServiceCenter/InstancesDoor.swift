@@ -41,11 +41,10 @@ struct InstancesDoor: Sendable {
             }
             return Response(status: .accepted)
         }
-        router.put("/api/v1/instances/:name/dry-run") { request, context in
-            try await set(request, context) { try await $0.setDryRun($2, instance: $1, actor: $3) }
-        }
-        router.put("/api/v1/instances/:name/reactivate-on-resubscribe") { request, context in
-            try await set(request, context) { try await $0.setReactivation($2, instance: $1, actor: $3) }
+        for (path, setting) in Self.switches {
+            router.put("/api/v1/instances/:name/\(path)") { request, context in
+                try await turn(setting, request, context)
+            }
         }
         router.put("/api/v1/instances/:name/templates/:template") { request, context in
             let actor = try await gate.actor(of: request, with: .link)
@@ -73,16 +72,22 @@ struct InstancesDoor: Sendable {
         return try await change(context) { try await $0.setEnabled(isOn, instance: $1, actor: actor) }
     }
 
-    /// Sets what the body's only field, `on`, says.
-    private func set(
-        _ request: Request, _ context: BasicRequestContext,
-        _ body: (Instances, String, Bool, String) async throws -> Void
+    /// Each has a path of its own.
+    private static var switches: KeyValuePairs<String, Instances.Setting> {
+        [
+            "dry-run": .dryRun, "reactivate-on-resubscribe": .reactivateOnResubscribe, "keep-adopted": .keepAdopted,
+        ]
+    }
+
+    /// Turns a setting as the body's only field, `on`, says.
+    private func turn(
+        _ setting: Instances.Setting, _ request: Request, _ context: BasicRequestContext
     ) async throws -> Response {
         let actor = try await gate.actor(of: request, with: .link)
         guard let isOn = try await Fields(bodyOf: request, known: ["on"]).flag("on") else {
             throw Problem(.unprocessableContent, "is missing: true or false", field: "on")
         }
-        return try await change(context) { try await body($0, $1, isOn, actor) }
+        return try await change(context) { try await $0.set(setting, to: isOn, instance: $1, actor: actor) }
     }
 
     /// Changes the instance that the path names, and shows how it is then.
@@ -120,11 +125,10 @@ struct InstancesDoor: Sendable {
         let shown: String = try await refused {
             try await pool.query(
                 """
-                select (to_jsonb(s) || jsonb_build_object('dry_run', i.dry_run, 'templates', (
+                select (to_jsonb(s) || jsonb_build_object('templates', (
                     select jsonb_object_agg(t.action, case when t.automatic then 'automatic' else 'manual' end)
-                    from koppeling.action_template t where t.instance_id = i.id)))::text
+                    from koppeling.action_template t where t.instance_id = s.id)))::text
                 from koppeling.instance_status s
-                join koppeling.connector_instance i on i.id = s.id
                 where s.id = koppeling.require_instance(\(name)::text)
                 """
             ).scalar()

@@ -54,9 +54,9 @@ public struct Memberships: Sendable {
                 where m.target_group_id = \(group)::bigint
                     and (\(status?.rawValue)::text is null or m.status = \(status?.rawValue)::text)
                     and (\(cursor?.person)::bigint is null
-                        or (koppeling.fold(coalesce(p.family_name, '')), p.id)
+                        or (koppeling.fold(coalesce(p.family_name, '')) collate "nl-x-icu", p.id)
                             > (\(cursor?.name)::text, \(cursor?.person)::bigint))
-                order by koppeling.fold(coalesce(p.family_name, '')), p.id
+                order by koppeling.fold(coalesce(p.family_name, '')) collate "nl-x-icu", p.id
                 limit \(limit)::bigint
                 """)
             var page = MembershipPage(memberships: try rows.map { row in try Membership(row) })

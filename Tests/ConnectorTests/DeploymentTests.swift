@@ -77,7 +77,7 @@ struct DeploymentTests {
             #expect(try await list.writes() == 0)
 
             try await list.accounts.deployment.setTrainingAddresses(["persoon1@*"], actor: "test")
-            try await list.instances.setDryRun(false, instance: list.instance.name)
+            try await list.instances.set(.dryRun, to: false, instance: list.instance.name)
             try await list.put("9")
             try await list.pool.execute(
                 "update koppeling.job set run_at = koppeling.now() where kind = 'action' and run_at > koppeling.now()")

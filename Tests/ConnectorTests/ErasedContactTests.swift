@@ -21,10 +21,12 @@ struct ErasedContactTests {
     }
 
     private func erase(
-        _ id: String, _ list: LinkedList, proves: Bool = false, isDryRun: Bool = false
+        _ id: String, _ list: LinkedList, proves: Bool = false, addresses: [String] = [], isDryRun: Bool = false
     ) async throws -> Report {
         try await Erasures(pool: list.pool, vault: list.instances.vault)
-            .erase(source: "test", id: id, actor: "test", proves: proves, isDryRun: isDryRun).decode()
+            .erase(
+                source: "test", id: id, actor: "test", proves: proves, addresses: addresses, isDryRun: isDryRun
+            ).decode()
     }
 
     /// Lets the time pass after which a deleted contact is looked for once more.
@@ -58,6 +60,9 @@ struct ErasedContactTests {
             let last = try await erase("0", list)
             #expect(last.isComplete && last.contacts.map(\.outcome) == ["deleted"])
             #expect(try await traces(list.address("0"), list) == "{}")
+            #expect(try await erase("0", list, proves: true).traces == nil, "no address is known to search for")
+            let address = list.address("0")
+            #expect(try await erase("0", list, proves: true, addresses: [address]).traces == [:])
             #expect(try await list.status(list.address("1")) == "subscribed")
             // Put again, she is not sent again.
             try await list.put("0")

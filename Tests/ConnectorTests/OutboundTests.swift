@@ -84,9 +84,12 @@ struct OutboundTests {
         }
     }
 
-    @Test("adopts a contact that was there, and archives it when the person leaves")
-    func adopt() async throws {
+    @Test(
+        "adopts a contact that was there, and archives it when the person leaves, unless the instance keeps those",
+        arguments: [false, true])
+    func adopt(keeps: Bool) async throws {
         try await LinkedList.run { list in
+            if keeps { try await list.instances.set(.keepAdopted, to: true, instance: list.instance.name) }
             try await list.control(
                 "POST", "lists/\(list.list)/contacts", #"{"email_address": "\#(list.address("5"))"}"#)
             try await list.pull(full: true)
@@ -95,7 +98,7 @@ struct OutboundTests {
             #expect(try await list.contact(list.address("5"))?.merge_fields["FNAME"] == "Jan")
             try await list.put("5", isMember: false)
             try await list.quiet()
-            #expect(try await list.status(list.address("5")) == "archived")
+            #expect(try await list.status(list.address("5")) == (keeps ? "subscribed" : "archived"))
         }
     }
 

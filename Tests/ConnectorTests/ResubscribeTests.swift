@@ -9,7 +9,7 @@ import Testing
 @Suite("Whoever signs up again, where the instance lets in by that,", .database)
 struct ResubscribeTests {
     private func turn(_ isOn: Bool, _ list: LinkedList) async throws {
-        try await list.instances.setReactivation(isOn, instance: list.instance.name, actor: "test")
+        try await list.instances.set(.reactivateOnResubscribe, to: isOn, instance: list.instance.name, actor: "test")
     }
 
     /// The contact signs up again some time later, and Mailchimp is read.

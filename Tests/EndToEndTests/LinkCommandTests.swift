@@ -52,18 +52,19 @@ struct LinkCommandTests {
     }
 
     @Test func `who signs up again is let in by a user, or by signing up`() async throws {
-        struct Status: Decodable { var reactivate_on_resubscribe: Bool }
+        struct Status: Decodable { var reactivate_on_resubscribe: Bool, keep_adopted: Bool }
         try await CommandWorld.run { world in
             try await link(world, persons: 1)
-            func isOn() async throws -> [Bool] {
+            func areOn() async throws -> [[Bool]] {
                 try await world.done("instance status News --json").decode(Status.self)
-                    .map(\.reactivate_on_resubscribe)
+                    .map { [$0.reactivate_on_resubscribe, $0.keep_adopted] }
             }
-            #expect(try await isOn() == [false])
+            #expect(try await areOn() == [[false, false]])
             try await world.done("instance reactivate-on-resubscribe News")
-            #expect(try await isOn() == [true])
+            #expect(try await areOn() == [[true, false]])
+            try await world.done("instance keep-adopted News")
             try await world.done("instance reactivate-on-resubscribe 1 --off")
-            #expect(try await isOn() == [false])
+            #expect(try await areOn() == [[false, true]])
             #expect(
                 try await world.refused("instance reactivate-on-resubscribe Other").contains("koppeling instance list"))
         }

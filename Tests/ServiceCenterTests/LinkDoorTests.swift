@@ -69,7 +69,7 @@ struct LinkDoorTests {
     }
 
     private struct Status: Decodable {
-        var instance: String, enabled: Bool, dry_run: Bool, reactivate_on_resubscribe: Bool
+        var instance: String, enabled: Bool, dry_run: Bool, reactivate_on_resubscribe: Bool, keep_adopted: Bool
         var templates: [String: String]
     }
 
@@ -94,6 +94,8 @@ struct LinkDoorTests {
                 #expect(try dry.decode(Status.self).dry_run)
                 let back = try await knock.send("PUT", Knock.instance + "/reactivate-on-resubscribe", #"{"on": true}"#)
                 #expect(try back.decode(Status.self).reactivate_on_resubscribe)
+                let kept = try await knock.send("PUT", Knock.instance + "/keep-adopted", #"{"on": true}"#)
+                #expect(try kept.decode(Status.self).keep_adopted)
                 let pulled = try await knock.send("POST", Knock.instance + "/pull", #"{"full": true}"#).status
                 #expect(pulled == 202)
             }
@@ -334,7 +336,7 @@ struct LinkDoorTests {
                 ("GET", "actions/reasons"), ("POST", "actions/run"), ("GET", "tasks"), ("POST", "tasks/done"),
                 ("GET", "instances"), ("GET", "instances/x"), ("POST", "instances/x/enable"),
                 ("POST", "instances/x/disable"), ("POST", "instances/x/pull"), ("PUT", "instances/x/dry-run"),
-                ("PUT", "instances/x/reactivate-on-resubscribe"),
+                ("PUT", "instances/x/reactivate-on-resubscribe"), ("PUT", "instances/x/keep-adopted"),
                 ("PUT", "instances/x/templates/create"), ("DELETE", "instances/x/templates/create"),
                 ("GET", "restored-nos"), ("GET", "instances/x/merge-fields"),
                 ("POST", "instances/x/merge-fields/refresh"), ("PUT", "instances/x/merge-fields/X"),

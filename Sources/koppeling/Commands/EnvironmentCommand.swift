@@ -93,22 +93,3 @@ extension EnvironmentCommand {
         }
     }
 }
-
-extension InstanceCommand {
-    struct DryRun: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            commandName: "dry-run", abstract: "Let an instance only show its actions, or with --off carry them out.")
-
-        @Argument(help: "The instance's name or number.")
-        var instance: String
-
-        @Flag(help: "Carry them out.")
-        var off = false
-
-        func run() async throws {
-            try await LinkServices.with { runtime, services in
-                try await services.instances.setDryRun(!off, instance: instance, actor: runtime.actor)
-            }
-        }
-    }
-}

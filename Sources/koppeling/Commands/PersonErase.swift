@@ -20,14 +20,26 @@ struct PersonErase: AsyncParsableCommand {
     @Flag(help: "Search every table for what is left; reads the whole database.")
     var prove = false
 
+    @Option(
+        name: .customLong("address"),
+        help: ArgumentHelp(
+            "With --prove: an address to search for as well; once a person is erased, none is known here. Repeatable.",
+            valueName: "address"))
+    var addresses: [String] = []
+
     @Flag(help: "As one JSON object.")
     var json = false
+
+    func validate() throws {
+        guard prove || addresses.isEmpty else { throw ValidationError("--address is searched for with --prove only.") }
+    }
 
     func run() async throws {
         try await LinkServices.with { runtime, services in
             let report = try await Erasures(pool: runtime.pool, vault: services.vault).erase(
-                source: person.source, id: person.id, actor: runtime.actor, proves: prove, isDryRun: dryRun)
-            for line in json ? [report.text] : try Self.lines(report) { Console.line(line) }
+                source: person.source, id: person.id, actor: runtime.actor, proves: prove, addresses: addresses,
+                isDryRun: dryRun)
+            for line in json ? [report.text] : try lines(report) { Console.line(line) }
         }
     }
 
@@ -48,7 +60,7 @@ struct PersonErase: AsyncParsableCommand {
         var traces: [String: Int64]?
     }
 
-    private static func lines(_ json: JSONText) throws -> [String] {
+    private func lines(_ json: JSONText) throws -> [String] {
         let report = try json.decode(Report.self)
         var lines = [
             report.isDryRun
@@ -62,6 +74,8 @@ struct PersonErase: AsyncParsableCommand {
         if let traces = report.traces {
             lines += traces.sorted { $0.key < $1.key }.map { "Left in \($0.key): \($0.value)." }
             if traces.isEmpty { lines.append("No table holds an address of this person.") }
+        } else if prove {
+            lines.append("Nothing was searched: no address of this person is known any more. Name one with --address.")
         }
         if !report.isDryRun {
             lines.append(
