@@ -147,6 +147,8 @@ public struct ConnectionSettings: Sendable, Hashable, CustomStringConvertible {
         limit("lock_timeout", lockTimeout)
         limit("idle_in_transaction_session_timeout", idleInTransactionTimeout)
         parts += Self.vigilance
+        // Compiling our statements takes the server longer than it saves: several times as long for a large change plan.
+        parts.append("-c jit=off")
         // The given ones come last, so that a setting in the URL wins.
         if let given { parts.append(given) }
         return parts.joined(separator: " ")
