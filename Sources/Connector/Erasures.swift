@@ -25,7 +25,8 @@ public struct Erasures: Sendable {
     ///   where no address was known to search for.
     /// - Throws: ``ConnectorError`` when there is no such person.
     public func erase(
-        source: String, id: String, actor: String, proves: Bool = false, addresses: [String] = [], isDryRun: Bool = false
+        source: String, id: String, actor: String, proves: Bool = false, addresses: [String] = [],
+        isDryRun: Bool = false
     ) async throws -> JSONText {
         let key = try await key.bytes()
         struct TakenBack: Error { var report: JSONText }

@@ -203,7 +203,7 @@ struct EvaluateBench: Sendable {
                 join koppeling.company_in_category k on k.company_id = p.company_id where k.company_category_id = 30
                 """)
         }
-        show("category of companies with 8,000 persons changed, until the plan is made", changed * 1000, "ms", atMost: 2000)
+        show("category of companies with 8,000 persons, until the plan is made", changed * 1000, "ms", atMost: 2000)
         show("the plain SELECT of those persons", plain * 1000, "ms")
     }
 
