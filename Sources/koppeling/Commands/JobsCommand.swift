@@ -10,8 +10,12 @@ struct JobsCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List jobs, the newest first.")
 
-        @Option(help: "Only these: ready, scheduled, parked, blocked, running, done, rejected or cancelled.")
-        var state: String?
+        @Option(help: "Only this state.")
+        var state: State?
+
+        enum State: String, ExpressibleByArgument, CaseIterable {
+            case ready, scheduled, parked, blocked, running, done, rejected, cancelled
+        }
 
         @Option(help: "Only those of this queue.")
         var queue: String?
@@ -34,7 +38,7 @@ struct JobsCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, state, blocked_by, queue, kind, key, order_key, limit_key, attempt, enqueued_at, run_at,
                         finished_at, worker, reason
-                    from koppeling.newest_jobs(\(listing.limit)::int, \(state)::text, \(queue)::text, \(kind)::text,
+                    from koppeling.newest_jobs(\(listing.limit)::int, \(state?.rawValue)::text, \(queue)::text, \(kind)::text,
                         \(before)::bigint, \(key)::text)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
