@@ -15,9 +15,9 @@ struct ErasedContactTests {
             var outcome: String
         }
         var contacts: [Contact]
-        var isComplete: Bool
+        var is_complete: Bool
         var traces: [String: Int]?
-        var isDryRun: Bool
+        var is_dry_run: Bool
     }
 
     private func erase(
@@ -43,7 +43,7 @@ struct ErasedContactTests {
         try await LinkedList.run(persons: 2) { list in
             try await list.quiet()
             let dry = try await erase("0", list, isDryRun: true)
-            #expect(dry.isDryRun && dry.contacts.map(\.outcome) == ["waiting"])
+            #expect(dry.is_dry_run && dry.contacts.map(\.outcome) == ["waiting"])
             #expect(try await list.membership("0") == "active rule")
 
             let report = try await erase("0", list, proves: true)
@@ -56,7 +56,7 @@ struct ErasedContactTests {
             try await list.pull(full: true)
             try await finish(list)
             let last = try await erase("0", list)
-            #expect(last.isComplete && last.contacts.map(\.outcome) == ["deleted"])
+            #expect(last.is_complete && last.contacts.map(\.outcome) == ["deleted"])
             #expect(try await traces(list.address("0"), list) == "{}")
             #expect(try await list.status(list.address("1")) == "subscribed")
             // Put again, she is not sent again.
@@ -97,7 +97,7 @@ struct ErasedContactTests {
             try await list.quiet()
             let report = try await erase("0", list)
             #expect(report.contacts.map(\.outcome) == ["kept"])
-            #expect(report.isComplete)
+            #expect(report.is_complete)
             try await list.quiet()
             let contact = try await list.contact(list.address("0"))
             #expect(contact?.status == "subscribed")
@@ -162,7 +162,7 @@ struct ErasedContactTests {
             try await list.quiet()
             let report = try await erase("0", list)
             #expect(report.contacts.map(\.outcome) == ["listGone"])
-            #expect(report.isComplete)
+            #expect(report.is_complete)
             #expect(try await traces(list.address("0"), list) == "{}")
         }
     }

@@ -89,7 +89,7 @@ struct GroupCommandTests {
             #expect(erased.output.contains("by cli:ann.") && erased.lines.last == "Complete.", "\(erased.output)")
             #expect(erased.output.contains("No table holds an address of this person."))
             let again = try await world.done("person erase crm 1 --json")
-            #expect(again.output.contains(#""isComplete": true"#), "\(again.output)")
+            #expect(again.output.contains(#""is_complete": true"#), "\(again.output)")
             // The record that was merged into hers goes with her.
             #expect(try await world.done("person erased --json").lines.count == 2)
             #expect(try await world.refused("person export crm 1").contains("crm"))

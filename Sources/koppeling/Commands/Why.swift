@@ -56,7 +56,7 @@ struct Why: AsyncParsableCommand {
             }
         }
         lines += explanation.suppressions.map {
-            let moment = $0.occurredAt.formatted(.iso8601)
+            let moment = $0.occurredAt.rfc3339
             return "\($0.reason.rawValue), at the \($0.standsAt), said by \($0.source) at \(moment)"
         }
         if explanation.isPending { lines.append("A change of the person still waits to be evaluated.") }
@@ -64,7 +64,7 @@ struct Why: AsyncParsableCommand {
         lines += Listing.aligned(
             explanation.changes.map { change in
                 let values = "\(Self.plain(change.old)) -> \(Self.plain(change.new))"
-                return [change.at.formatted(.iso8601), change.kind, values, change.cause, change.actor]
+                return [change.at.rfc3339, change.kind, values, change.cause, change.actor]
             })
         return lines
     }
