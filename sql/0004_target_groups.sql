@@ -250,8 +250,8 @@ begin
             case when d.status is not null then
                 jsonb_build_object('status', d.status, 'via', d.via, 'reasons', d.reasons) end,
             jsonb_build_object(
-                'ruleMatch', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
-                'suppressions', coalesce(d.open_reasons, '{}'), 'everMember', d.ever_member),
+                'rule_match', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
+                'suppressions', coalesce(d.open_reasons, '{}'), 'ever_member', d.ever_member),
             p_actor, p_cause
         from differing d
         where d.changed

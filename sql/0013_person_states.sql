@@ -90,9 +90,21 @@ create function koppeling.person_json(p_person bigint) returns jsonb
         from koppeling.person p
         where p.id = p_person);
 
+-- How a moment is told outside: RFC 3339 in UTC, with milliseconds, whatever the time zone of the session.
 create function koppeling.iso8601(moment timestamptz) returns text
     language sql immutable parallel safe
-    return to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+    return case when isfinite(moment) then to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+                else moment::text end;
+
+-- A row as JSON, its moments told as above: they are the columns whose names end so.
+create function koppeling.in_utc(p_row json) returns json
+    language sql immutable parallel safe
+    return (
+        select ('{' || string_agg(to_json(e.key)::text || ':' || case
+                when e.key ~ '_(at|until)$|^(latest|tick)$' and json_typeof(e.value) = 'string'
+                then to_json(koppeling.iso8601((e.value #>> '{}')::timestamptz))::text
+                else e.value::text end, ',' order by e.place) || '}')::json
+        from json_each(p_row) with ordinality as e (key, value, place));
 
 grant select on koppeling.target_group_members to koppeling_reader;
 

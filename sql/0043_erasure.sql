@@ -268,14 +268,14 @@ begin
         v_contacts, v_keys);
     delete from koppeling.task t where t.person_id = p_person;
     get diagnostics v_other = row_count;
-    v_removed := v_removed || jsonb_build_object('contactRecords', v_count + v_other);
+    v_removed := v_removed || jsonb_build_object('contact_records', v_count + v_other);
     delete from koppeling.change_plan_line l where l.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('planLines', v_count);
+    v_removed := v_removed || jsonb_build_object('plan_lines', v_count);
     v_removed := v_removed || jsonb_build_object('jobs', koppeling.wipe_jobs(array[v_identity], v_keys));
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    v_removed := v_removed || jsonb_build_object('audit_entries', v_count);
     delete from koppeling.invitation v where v.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);

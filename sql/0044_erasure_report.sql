@@ -75,16 +75,16 @@ create function koppeling.erasure_report(p_erasure bigint) returns jsonb
     language sql stable
     return (
         select jsonb_build_object(
-            'erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor,
+            'erasure', e.id, 'person', e.person_id, 'erased_at', koppeling.iso8601(e.erased_at), 'actor', e.actor,
             'removed', e.removed,
             'contacts', coalesce((
                 select jsonb_agg(jsonb_build_object(
                     'instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at))
                     order by c.instance, c.member_id)
                 from koppeling.erasure_contact c where c.erasure_id = e.id), '[]'),
-            'isComplete', not exists (select from koppeling.audience_member m where m.erasure_id = e.id),
-            'putsSkipped', e.puts_skipped,
-            'lastSkippedAt', koppeling.iso8601(e.last_skipped_at))
+            'is_complete', not exists (select from koppeling.audience_member m where m.erasure_id = e.id),
+            'puts_skipped', e.puts_skipped,
+            'last_skipped_at', koppeling.iso8601(e.last_skipped_at))
         from koppeling.erasure e
         where e.id = p_erasure);
 

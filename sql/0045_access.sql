@@ -47,8 +47,8 @@ declare
 begin
     if p_at is null then
         select jsonb_build_object(
-            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'ruleMatch', m.rule_match,
-            'rule', m.matched_rule_id, 'override', m.override, 'everMember', m.ever_member)
+            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'rule_match', m.rule_match,
+            'rule', m.matched_rule_id, 'override', m.override, 'ever_member', m.ever_member)
         into v_facts
         from koppeling.membership m
         where m.target_group_id = p_group and m.person_id = p_person;
@@ -68,19 +68,19 @@ begin
         'at', case when p_at is not null then koppeling.iso8601(p_at) end,
         'status', v_facts -> 'status', 'via', v_facts -> 'via',
         'reasons', coalesce(nullif(v_facts -> 'reasons', 'null'), '[]'),
-        'ruleMatch', coalesce((v_facts -> 'ruleMatch')::boolean, false),
-        'matchedRule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
-        'ruleText', koppeling.rule_text((v_facts ->> 'rule')::bigint),
+        'rule_match', coalesce((v_facts -> 'rule_match')::boolean, false),
+        'matched_rule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
+        'rule_text', koppeling.rule_text((v_facts ->> 'rule')::bigint),
         'override', coalesce(v_facts ->> 'override', 'none'),
-        'everMember', coalesce((v_facts -> 'everMember')::boolean or v_facts ->> 'status' = 'active', false),
-        'isPending', p_at is null and exists (
+        'ever_member', coalesce((v_facts -> 'ever_member')::boolean or v_facts ->> 'status' = 'active', false),
+        'is_pending', p_at is null and exists (
             select from koppeling.evaluation_request q where q.person_id = p_person
             union all
             select from koppeling.erasure_check q where q.person_id = p_person),
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at),
-                'standsAt', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
+                'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
+                'stands_at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                                  else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
@@ -126,23 +126,23 @@ begin
         where instance_id = v_instance.id and address_key = v_address.address_key;
     end if;
     return jsonb_build_object(
-        'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
-        'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
+        'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
             select koppeling.invitation_json(v.id) from koppeling.invitation v
             where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
             order by v.id desc limit 1),
-        'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
+        'email_kind', v_group.email_kind, 'address', v_address.address, 'is_claimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
-                'plan', p.id, 'change', l.change, 'reason', l.reason, 'heldBecause', p.held_because)
+                'plan', p.id, 'change', l.change, 'reason', l.reason, 'held_because', p.held_because)
             from koppeling.change_plan p
             join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id = p_person
             where p.target_group_id = p_group and p.state = 'held'),
         'contact', case when v_member.id is not null then jsonb_build_object(
-            'address', v_member.address, 'contactId', v_member.contact_id,
+            'address', v_member.address, 'contact_id', v_member.contact_id,
             'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
-            'lastChanged', koppeling.iso8601(v_member.last_changed), 'seenAt', koppeling.iso8601(v_member.observed_at),
+            'last_changed', koppeling.iso8601(v_member.last_changed), 'seen_at', koppeling.iso8601(v_member.observed_at),
             'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
         'actions', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -156,8 +156,8 @@ begin
             where v_member.id is not null and j.enqueued_at <= v_at), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'type', w.body ->> 'type', 'receivedAt', koppeling.iso8601(w.received_at),
-                'processedAt', koppeling.iso8601(w.processed_at)) order by w.id desc)
+                'type', w.body ->> 'type', 'received_at', koppeling.iso8601(w.received_at),
+                'processed_at', koppeling.iso8601(w.processed_at)) order by w.id desc)
             from (
                 select r.* from (
                     select * from koppeling.webhook_inbox i
@@ -199,16 +199,16 @@ declare
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
     return jsonb_build_object(
-        'exportedAt', koppeling.iso8601(koppeling.now()),
+        'exported_at', koppeling.iso8601(koppeling.now()),
         'person', koppeling.person_json(v_person) || (
-            select jsonb_build_object('createdAt', koppeling.iso8601(p.created_at),
-                'changedAt', koppeling.iso8601(p.changed_at))
+            select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
+                'changed_at', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
-                'overriddenBy', m.overridden_by, 'ruleMatch', m.rule_match, 'everMember', m.ever_member,
-                'changedAt', koppeling.iso8601(m.changed_at)) order by g.name)
+                'overridden_by', m.overridden_by, 'rule_match', m.rule_match, 'ever_member', m.ever_member,
+                'changed_at', koppeling.iso8601(m.changed_at)) order by g.name)
             from koppeling.membership m
             join koppeling.target_group g on g.id = m.target_group_id
             where m.person_id = v_person), '[]'),
@@ -217,8 +217,8 @@ begin
                 'group', g.name, 'reason', s.reason, 'source', s.source,
                 'at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                            else 'address' end,
-                'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
-                'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
+                'occurred_at', koppeling.iso8601(s.occurred_at), 'recorded_at', koppeling.iso8601(s.recorded_at),
+                'detail', s.detail, 'lifted_at', koppeling.iso8601(l.lifted_at), 'lifted_by', l.source) order by s.id)
             from koppeling.suppression s
             -- It may have been deleted since: what was said stays.
             left join koppeling.target_group g on g.id = s.target_group_id
@@ -231,13 +231,13 @@ begin
             where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
+                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contact_id', m.contact_id,
                 'status', m.status, 'ownership', m.ownership, 'fields', m.applied_fields, 'note', m.note,
-                'optedInAt', koppeling.iso8601(m.opted_in_at), 'lastChanged', koppeling.iso8601(m.last_changed),
+                'opted_in_at', koppeling.iso8601(m.opted_in_at), 'last_changed', koppeling.iso8601(m.last_changed),
                 'actions', coalesce((
                     select jsonb_agg(jsonb_build_object(
-                        'action', j.args ->> 'action', 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at),
-                        'finishedAt', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
+                        'action', j.args ->> 'action', 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at),
+                        'finished_at', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
                     from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
                         key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)
             from koppeling.audience_member m
@@ -251,7 +251,7 @@ begin
             join koppeling.change_plan p on p.id = l.plan_id
             where l.person_id = v_person), '[]'),
         'tasks', coalesce((
-            select jsonb_agg(to_jsonb(t) - 'person_id' order by t.id) from koppeling.task t
+            select jsonb_agg(koppeling.in_utc(row_to_json(t))::jsonb - 'person_id' order by t.id) from koppeling.task t
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -262,7 +262,7 @@ begin
             where a.person_id = v_person), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'job', j.id, 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at), 'person', a.person)
+                'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
                 order by j.id)
             from koppeling.jobs j
             cross join lateral jsonb_array_elements(
@@ -271,7 +271,7 @@ begin
                 and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'receivedAt', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
+                'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
             from koppeling.webhook_inbox w
             join koppeling.connector_instance i on i.id = w.instance_id
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));

@@ -15,10 +15,10 @@ create function koppeling.invitation_json(p_invitation bigint) returns jsonb
     language sql stable set search_path = koppeling, pg_temp
     return (
         select jsonb_build_object(
-            'requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by,
-            'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at),
+            'requested_at', koppeling.iso8601(v.requested_at), 'requested_by', v.requested_by,
+            'sent_at', koppeling.iso8601(v.sent_at), 'ended_at', koppeling.iso8601(v.ended_at),
             'outcome', v.outcome, 'because', v.because,
-            'waitsFor', case when v.ended_at is null and v.sent_at is null
+            'waits_for', case when v.ended_at is null and v.sent_at is null
                              then koppeling.invitation_waits_for(v.member_id) else 0 end)
         from koppeling.invitation v
         where v.id = p_invitation);

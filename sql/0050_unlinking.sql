@@ -167,7 +167,7 @@ begin
     perform koppeling.observe_fields(v_new, p_fields);
     insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
     values (v_group, 'instance.relinked',
-        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'list_is_gone', p_list_is_gone),
         jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
     perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
     perform set_config('koppeling.cause', 'relinking', true);
@@ -243,7 +243,7 @@ end $$;
 
 -- Deletes a linked group whose instance is off, with the instance. Its contacts are left as they are; or, when they are
 -- to be archived, that comes first: until none of them is left there is only a plan, and this is called again.
--- Returns {"isDone", "left", "plan", "version", "leaves"}.
+-- Returns {"is_done", "left", "plan", "version", "leaves"}.
 create function koppeling.delete_linked_group(
     p_instance bigint, p_archives boolean, p_list_is_gone boolean, p_actor text) returns jsonb
     language plpgsql set search_path = koppeling, pg_temp
@@ -259,14 +259,14 @@ begin
         select i.target_group_id into strict v_group from koppeling.connector_instance i
         where i.id = p_instance and not i.enabled;
         v_plan := koppeling.empty_group(v_group, p_actor);
-        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+        return jsonb_build_object('is_done', false, 'left', v_left) || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
             from koppeling.plans p where p.id = v_plan), '{}');
     end if;
     v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     perform koppeling.delete_group(v_group, p_actor);
-    return jsonb_build_object('isDone', true, 'left', v_left);
+    return jsonb_build_object('is_done', true, 'left', v_left);
 end $$;
 
 revoke execute on function

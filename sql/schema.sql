@@ -2880,14 +2880,14 @@ begin
         select i.target_group_id into strict v_group from koppeling.connector_instance i
         where i.id = p_instance and not i.enabled;
         v_plan := koppeling.empty_group(v_group, p_actor);
-        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+        return jsonb_build_object('is_done', false, 'left', v_left) || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
             from koppeling.plans p where p.id = v_plan), '{}');
     end if;
     v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     perform koppeling.delete_group(v_group, p_actor);
-    return jsonb_build_object('isDone', true, 'left', v_left);
+    return jsonb_build_object('is_done', true, 'left', v_left);
 end $$;
 
 CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
@@ -2987,8 +2987,8 @@ begin
             case when d.status is not null then
                 jsonb_build_object('status', d.status, 'via', d.via, 'reasons', d.reasons) end,
             jsonb_build_object(
-                'ruleMatch', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
-                'suppressions', coalesce(d.open_reasons, '{}'), 'everMember', d.ever_member),
+                'rule_match', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
+                'suppressions', coalesce(d.open_reasons, '{}'), 'ever_member', d.ever_member),
             p_actor, p_cause
         from differing d
         where d.changed
@@ -3570,7 +3570,7 @@ end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
+    RETURN CASE WHEN isfinite(moment) THEN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'::text) ELSE (moment)::text END;
 
 CREATE TABLE koppeling.erasure (
     id bigint NOT NULL,
@@ -3594,7 +3594,7 @@ CREATE TABLE koppeling.erasure_contact (
 
 CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erased_at', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'is_complete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'puts_skipped', e.puts_skipped, 'last_skipped_at', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
 
 CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -3786,23 +3786,23 @@ begin
         where instance_id = v_instance.id and address_key = v_address.address_key;
     end if;
     return jsonb_build_object(
-        'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
-        'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
+        'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
             select koppeling.invitation_json(v.id) from koppeling.invitation v
             where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
             order by v.id desc limit 1),
-        'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
+        'email_kind', v_group.email_kind, 'address', v_address.address, 'is_claimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
-                'plan', p.id, 'change', l.change, 'reason', l.reason, 'heldBecause', p.held_because)
+                'plan', p.id, 'change', l.change, 'reason', l.reason, 'held_because', p.held_because)
             from koppeling.change_plan p
             join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id = p_person
             where p.target_group_id = p_group and p.state = 'held'),
         'contact', case when v_member.id is not null then jsonb_build_object(
-            'address', v_member.address, 'contactId', v_member.contact_id,
+            'address', v_member.address, 'contact_id', v_member.contact_id,
             'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
-            'lastChanged', koppeling.iso8601(v_member.last_changed), 'seenAt', koppeling.iso8601(v_member.observed_at),
+            'last_changed', koppeling.iso8601(v_member.last_changed), 'seen_at', koppeling.iso8601(v_member.observed_at),
             'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
         'actions', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3816,8 +3816,8 @@ begin
             where v_member.id is not null and j.enqueued_at <= v_at), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'type', w.body ->> 'type', 'receivedAt', koppeling.iso8601(w.received_at),
-                'processedAt', koppeling.iso8601(w.processed_at)) order by w.id desc)
+                'type', w.body ->> 'type', 'received_at', koppeling.iso8601(w.received_at),
+                'processed_at', koppeling.iso8601(w.processed_at)) order by w.id desc)
             from (
                 select r.* from (
                     select * from koppeling.webhook_inbox i
@@ -3838,8 +3838,8 @@ declare
 begin
     if p_at is null then
         select jsonb_build_object(
-            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'ruleMatch', m.rule_match,
-            'rule', m.matched_rule_id, 'override', m.override, 'everMember', m.ever_member)
+            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'rule_match', m.rule_match,
+            'rule', m.matched_rule_id, 'override', m.override, 'ever_member', m.ever_member)
         into v_facts
         from koppeling.membership m
         where m.target_group_id = p_group and m.person_id = p_person;
@@ -3859,19 +3859,19 @@ begin
         'at', case when p_at is not null then koppeling.iso8601(p_at) end,
         'status', v_facts -> 'status', 'via', v_facts -> 'via',
         'reasons', coalesce(nullif(v_facts -> 'reasons', 'null'), '[]'),
-        'ruleMatch', coalesce((v_facts -> 'ruleMatch')::boolean, false),
-        'matchedRule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
-        'ruleText', koppeling.rule_text((v_facts ->> 'rule')::bigint),
+        'rule_match', coalesce((v_facts -> 'rule_match')::boolean, false),
+        'matched_rule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
+        'rule_text', koppeling.rule_text((v_facts ->> 'rule')::bigint),
         'override', coalesce(v_facts ->> 'override', 'none'),
-        'everMember', coalesce((v_facts -> 'everMember')::boolean or v_facts ->> 'status' = 'active', false),
-        'isPending', p_at is null and exists (
+        'ever_member', coalesce((v_facts -> 'ever_member')::boolean or v_facts ->> 'status' = 'active', false),
+        'is_pending', p_at is null and exists (
             select from koppeling.evaluation_request q where q.person_id = p_person
             union all
             select from koppeling.erasure_check q where q.person_id = p_person),
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at),
-                'standsAt', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
+                'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
+                'stands_at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                                  else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
@@ -3899,16 +3899,16 @@ declare
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
     return jsonb_build_object(
-        'exportedAt', koppeling.iso8601(koppeling.now()),
+        'exported_at', koppeling.iso8601(koppeling.now()),
         'person', koppeling.person_json(v_person) || (
-            select jsonb_build_object('createdAt', koppeling.iso8601(p.created_at),
-                'changedAt', koppeling.iso8601(p.changed_at))
+            select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
+                'changed_at', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
-                'overriddenBy', m.overridden_by, 'ruleMatch', m.rule_match, 'everMember', m.ever_member,
-                'changedAt', koppeling.iso8601(m.changed_at)) order by g.name)
+                'overridden_by', m.overridden_by, 'rule_match', m.rule_match, 'ever_member', m.ever_member,
+                'changed_at', koppeling.iso8601(m.changed_at)) order by g.name)
             from koppeling.membership m
             join koppeling.target_group g on g.id = m.target_group_id
             where m.person_id = v_person), '[]'),
@@ -3917,8 +3917,8 @@ begin
                 'group', g.name, 'reason', s.reason, 'source', s.source,
                 'at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                            else 'address' end,
-                'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
-                'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
+                'occurred_at', koppeling.iso8601(s.occurred_at), 'recorded_at', koppeling.iso8601(s.recorded_at),
+                'detail', s.detail, 'lifted_at', koppeling.iso8601(l.lifted_at), 'lifted_by', l.source) order by s.id)
             from koppeling.suppression s
             -- It may have been deleted since: what was said stays.
             left join koppeling.target_group g on g.id = s.target_group_id
@@ -3931,13 +3931,13 @@ begin
             where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
+                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contact_id', m.contact_id,
                 'status', m.status, 'ownership', m.ownership, 'fields', m.applied_fields, 'note', m.note,
-                'optedInAt', koppeling.iso8601(m.opted_in_at), 'lastChanged', koppeling.iso8601(m.last_changed),
+                'opted_in_at', koppeling.iso8601(m.opted_in_at), 'last_changed', koppeling.iso8601(m.last_changed),
                 'actions', coalesce((
                     select jsonb_agg(jsonb_build_object(
-                        'action', j.args ->> 'action', 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at),
-                        'finishedAt', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
+                        'action', j.args ->> 'action', 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at),
+                        'finished_at', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
                     from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
                         key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)
             from koppeling.audience_member m
@@ -3951,7 +3951,7 @@ begin
             join koppeling.change_plan p on p.id = l.plan_id
             where l.person_id = v_person), '[]'),
         'tasks', coalesce((
-            select jsonb_agg(to_jsonb(t) - 'person_id' order by t.id) from koppeling.task t
+            select jsonb_agg(koppeling.in_utc(row_to_json(t))::jsonb - 'person_id' order by t.id) from koppeling.task t
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3962,7 +3962,7 @@ begin
             where a.person_id = v_person), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'job', j.id, 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at), 'person', a.person)
+                'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
                 order by j.id)
             from koppeling.jobs j
             cross join lateral jsonb_array_elements(
@@ -3971,7 +3971,7 @@ begin
                 and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'receivedAt', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
+                'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
             from koppeling.webhook_inbox w
             join koppeling.connector_instance i on i.id = w.instance_id
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
@@ -4495,6 +4495,10 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.in_utc(p_row json) RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT ((('{'::text || string_agg((((to_json(e.key))::text || ':'::text) || CASE WHEN ((e.key ~ '_(at|until)$|^(latest|tick)$'::text) AND (json_typeof(e.value) = 'string'::text)) THEN (to_json(koppeling.iso8601(((e.value #>> '{}'::text[]))::timestamp with time zone)))::text ELSE (e.value)::text END), ','::text ORDER BY e.place)) || '}'::text))::json AS json FROM json_each(in_utc.p_row) WITH ORDINALITY e(key, value, place));
+
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
@@ -4555,7 +4559,7 @@ END;
 CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
+    RETURN (SELECT jsonb_build_object('requested_at', koppeling.iso8601(v.requested_at), 'requested_by', v.requested_by, 'sent_at', koppeling.iso8601(v.sent_at), 'ended_at', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waits_for', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
 
 CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -8877,7 +8881,7 @@ begin
     perform koppeling.observe_fields(v_new, p_fields);
     insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
     values (v_group, 'instance.relinked',
-        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'list_is_gone', p_list_is_gone),
         jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
     perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
     perform set_config('koppeling.cause', 'relinking', true);
@@ -10675,14 +10679,14 @@ begin
         v_contacts, v_keys);
     delete from koppeling.task t where t.person_id = p_person;
     get diagnostics v_other = row_count;
-    v_removed := v_removed || jsonb_build_object('contactRecords', v_count + v_other);
+    v_removed := v_removed || jsonb_build_object('contact_records', v_count + v_other);
     delete from koppeling.change_plan_line l where l.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('planLines', v_count);
+    v_removed := v_removed || jsonb_build_object('plan_lines', v_count);
     v_removed := v_removed || jsonb_build_object('jobs', koppeling.wipe_jobs(array[v_identity], v_keys));
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    v_removed := v_removed || jsonb_build_object('audit_entries', v_count);
     delete from koppeling.invitation v where v.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);

@@ -21,6 +21,11 @@ extension Instances {
         public var version: Int?
         /// How many the plan removes.
         public var leaves: Int64?
+
+        private enum CodingKeys: String, CodingKey {
+            case isDone = "is_done"
+            case left, plan, version, leaves
+        }
     }
 
     /// Deletes the group of an instance that is off, and the instance with it.

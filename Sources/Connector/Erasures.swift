@@ -53,7 +53,7 @@ public struct Erasures: Sendable {
                     select koppeling.erasure_report(\(erasure)::bigint)
                         || case when \(proves)::boolean
                            then jsonb_build_object('traces', koppeling.traces(\(texts)::text[])) else '{}' end
-                        || jsonb_build_object('isDryRun', \(isDryRun)::boolean)
+                        || jsonb_build_object('is_dry_run', \(isDryRun)::boolean)
                     """
                 ).scalar()
                 if isDryRun { throw TakenBack(report: report) }

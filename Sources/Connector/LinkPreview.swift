@@ -23,6 +23,13 @@ extension Instances {
         public var required: [String]
         /// Addresses that said no elsewhere and would be barred from the list.
         public var noes: Int64
+
+        private enum CodingKeys: String, CodingKey {
+            case name, contacts, mapped, missing, required, noes
+            case listID = "list_id"
+            case listName = "list_name"
+            case targetGroup = "target_group"
+        }
     }
 
     /// Says what linking would make, and writes nothing, here or in Mailchimp.

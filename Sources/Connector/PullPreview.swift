@@ -19,6 +19,11 @@ public struct PullPreview: Sendable, Codable, Equatable {
     public var inactive: Int64 = 0
     /// Known contacts that a reading of the whole list did not meet; nil when only changes were read.
     public var missing: Int64?
+
+    private enum CodingKeys: String, CodingKey {
+        case isFull = "is_full"
+        case read, new, changed, noes, inactive, missing
+    }
 }
 
 extension Instances {

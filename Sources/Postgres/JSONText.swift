@@ -20,18 +20,26 @@ public struct JSONText: Sendable, Hashable, ExpressibleByStringLiteral, CustomSt
         self.text = text
     }
 
-    /// Encodes a value; dates become ISO 8601 text, keys are sorted.
+    /// Encodes a value; dates become RFC 3339 text, keys are sorted.
     public init(encoding value: some Encodable) throws {
         let encoder = JSONEncoder()
-        encoder.dateEncodingStrategy = .iso8601
+        encoder.dateEncodingStrategy = .custom { date, encoder in
+            var container = encoder.singleValueContainer()
+            try container.encode(date.rfc3339)
+        }
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         text = String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 
-    /// Decodes a value; dates are ISO 8601 text.
+    /// Decodes a value; dates are RFC 3339 text.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         let decoder = JSONDecoder()
-        decoder.dateDecodingStrategy = .iso8601
+        decoder.dateDecodingStrategy = .custom { decoder in
+            let container = try decoder.singleValueContainer()
+            let text = try container.decode(String.self)
+            if let date = Date(rfc3339: text) { return date }
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "no moment in RFC 3339: \(text)")
+        }
         return try decoder.decode(type, from: Data(text.utf8))
     }
 

@@ -38,8 +38,9 @@ struct ActionsDoor: Sendable {
         let before = try fields.integer("before", in: 1...Int64.max / 2)
         let rows = try await pool.query(
             """
-            select (to_jsonb(t) - case when \(isDisclosed)::boolean then '{}' else '{contact}' end::text[])::text
-                       as line, t.id::text as key
+            select (koppeling.in_utc(row_to_json(t))::jsonb
+                       - case when \(isDisclosed)::boolean then '{}' else '{contact}' end::text[])::text as line,
+                   t.id::text as key
             from (
                 select id, instance, action, state, member_id, contact, contact_status, reason, attempt, enqueued_at,
                     finished_at, worker
@@ -60,7 +61,7 @@ struct ActionsDoor: Sendable {
         let instance = try fields.text("instance")
         let rows = try await pool.query(
             """
-            select json_build_object('reasons', coalesce(json_agg(t), '[]'))::text
+            select json_build_object('reasons', coalesce(json_agg(koppeling.in_utc(row_to_json(t))), '[]'))::text
             from (
                 select instance, action, actions, latest, reason from koppeling.rejected_reasons
                 where \(instance)::text is null or instance = \(instance)::text

@@ -149,12 +149,10 @@ struct Fields: Sendable {
         return text
     }
 
-    /// A moment in ISO 8601.
+    /// A moment in RFC 3339.
     func moment(_ name: String) throws -> Date? {
         guard let text = try text(name) else { return nil }
-        for style in [Date.ISO8601FormatStyle(), Date.ISO8601FormatStyle(includingFractionalSeconds: true)] {
-            if let moment = try? style.parse(text) { return moment }
-        }
+        if let moment = Date(rfc3339: text) { return moment }
         throw Problem(.unprocessableContent, "must be a moment such as 2026-05-31T08:00:00Z", field: name)
     }
 }

@@ -110,7 +110,7 @@ struct InstancesDoor: Sendable {
         let after = try fields.text("after")
         let rows = try await pool.query(
             """
-            select row_to_json(t)::text as line, to_json(t.instance)::text as key
+            select koppeling.in_utc(row_to_json(t))::text as line, to_json(t.instance)::text as key
             from (
                 select * from koppeling.instance_status
                 where \(after)::text is null or instance > \(after)::text
@@ -125,7 +125,7 @@ struct InstancesDoor: Sendable {
         let shown: String = try await refused {
             try await pool.query(
                 """
-                select (to_jsonb(s) || jsonb_build_object('templates', (
+                select (koppeling.in_utc(row_to_json(s))::jsonb || jsonb_build_object('templates', (
                     select jsonb_object_agg(t.action, case when t.automatic then 'automatic' else 'manual' end)
                     from koppeling.action_template t where t.instance_id = s.id)))::text
                 from koppeling.instance_status s
@@ -141,7 +141,7 @@ struct InstancesDoor: Sendable {
         let before = try fields.integer("before", in: 1...Int64.max / 2)
         let rows = try await pool.query(
             """
-            select row_to_json(t)::text as line, t.id::text as key
+            select koppeling.in_utc(row_to_json(t))::text as line, t.id::text as key
             from (
                 select * from koppeling.restored_nos
                 where \(before)::bigint is null or id < \(before)::bigint

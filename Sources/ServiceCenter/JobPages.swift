@@ -29,7 +29,7 @@ struct JobPages: Sendable {
             rows = try await pool.query(
                 """
                 select json_build_object(
-                    'jobs', coalesce(json_agg(j order by j.id desc), '[]'),
+                    'jobs', coalesce(json_agg(koppeling.in_utc(row_to_json(j)) order by j.id desc), '[]'),
                     'next', case when count(*) = \(most)::bigint then min(j.id) end)::text
                 from (
                     select id, state, queue, kind, key, order_key, limit_key, priority, attempt, max_attempts, snoozes,
@@ -46,8 +46,9 @@ struct JobPages: Sendable {
     private func show(_ id: Int64) async throws -> Response {
         let rows = try await pool.query(
             """
-            select (to_jsonb(j) || jsonb_build_object('attempts', (
-                select coalesce(jsonb_agg(to_jsonb(a) - 'job_id' order by a.started_at), '[]')
+            select (koppeling.in_utc(row_to_json(j))::jsonb || jsonb_build_object('attempts', (
+                select coalesce(
+                    jsonb_agg(koppeling.in_utc(row_to_json(a))::jsonb - 'job_id' order by a.started_at), '[]')
                 from koppeling.job_attempts a where a.job_id = j.id)))::text as job
             from koppeling.jobs j
             where j.id = \(id)

@@ -34,7 +34,7 @@ struct LimitsDoor: Sendable {
         let rows = try await pool.query(
             """
             select json_build_object(
-                'limits', coalesce(json_agg(l order by l.limit_key), '[]'),
+                'limits', coalesce(json_agg(koppeling.in_utc(row_to_json(l)) order by l.limit_key), '[]'),
                 'next', case when count(*) = \(most)::bigint then max(l.limit_key) end)::text
             from (
                 select limit_key, concurrency, rate, extract(epoch from period) as period, running, waiting, tokens,
@@ -50,7 +50,7 @@ struct LimitsDoor: Sendable {
     private func show(_ key: String) async throws -> Response {
         let rows = try await pool.query(
             """
-            select row_to_json(l)::text as "limit"
+            select koppeling.in_utc(row_to_json(l))::text as "limit"
             from (
                 select limit_key, concurrency, rate, extract(epoch from period) as period, running, waiting, tokens,
                     opens_at

@@ -28,7 +28,7 @@ struct PausesDoor: Sendable {
         let rows = try await pool.query(
             """
             select json_build_object(
-                'pauses', coalesce(json_agg(p order by p.id desc), '[]'),
+                'pauses', coalesce(json_agg(koppeling.in_utc(row_to_json(p)) order by p.id desc), '[]'),
                 'next', case when count(*) = \(most)::bigint then min(p.id) end)::text
             from (
                 select id, queue, kind, key, reason, paused_at from koppeling.pauses

@@ -39,7 +39,7 @@ struct SchedulesDoor: Sendable {
         let rows = try await pool.query(
             """
             select json_build_object(
-                'schedules', coalesce(json_agg(s order by s.name), '[]'),
+                'schedules', coalesce(json_agg(koppeling.in_utc(row_to_json(s)) order by s.name), '[]'),
                 'next', case when count(*) = \(most)::bigint then max(s.name) end)::text
             from (
                 select * from koppeling.schedules
@@ -52,7 +52,10 @@ struct SchedulesDoor: Sendable {
 
     private func show(_ name: String) async throws -> Response {
         let rows = try await pool.query(
-            "select row_to_json(s)::text as schedule from koppeling.schedules s where s.name = \(name)::text")
+            """
+            select koppeling.in_utc(row_to_json(s))::text as schedule from koppeling.schedules s
+            where s.name = \(name)::text
+            """)
         guard let row = rows.first else { throw noSuchSchedule(name) }
         return Response(JSONText(try row.decode("schedule", as: String.self)))
     }

@@ -37,8 +37,9 @@ struct TasksDoor: Sendable {
         let before = try fields.integer("before", in: 1...Int64.max / 2)
         let rows = try await pool.query(
             """
-            select (to_jsonb(t) - case when \(isDisclosed)::boolean then '{}' else '{person,detail}' end::text[])::text
-                       as line, t.id::text as key
+            select (koppeling.in_utc(row_to_json(t))::jsonb
+                       - case when \(isDisclosed)::boolean then '{}' else '{person,detail}' end::text[])::text as line,
+                   t.id::text as key
             from (
                 select id, kind, state, instance, target_group, person, detail, created_at, done_at, done_by
                 from koppeling.tasks

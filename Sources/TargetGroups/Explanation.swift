@@ -13,6 +13,12 @@ public struct Explanation: Sendable, Hashable, Codable {
         public var occurredAt: Date
         /// At what it stands: person, address or contact.
         public var standsAt: String
+
+        private enum CodingKeys: String, CodingKey {
+            case reason, source
+            case occurredAt = "occurred_at"
+            case standsAt = "stands_at"
+        }
     }
 
     /// A change that was recorded.
@@ -55,6 +61,15 @@ public struct Explanation: Sendable, Hashable, Codable {
     public var suppressions: [Suppression]
     /// The last changes, the newest first.
     public var changes: [Change]
+
+    private enum CodingKeys: String, CodingKey {
+        case at, status, via, reasons, override, suppressions, changes
+        case ruleMatch = "rule_match"
+        case matchedRule = "matched_rule"
+        case ruleText = "rule_text"
+        case everMember = "ever_member"
+        case isPending = "is_pending"
+    }
 }
 
 extension Memberships {

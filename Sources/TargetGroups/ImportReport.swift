@@ -33,6 +33,12 @@ public struct ImportReport: Sendable, Hashable, Codable {
     public var rejected = 0
     /// The first faults, in the order of the file.
     public var faults: [Fault] = []
+
+    private enum CodingKeys: String, CodingKey {
+        case isImported = "is_imported"
+        case categoriesMade = "categories_made"
+        case rows, created, changed, unchanged, anonymised, rejected, faults
+    }
 }
 
 /// How far an import is.

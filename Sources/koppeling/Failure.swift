@@ -53,10 +53,20 @@ struct Failure: Error {
         case .success:
             self.init(Koppeling.fullMessage(for: error), code: 0)
         case .validationFailure:
-            self.init(Koppeling.message(for: error) + ". See koppeling help.", code: 2)
+            // More than five choices come as a list, a line each.
+            let said = Koppeling.message(for: error)
+                .replacing("one of the following:\n  - ", with: "one of ").replacing("\n  - ", with: ", ")
+            let end = said.last.map { ".!?".contains($0) } == true ? "" : "."
+            self.init("\(said)\(end) See \(Self.help(for: error)).", code: 2)
         default:
             self.init(String(describing: error))
         }
+    }
+
+    /// The command that tells how the one is called whose arguments these were: ArgumentParser names it in its last line.
+    private static func help(for error: any Error) -> String {
+        let told = Koppeling.fullMessage(for: error).matches(of: /See '(koppeling [^']*)' for more information/)
+        return told.last.map { String($0.1) } ?? "koppeling --help"
     }
 
     /// Ends the program.

@@ -20,13 +20,14 @@ struct ListingOptions: ParsableArguments {
 /// ``Listing/open`` and ``Listing/close``.
 enum Listing {
     static let open = """
-        select row_to_json(t)::text as line,
-            array(select e.key from json_each_text(row_to_json(t)) with ordinality as e(key, value, n) order by e.n) as names,
-            array(select e.value from json_each_text(row_to_json(t)) with ordinality as e(key, value, n) order by e.n) as cells
-        from (
+        select r.line::text as line,
+            array(select e.key from json_each_text(r.line) with ordinality as e(key, value, n) order by e.n) as names,
+            array(select e.value from json_each_text(r.line) with ordinality as e(key, value, n) order by e.n) as cells
+        from (select koppeling.in_utc(row_to_json(t)) as line from (
 
         """
-    static let close = "\n) t"
+    /// Without the offset each use of a line would make it anew.
+    static let close = "\n) t offset 0) r"
 
     /// Shows the rows of the query; says so on stderr when there are none.
     static func show(_ query: Query, from pool: Pool, json: Bool) async throws {

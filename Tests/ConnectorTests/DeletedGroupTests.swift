@@ -118,10 +118,10 @@ struct DeletedGroupTests {
             struct Report: Decodable {
                 struct Contact: Decodable { var outcome: String }
                 var contacts: [Contact]
-                var isComplete: Bool
+                var is_complete: Bool
             }
             let report: Report = try await erasures.erase(source: "test", id: "0", actor: "test").decode()
-            #expect(report.isComplete && report.contacts.map(\.outcome) == ["listGone"])
+            #expect(report.is_complete && report.contacts.map(\.outcome) == ["listGone"])
         }
     }
 }

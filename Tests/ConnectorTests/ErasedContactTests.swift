@@ -15,9 +15,9 @@ struct ErasedContactTests {
             var outcome: String
         }
         var contacts: [Contact]
-        var isComplete: Bool
+        var is_complete: Bool
         var traces: [String: Int]?
-        var isDryRun: Bool
+        var is_dry_run: Bool
     }
 
     private func erase(
@@ -45,7 +45,7 @@ struct ErasedContactTests {
         try await LinkedList.run(persons: 2) { list in
             try await list.quiet()
             let dry = try await erase("0", list, isDryRun: true)
-            #expect(dry.isDryRun && dry.contacts.map(\.outcome) == ["waiting"])
+            #expect(dry.is_dry_run && dry.contacts.map(\.outcome) == ["waiting"])
             #expect(try await list.membership("0") == "active rule")
 
             let report = try await erase("0", list, proves: true)
@@ -58,7 +58,7 @@ struct ErasedContactTests {
             try await list.pull(full: true)
             try await finish(list)
             let last = try await erase("0", list)
-            #expect(last.isComplete && last.contacts.map(\.outcome) == ["deleted"])
+            #expect(last.is_complete && last.contacts.map(\.outcome) == ["deleted"])
             #expect(try await traces(list.address("0"), list) == "{}")
             #expect(try await erase("0", list, proves: true).traces == nil, "no address is known to search for")
             let address = list.address("0")
@@ -102,7 +102,7 @@ struct ErasedContactTests {
             try await list.quiet()
             let report = try await erase("0", list)
             #expect(report.contacts.map(\.outcome) == ["kept"])
-            #expect(report.isComplete)
+            #expect(report.is_complete)
             try await list.quiet()
             let contact = try await list.contact(list.address("0"))
             #expect(contact?.status == "subscribed")
@@ -167,7 +167,7 @@ struct ErasedContactTests {
             try await list.quiet()
             let report = try await erase("0", list)
             #expect(report.contacts.map(\.outcome) == ["listGone"])
-            #expect(report.isComplete)
+            #expect(report.is_complete)
             #expect(try await traces(list.address("0"), list) == "{}")
         }
     }

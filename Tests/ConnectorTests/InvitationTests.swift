@@ -328,11 +328,11 @@ struct InvitationTests {
             try await list.sayNo("0")
             try await list.invite("0")
             struct Held: Decodable {
-                struct Invitation: Decodable { var requestedBy: String }
+                struct Invitation: Decodable { var requested_by: String }
                 var invitations: [Invitation]
             }
             let held: JSONText = try await list.pool.query("select koppeling.export_person('test', '0')").scalar()
-            #expect(try held.decode(Held.self).invitations.map(\.requestedBy) == ["anna"])
+            #expect(try held.decode(Held.self).invitations.map(\.requested_by) == ["anna"])
             try await list.pool.query("select koppeling.erase_person('test', '0', 'crm')")
             try await list.quiet()
             #expect(try await list.status(list.address("0")) == nil)

@@ -56,7 +56,7 @@ extension LinkedList {
     func waitsFor(_ id: String) async throws -> Int64? {
         try await pool.query(
             """
-            select (koppeling.why('test', \(id), \(instance.targetGroup)) #>> '{delivery,invitation,waitsFor}')::bigint
+            select (koppeling.why('test', \(id), \(instance.targetGroup)) #>> '{delivery,invitation,waits_for}')::bigint
             """
         ).scalar()
     }

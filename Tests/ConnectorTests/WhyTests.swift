@@ -21,7 +21,7 @@ struct WhyTests {
             var state: String
         }
         var address: String?
-        var isClaimed: Bool
+        var is_claimed: Bool
         var contact: Contact?
         var actions: [Action]
     }
@@ -42,7 +42,7 @@ struct WhyTests {
             let (member, delivered) = try await why("0", list)
             #expect(member.status == .active)
             #expect(member.matchedRule == 1 && member.ruleText == LinkedList.category)
-            #expect(delivered.isClaimed && delivered.contact?.status == "subscribed")
+            #expect(delivered.is_claimed && delivered.contact?.status == "subscribed")
             #expect(delivered.contact?.ownership == "created")
             #expect(delivered.actions.map(\.action) == ["create"] && delivered.actions.map(\.state) == ["done"])
 
@@ -52,7 +52,7 @@ struct WhyTests {
             let (left, contact) = try await why("0", list)
             #expect(left.status == .inactive && left.reasons == [.unsubscribed])
             #expect(Set(left.suppressions.map(\.standsAt)) == ["person", "address"])
-            #expect(!contact.isClaimed && contact.contact?.status == "unsubscribed")
+            #expect(!contact.is_claimed && contact.contact?.status == "unsubscribed")
 
             let (then, _) = try await why("0", list, at: before)
             #expect(then.status == .active && then.ruleMatch && then.suppressions.isEmpty && then.everMember)

@@ -54,7 +54,7 @@ struct GroupCommandTests {
             #expect(try await world.done("why crm 1 News --json").output.contains(#""override""#))
             #expect(try await world.refused("why crm 9 News").contains("9"))
             let moment = try await world.refused("why crm 2 News --at gisteren", code: 2)
-            #expect(moment == "koppeling: --at must be a moment such as 2026-05-31T08:00:00Z.\n")
+            #expect(moment.contains("'gisteren' is invalid for '--at <at>'"), "\(moment)")
             for kind in ["person", "company"] {
                 let written = try await world.refused("\(kind) put", #"{"id": "geheim"}"#, code: 2)
                 #expect(written.contains("koppeling \(kind) put < ") && !written.contains("geheim"))
@@ -89,7 +89,7 @@ struct GroupCommandTests {
             #expect(erased.output.contains("by cli:ann.") && erased.lines.last == "Complete.", "\(erased.output)")
             #expect(erased.output.contains("No table holds an address of this person."))
             let again = try await world.done("person erase crm 1 --json")
-            #expect(again.output.contains(#""isComplete": true"#), "\(again.output)")
+            #expect(again.output.contains(#""is_complete": true"#), "\(again.output)")
             // The record that was merged into hers goes with her.
             #expect(try await world.done("person erased --json").lines.count == 2)
             #expect(try await world.refused("person export crm 1").contains("crm"))

@@ -89,8 +89,10 @@ struct QueueCommandTests {
         let page = try await koppelingHere("jobs", "list", "--key", "k", "--before", second, "--json")
         #expect(page.lines.count == 1)
         let wrong = try await koppelingHere("jobs", "list", "--state", "odd")
-        #expect(wrong.code == 1)
-        #expect(wrong.errors.hasPrefix("koppeling: state: must be ready"), "\(wrong.errors)")
+        #expect(wrong.code == 2)
+        for part in ["'odd' is invalid", "one of ready, scheduled", "See koppeling jobs list --help"] {
+            #expect(wrong.errors.contains(part), "\(wrong.errors)")
+        }
 
         let shown = try await koppelingHere("jobs", "show", first)
         #expect(shown.lines.contains { $0.hasPrefix("args") && $0.contains("world") }, "\(shown.output)")
@@ -134,9 +136,15 @@ struct QueueCommandTests {
         let finished = try await koppelingHere("jobs", "retry", one)
         #expect(finished.code == 1)
         #expect(finished.errors.hasPrefix("koppeling: id: \(one) is not"), "\(finished.errors)")
-        let soon = try await koppelingHere("jobs", "retry", "--rejected", "--since", "soon")
-        #expect(soon.code == 1)
-        #expect(soon.errors.contains("--since"), "\(soon.errors)")
+        for moment in ["soon", "2026-02-31T00:00:00Z", "2026-02-31", "2026-01-01T00:00:00"] {
+            let wrong = try await koppelingHere("jobs", "retry", "--rejected", "--dry-run", "--since", moment)
+            #expect(wrong.code == 2)
+            for part in ["'\(moment)' is invalid for '--since <since>'", "write it like 2030-01-31T12:00:00Z"] {
+                #expect(wrong.errors.contains(part), "\(wrong.errors)")
+            }
+        }
+        let day = try await koppelingHere("jobs", "retry", "--rejected", "--dry-run", "--until", "2020-01-01")
+        #expect(day.lines == ["0"], "\(day.errors)")
         for wrong in [[], ["--rejected", "1"], ["--queue", "default"], ["1", "--dry-run"]] {
             let run = try await koppeling(["jobs", "retry"] + wrong, ["DATABASE_URL": url])
             #expect(run.code == 2, "\(wrong)")

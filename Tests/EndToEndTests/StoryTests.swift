@@ -21,8 +21,10 @@ struct StoryTests {
             (["doctor"], ["KOPPELING_ENVIRONMENT": "holiday"], 2, "production or training"),
             (["serve"], ["KOPPELING_LISTEN": "nowhere"], 2, "127.0.0.1:8080"),
             (["migrate"], ["LOG_LEVEL": "loud"], 2, "LOG_LEVEL"),
-            (["plan", "approve"], [:], 2, "See koppeling help"),
-            (["nonsense"], [:], 2, "See koppeling help"),
+            (["plan", "approve"], [:], 2, ". See koppeling plan approve --help."),
+            (["jobs", "list", "--limit", "0"], [:], 2, ". See koppeling jobs list --help."),
+            (["jobs", "nonsense"], [:], 2, ". See koppeling jobs --help."),
+            (["nonsense"], [:], 2, ". See koppeling --help."),
         ] as [([String], [String: String], Int32, String)])
     func failures(arguments: [String], environment: [String: String], code: Int32, word: String) async throws {
         let run = try await koppeling(arguments, environment)

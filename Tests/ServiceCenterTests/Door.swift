@@ -7,6 +7,7 @@ import Logging
 import Postgres
 import ServiceCenter
 import TestSupport
+import Testing
 
 /// A running service center on the test's database, and a client that knocks at its doors.
 struct Door: Sendable {
@@ -21,8 +22,19 @@ struct Door: Sendable {
     ) async throws -> HTTPResponse {
         var headers = [("content-type", type)] + more
         if let token { headers.append(("authorization", "Bearer \(token)")) }
-        return try await http.send(
+        let answer = try await http.send(
             HTTPRequest(method: method, url: base + path, headers: headers, body: body.map { Array($0.utf8) }))
+        expectForm(of: answer, to: "\(method) \(path)")
+        return answer
+    }
+
+    /// Whatever is asked, names are in snake_case and moments in UTC with milliseconds.
+    private func expectForm(of answer: HTTPResponse, to request: String) {
+        guard answer.header("content-type") == "application/json" else { return }
+        let names = answer.text.matches(of: /"\w*[a-z][A-Z]\w*" ?:/).map { String($0.0) }
+        let moments = answer.text.matches(of: /: ?"\d{4}-\d\d-\d\d[T ]([^"]*)"/).map { String($0.1) }
+        #expect(names.isEmpty, "\(request)")
+        #expect(moments.allSatisfy { $0.wholeMatch(of: /\d\d:\d\d:\d\d\.\d{3}Z/) != nil }, "\(request): \(moments)")
     }
 
     /// Posts a form to the webhook of an instance.

@@ -73,11 +73,11 @@ struct ErasureTests {
         #expect(try left.scalar(as: JSONText.self).decode([[String: String]].self) == [["source": "crm", "id": "78"]])
         struct Report: Decodable {
             var removed: [String: Int]
-            var isComplete: Bool
+            var is_complete: Bool
         }
         let report = try await world.pool.query("select koppeling.erasure_report(\(erasure)::bigint)")
             .scalar(as: JSONText.self).decode(Report.self)
-        #expect(report.isComplete)
+        #expect(report.is_complete)
         #expect(report.removed["addresses"] == 1)
         #expect(report.removed["jobs"] == 2)
         #expect(report.removed["suppressions"] == 3)

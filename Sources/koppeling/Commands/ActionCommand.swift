@@ -80,8 +80,10 @@ struct ActionCommand: AsyncParsableCommand {
         @Option(help: "With --all: those that were rejected for this reason, as `koppeling action reasons` has it.")
         var reason: String?
 
-        @Option(help: "With --all: only create, update or delete.")
-        var action: String?
+        @Option(help: "With --all: only these.")
+        var action: Template?
+
+        enum Template: String, ExpressibleByArgument, CaseIterable { case create, update, delete }
 
         func validate() throws {
             guard actions.isEmpty != (all == nil), all != nil || reason == nil && action == nil else {
@@ -94,11 +96,14 @@ struct ActionCommand: AsyncParsableCommand {
                 let query: Query =
                     if let all, let reason {
                         """
-                        select koppeling.run_rejected_actions(\(all)::text, \(reason)::text, \(action)::text,
+                        select koppeling.run_rejected_actions(\(all)::text, \(reason)::text, \(action?.rawValue)::text,
                             \(runtime.actor)::text)
                         """
                     } else if let all {
-                        "select koppeling.run_waiting_actions(\(all)::text, \(action)::text, \(runtime.actor)::text)"
+                        """
+                        select koppeling.run_waiting_actions(\(all)::text, \(action?.rawValue)::text,
+                            \(runtime.actor)::text)
+                        """
                     } else {
                         "select koppeling.run_actions(\(actions)::bigint[], \(runtime.actor)::text)"
                     }

@@ -9,33 +9,33 @@ enum DeliveryLines {
             var plan: Int64
             var change: String
             var reason: String
-            var heldBecause: String
+            var held_because: String
         }
         struct Contact: Decodable {
             var address: String
             var status: String
             var ownership: String
-            var lastChanged: String?
-            var seenAt: String?
+            var last_changed: String?
+            var seen_at: String?
             var note: String?
         }
         struct Invitation: Decodable {
-            var requestedAt: String
-            var requestedBy: String
-            var sentAt: String?
-            var endedAt: String?
+            var requested_at: String
+            var requested_by: String
+            var sent_at: String?
+            var ended_at: String?
             var outcome: String?
             var because: String?
-            var waitsFor: Int
+            var waits_for: Int
 
             var line: String {
-                let request = "Invitation: requested at \(requestedAt) by \(requestedBy)"
-                if let outcome, let endedAt {
-                    return "\(request), \(outcome) at \(endedAt)\(because.map { ": \($0)" } ?? "")."
+                let request = "Invitation: requested at \(requested_at) by \(requested_by)"
+                if let outcome, let ended_at {
+                    return "\(request), \(outcome) at \(ended_at)\(because.map { ": \($0)" } ?? "")."
                 }
-                if let sentAt { return "\(request), sent at \(sentAt); Mailchimp waits for the answer." }
-                if waitsFor > 0 {
-                    return "\(request); it waits for \(waitsFor) others at the address who said no to ask as well."
+                if let sent_at { return "\(request), sent at \(sent_at); Mailchimp waits for the answer." }
+                if waits_for > 0 {
+                    return "\(request); it waits for \(waits_for) others at the address who said no to ask as well."
                 }
                 return "\(request), not sent yet."
             }
@@ -48,15 +48,15 @@ enum DeliveryLines {
         }
         struct Hook: Decodable {
             var type: String?
-            var receivedAt: String
+            var received_at: String
         }
         var instance: String
-        var isEnabled: Bool
-        var pausedReason: String?
-        var isActivated: Bool
-        var emailKind: String
+        var is_enabled: Bool
+        var paused_reason: String?
+        var is_activated: Bool
+        var email_kind: String
         var address: String?
-        var isClaimed: Bool
+        var is_claimed: Bool
         var plan: Plan?
         var invitation: Invitation?
         var contact: Contact?
@@ -66,24 +66,24 @@ enum DeliveryLines {
 
     static func of(_ delivery: Delivery?) -> [String] {
         guard let delivery else { return ["", "The group is linked to no list."] }
-        var lines = ["", "Instance '\(delivery.instance)'\(delivery.isEnabled ? "" : ", which is off")."]
-        if let reason = delivery.pausedReason { lines.append("It is paused: \(reason).") }
-        if !delivery.isActivated { lines.append("Its first plan was not approved yet.") }
-        lines.append(delivery.address.map { "Address: \($0)." } ?? "No e-mail address (\(delivery.emailKind)).")
+        var lines = ["", "Instance '\(delivery.instance)'\(delivery.is_enabled ? "" : ", which is off")."]
+        if let reason = delivery.paused_reason { lines.append("It is paused: \(reason).") }
+        if !delivery.is_activated { lines.append("Its first plan was not approved yet.") }
+        lines.append(delivery.address.map { "Address: \($0)." } ?? "No e-mail address (\(delivery.email_kind)).")
         if let plan = delivery.plan {
-            lines.append("Plan \(plan.plan) would \(plan.change) (\(plan.reason)); it is held: \(plan.heldBecause).")
+            lines.append("Plan \(plan.plan) would \(plan.change) (\(plan.reason)); it is held: \(plan.held_because).")
         }
-        if !delivery.isClaimed { lines.append("Nothing claims the contact for this person.") }
+        if !delivery.is_claimed { lines.append("Nothing claims the contact for this person.") }
         if let contact = delivery.contact {
-            let changed = contact.lastChanged.map { ", changed there at \($0)" } ?? ""
-            let seen = contact.seenAt.map { ", seen at \($0)" } ?? ""
+            let changed = contact.last_changed.map { ", changed there at \($0)" } ?? ""
+            let seen = contact.seen_at.map { ", seen at \($0)" } ?? ""
             lines.append(
                 "Mailchimp has \(contact.address) as \(contact.status) (\(contact.ownership))\(changed)\(seen).")
             if let note = contact.note { lines.append("Not delivered: \(note).") }
         }
         if let invitation = delivery.invitation { lines.append(invitation.line) }
         lines += Listing.aligned(delivery.actions.map { [$0.at, $0.action, $0.state, $0.reason ?? ""] })
-        lines += delivery.hooks.map { "\($0.receivedAt)  Mailchimp reported: \($0.type ?? "unknown")" }
+        lines += delivery.hooks.map { "\($0.received_at)  Mailchimp reported: \($0.type ?? "unknown")" }
         return lines
     }
 }

@@ -85,16 +85,12 @@ struct GroupCommand: AsyncParsableCommand {
         @Argument(help: "The group.")
         var group: String
 
-        @Option(help: "Only these: active or inactive.")
-        var status: String?
+        @Option(help: "Only this status.")
+        var status: Status?
+
+        enum Status: String, ExpressibleByArgument, CaseIterable { case active, inactive }
 
         @OptionGroup var listing: ListingOptions
-
-        func validate() throws {
-            guard [nil, "active", "inactive"].contains(status) else {
-                throw ValidationError("--status is active or inactive")
-            }
-        }
 
         func run() async throws {
             try await Runtime.with { runtime in
@@ -104,7 +100,8 @@ struct GroupCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select source, external_id as id, first_name, last_name, address, status, via, reason, override, changed_at
                     from koppeling.target_group_members
-                    where target_group_id = \(group.id) and (\(status)::text is null or status = \(status)::text)
+                    where target_group_id = \(group.id) and (\(status?.rawValue)::text is null
+                        or status = \(status?.rawValue)::text)
                     order by changed_at desc, person_id
                     limit \(listing.limit)
                     \(unsafe: Listing.close)

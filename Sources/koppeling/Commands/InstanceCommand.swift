@@ -110,7 +110,7 @@ struct InstanceCommand: AsyncParsableCommand {
         @Argument(help: "automatic or manual; removed, while the instance is off.")
         var mode: Mode
 
-        enum Mode: String, ExpressibleByArgument { case automatic, manual, removed }
+        enum Mode: String, ExpressibleByArgument, CaseIterable { case automatic, manual, removed }
 
         func run() async throws {
             try await LinkServices.with { runtime, services in

@@ -10,8 +10,12 @@ struct JobsCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List jobs, the newest first.")
 
-        @Option(help: "Only these: ready, scheduled, parked, blocked, running, done, rejected or cancelled.")
-        var state: String?
+        @Option(help: "Only this state.")
+        var state: State?
+
+        enum State: String, ExpressibleByArgument, CaseIterable {
+            case ready, scheduled, parked, blocked, running, done, rejected, cancelled
+        }
 
         @Option(help: "Only those of this queue.")
         var queue: String?
@@ -34,7 +38,7 @@ struct JobsCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, state, blocked_by, queue, kind, key, order_key, limit_key, attempt, enqueued_at, run_at,
                         finished_at, worker, reason
-                    from koppeling.newest_jobs(\(listing.limit)::int, \(state)::text, \(queue)::text, \(kind)::text,
+                    from koppeling.newest_jobs(\(listing.limit)::int, \(state?.rawValue)::text, \(queue)::text, \(kind)::text,
                         \(before)::bigint, \(key)::text)
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: listing.json)
@@ -56,15 +60,16 @@ struct JobsCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 let rows = try await runtime.pool.query(
                     """
-                    select (row_to_json(j)::jsonb || jsonb_build_object('attempts', (
-                            select coalesce(jsonb_agg(to_jsonb(a) - 'job_id' order by a.started_at), '[]')
-                            from koppeling.job_attempts a where a.job_id = j.id)))::text as json,
-                        array(select e.key from json_each_text(row_to_json(j)) with ordinality as e (key, value, n)
+                    select (j.line::jsonb || jsonb_build_object('attempts', (
+                            select coalesce(
+                                jsonb_agg(koppeling.in_utc(row_to_json(a))::jsonb - 'job_id' order by a.started_at),
+                                '[]')
+                            from koppeling.job_attempts a where a.job_id = \(id))))::text as json,
+                        array(select e.key from json_each_text(j.line) with ordinality as e (key, value, n)
                             where e.value is not null order by e.n) as names,
-                        array(select e.value from json_each_text(row_to_json(j)) with ordinality as e (key, value, n)
+                        array(select e.value from json_each_text(j.line) with ordinality as e (key, value, n)
                             where e.value is not null order by e.n) as cells
-                    from koppeling.jobs j
-                    where j.id = \(id)
+                    from (select koppeling.in_utc(row_to_json(j)) as line from koppeling.jobs j where j.id = \(id)) j
                     """)
                 guard let row = rows.first else { throw Failure("There is no job \(id).") }
                 if json {

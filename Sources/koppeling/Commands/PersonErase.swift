@@ -50,36 +50,36 @@ struct PersonErase: AsyncParsableCommand {
             var at: String
         }
         var person: Int64
-        var erasedAt: String
+        var erased_at: String
         var actor: String
         var removed: [String: Int64]
         var contacts: [Contact]
-        var isComplete: Bool
-        var isDryRun: Bool
-        var putsSkipped: Int64
+        var is_complete: Bool
+        var is_dry_run: Bool
+        var puts_skipped: Int64
         var traces: [String: Int64]?
     }
 
     private func lines(_ json: JSONText) throws -> [String] {
         let report = try json.decode(Report.self)
         var lines = [
-            report.isDryRun
+            report.is_dry_run
                 ? "Would erase person \(report.person). Nothing was changed."
-                : "Person \(report.person), erased at \(report.erasedAt) by \(report.actor)."
+                : "Person \(report.person), erased at \(report.erased_at) by \(report.actor)."
         ]
         lines += Listing.aligned(
             report.removed.sorted { $0.key < $1.key }.map { ["  " + $0.key, String($0.value)] })
         lines += report.contacts.map { "Contact in '\($0.instance)': \($0.outcome), \($0.at)." }
-        if report.putsSkipped > 0 { lines.append("Put again and skipped: \(report.putsSkipped).") }
+        if report.puts_skipped > 0 { lines.append("Put again and skipped: \(report.puts_skipped).") }
         if let traces = report.traces {
             lines += traces.sorted { $0.key < $1.key }.map { "Left in \($0.key): \($0.value)." }
             if traces.isEmpty { lines.append("No table holds an address of this person.") }
         } else if prove {
             lines.append("Nothing was searched: no address of this person is known any more. Name one with --address.")
         }
-        if !report.isDryRun {
+        if !report.is_dry_run {
             lines.append(
-                report.isComplete ? "Complete." : "Not complete: Mailchimp is still to be told, or was just now.")
+                report.is_complete ? "Complete." : "Not complete: Mailchimp is still to be told, or was just now.")
         }
         return lines
     }

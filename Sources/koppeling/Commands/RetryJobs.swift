@@ -1,4 +1,5 @@
 import ArgumentParser
+import FoundationEssentials
 import Postgres
 
 /// `koppeling jobs retry`: runs again what failed for good, some jobs or all that match.
@@ -25,11 +26,13 @@ struct RetryJobs: AsyncParsableCommand {
     @Option(help: "Only those whose reason has this in it, in whatever case.")
     var reason: String?
 
-    @Option(help: "Only those rejected at this moment or later, such as 2030-01-31T12:00:00Z.")
-    var since: String?
+    @Option(
+        help: "Only those rejected at this moment or later, such as 2030-01-31T12:00:00Z or 2030-01-31.",
+        transform: moment)
+    var since: Date?
 
-    @Option(help: "Only those rejected before this moment.")
-    var until: String?
+    @Option(help: "Only those rejected before this moment.", transform: moment)
+    var until: Date?
 
     @Flag(help: "Only say how many there are.")
     var dryRun = false
@@ -54,30 +57,23 @@ struct RetryJobs: AsyncParsableCommand {
     }
 
     private func retryRejected(_ pool: Pool) async throws -> Int64 {
-        do throws(PostgresError) {
-            if dryRun { return try await count(pool) }
-            // Those that are rejected again meanwhile are not begun with anew.
-            let until: String = try await pool.query(
-                "select least(\(until)::timestamptz, koppeling.now())::text as until"
+        if dryRun { return try await count(pool) }
+        // Those that are rejected again meanwhile are not begun with anew.
+        let until: Date = try await pool.query("select least(\(until)::timestamptz, koppeling.now())").scalar()
+        var total: Int64 = 0
+        while true {
+            let count: Int64 = try await pool.query(
+                """
+                select koppeling.retry_rejected(\(queue)::text, \(kind)::text, \(reason)::text,
+                    \(since)::timestamptz, \(until)::timestamptz, \(Self.step)::int)
+                """
             ).scalar()
-            var total: Int64 = 0
-            while true {
-                let count: Int64 = try await pool.query(
-                    """
-                    select koppeling.retry_rejected(\(queue)::text, \(kind)::text, \(reason)::text,
-                        \(since)::timestamptz, \(until)::text::timestamptz, \(Self.step)::int)
-                    """
-                ).scalar()
-                total += count
-                if count < Self.step { return total }
-            }
-        } catch {
-            guard error.sqlState == "22007" || error.sqlState == "22008" else { throw error }
-            throw Failure("--since and --until are moments such as 2030-01-31T12:00:00Z. Nothing was changed.")
+            total += count
+            if count < Self.step { return total }
         }
     }
 
-    private func count(_ pool: Pool) async throws(PostgresError) -> Int64 {
+    private func count(_ pool: Pool) async throws -> Int64 {
         try await pool.query(
             """
             select count(*) from koppeling.job_history
@@ -85,8 +81,8 @@ struct RetryJobs: AsyncParsableCommand {
                 and (\(queue)::text is null or queue = \(queue)::text)
                 and (\(kind)::text is null or kind = \(kind)::text)
                 and (\(reason)::text is null or position(lower(\(reason)::text) in lower(reason)) > 0)
-                and (\(since)::text is null or finished_at >= \(since)::text::timestamptz)
-                and (\(until)::text is null or finished_at < \(until)::text::timestamptz)
+                and (\(since)::timestamptz is null or finished_at >= \(since)::timestamptz)
+                and (\(until)::timestamptz is null or finished_at < \(until)::timestamptz)
             """
         ).scalar()
     }

@@ -17,8 +17,8 @@ struct Why: AsyncParsableCommand {
     @Argument(help: "The group.")
     var group: String
 
-    @Option(help: "A moment, such as 2026-05-31T08:00:00Z or 2026-05-31.")
-    var at: String?
+    @Option(help: "A moment, such as 2026-05-31T08:00:00Z or 2026-05-31.", transform: moment)
+    var at: Date?
 
     @Flag(help: "As one JSON object.")
     var json = false
@@ -36,17 +36,11 @@ struct Why: AsyncParsableCommand {
     }
 
     private func explanation(_ pool: Pool) async throws -> JSONText {
-        do throws(PostgresError) {
-            return try await pool.query(
-                """
-                select koppeling.why(\(person.source)::text, \(person.id)::text, \(group)::text,
-                    \(at)::text::timestamptz)
-                """
-            ).scalar()
-        } catch {
-            guard error.sqlState == "22007" || error.sqlState == "22008" else { throw error }
-            throw Failure("--at must be a moment such as 2026-05-31T08:00:00Z.", code: 2)
-        }
+        try await pool.query(
+            """
+            select koppeling.why(\(person.source)::text, \(person.id)::text, \(group)::text, \(at)::timestamptz)
+            """
+        ).scalar()
     }
 
     private func lines(_ explanation: Explanation) -> [String] {
@@ -62,7 +56,7 @@ struct Why: AsyncParsableCommand {
             }
         }
         lines += explanation.suppressions.map {
-            let moment = $0.occurredAt.formatted(.iso8601)
+            let moment = $0.occurredAt.rfc3339
             return "\($0.reason.rawValue), at the \($0.standsAt), said by \($0.source) at \(moment)"
         }
         if explanation.isPending { lines.append("A change of the person still waits to be evaluated.") }
@@ -70,7 +64,7 @@ struct Why: AsyncParsableCommand {
         lines += Listing.aligned(
             explanation.changes.map { change in
                 let values = "\(Self.plain(change.old)) -> \(Self.plain(change.new))"
-                return [change.at.formatted(.iso8601), change.kind, values, change.cause, change.actor]
+                return [change.at.rfc3339, change.kind, values, change.cause, change.actor]
             })
         return lines
     }
