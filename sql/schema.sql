@@ -317,7 +317,7 @@ CREATE TABLE koppeling.training_address (
 CREATE FUNCTION koppeling.address_allowed(p_key text) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ t.pattern))));
+    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ replace(regexp_replace(t.pattern, '([\\%_])'::text, '\\\1'::text, 'g'::text), '*'::text, '%'::text)))));
 
 CREATE FUNCTION koppeling.address_fault(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -677,6 +677,25 @@ begin
         job.error := note;
     end if;
     return job;
+end $$;
+
+CREATE FUNCTION koppeling.await_first_puts(p_rows koppeling.person_input[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    insert into koppeling.person (source, external_id)
+    select r.source, r.external_id
+    from unnest(p_rows) r
+    where koppeling.find_person(r.source, r.external_id) is null
+    -- In the order of a put, so that no two wait for each other.
+    order by koppeling.fold(r.source), koppeling.fold(r.external_id)
+    on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing;
+    if found then
+        raise exception using errcode = 'KE001', message = 'taken back';
+    end if;
+exception when sqlstate 'KE001' then
+    null;
 end $$;
 
 CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
@@ -2602,6 +2621,7 @@ CREATE TABLE koppeling.former_link (
     list_name text NOT NULL,
     instance_id bigint NOT NULL,
     read_until timestamp with time zone,
+    is_gone boolean DEFAULT false NOT NULL,
     looked_at timestamp with time zone,
     ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     ended_by text NOT NULL
@@ -3202,9 +3222,10 @@ begin
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
     insert into koppeling.former_link (
-        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, looked_at, ended_by)
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, is_gone, looked_at,
+        ended_by)
     select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
-           v_instance.pull_cursor, case when p_list_is_gone then koppeling.now() end, p_actor
+           v_instance.pull_cursor, p_list_is_gone, case when p_list_is_gone then koppeling.now() end, p_actor
     from koppeling.target_group g where g.id = v_group
     returning id into strict v_link;
     if not p_list_is_gone then
@@ -3557,6 +3578,28 @@ CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
 
+CREATE TABLE koppeling.mailchimp_account (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    credential bytea NOT NULL,
+    credential_kind text DEFAULT 'key'::text NOT NULL,
+    data_centre text NOT NULL,
+    account_id text NOT NULL,
+    login_id text NOT NULL,
+    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
+    authenticated boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    renewed_at timestamp with time zone,
+    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
+    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
+    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
+);
+
+CREATE FUNCTION koppeling.lists_not_reached(p_erased_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT COALESCE(jsonb_agg(jsonb_build_object('account', l.account, 'list', l.list_name, 'listID', l.list_id, 'group', l.target_group, 'until', koppeling.iso8601(l.ended_at)) ORDER BY l.list_name, l.list_id), '[]'::jsonb) AS "coalesce" FROM (SELECT DISTINCT ON (f.list_id) f.id, f.target_group_id, f.target_group, f.account_id, f.list_id, f.list_name, f.instance_id, f.read_until, f.is_gone, f.looked_at, f.ended_at, f.ended_by, a.name AS account FROM (koppeling.former_link f LEFT JOIN koppeling.mailchimp_account a ON ((a.id = f.account_id))) WHERE ((f.ended_at < lists_not_reached.p_erased_at) AND (NOT (EXISTS (SELECT FROM koppeling.connector_instance i WHERE ((i.list_id = f.list_id) AND (i.created_at <= lists_not_reached.p_erased_at)))))) ORDER BY f.list_id, f.ended_at DESC) l WHERE (NOT l.is_gone));
+
 CREATE TABLE koppeling.erasure (
     id bigint NOT NULL,
     person_id bigint NOT NULL,
@@ -3579,7 +3622,7 @@ CREATE TABLE koppeling.erasure_contact (
 
 CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'listsNotReached', koppeling.lists_not_reached(e.erased_at), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
 
 CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -4183,11 +4226,11 @@ CREATE TABLE koppeling.former_contact (
     person_id bigint NOT NULL
 );
 
-CREATE FUNCTION koppeling.finish_last_look(p_link bigint) RETURNS void
+CREATE FUNCTION koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- UPDATE koppeling.former_link f SET looked_at = koppeling.now()
+ UPDATE koppeling.former_link f SET looked_at = koppeling.now(), is_gone = finish_last_look.p_list_is_gone
    WHERE ((f.id = finish_last_look.p_link) AND (f.looked_at IS NULL));
  DELETE FROM koppeling.former_contact c
    WHERE (c.former_link_id = finish_last_look.p_link);
@@ -8376,7 +8419,7 @@ CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea
 declare
     v_hash bytea;
 begin
-    -- Whoever ends the link waits for this, or this waits for him and finds no instance: then the list is read once more.
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: the list is read after that.
     select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then
@@ -9897,7 +9940,7 @@ begin
         to_jsonb(p_patterns), p_actor, 'set');
     delete from koppeling.training_address;
     insert into koppeling.training_address (pattern)
-    select distinct koppeling.fold(replace(p, '*', '%')) from unnest(p_patterns) p;
+    select distinct koppeling.fold(p) from unnest(p_patterns) p;
     perform koppeling.refresh_claims();
 end $$;
 
@@ -10140,6 +10183,7 @@ begin
     if v_gone = '{}' then
         return p_rows;
     end if;
+    perform koppeling.await_first_puts(array(select r from unnest(p_rows) r where 'anonymised' = any (r.fields)));
     perform koppeling.enqueue_internal_many(c.jobs)
     from (
         select jsonb_agg(jsonb_build_object(
@@ -10647,23 +10691,6 @@ CREATE FUNCTION koppeling.zone_change(p_zone text, p_from timestamp with time zo
 CREATE AGGREGATE koppeling.args_concat(jsonb) (
     SFUNC = jsonb_concat,
     STYPE = jsonb
-);
-
-CREATE TABLE koppeling.mailchimp_account (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    credential bytea NOT NULL,
-    credential_kind text DEFAULT 'key'::text NOT NULL,
-    data_centre text NOT NULL,
-    account_id text NOT NULL,
-    login_id text NOT NULL,
-    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
-    authenticated boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    renewed_at timestamp with time zone,
-    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
-    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
-    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
 );
 
 CREATE UNLOGGED TABLE koppeling.permit_wait (
@@ -12581,6 +12608,8 @@ REVOKE ALL ON FUNCTION koppeling.are_job_entries(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.await_first_puts(p_rows koppeling.person_input[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
@@ -12677,7 +12706,7 @@ REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, 
 
 REVOKE ALL ON FUNCTION koppeling.find_traces(p_texts text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text) FROM PUBLIC;
 
