@@ -69,6 +69,28 @@ create table koppeling.connector_instance (
 create unique index connector_instance_list on koppeling.connector_instance (list_id);
 create index connector_instance_account on koppeling.connector_instance (account_id);
 
+-- Links that ended, because the group was deleted or got another list: what was said there still counts.
+create table koppeling.former_link (
+    id bigint generated always as identity primary key,
+    target_group_id bigint not null,
+    target_group text not null,
+    account_id bigint not null,
+    list_id text not null,
+    list_name text not null,
+    -- The instance of then.
+    instance_id bigint not null,
+    -- Up to when the list was read before the end, in Mailchimp's own time; null when it never was.
+    read_until timestamptz,
+    -- Whether the list was found to be gone.
+    is_gone boolean not null default false,
+    -- When it was read after the end; null as long as a no that was said in between may not be known.
+    looked_at timestamptz,
+    ended_at timestamptz not null default koppeling.now(),
+    ended_by text not null
+);
+create index former_link_list on koppeling.former_link (list_id);
+grant select on koppeling.former_link to koppeling_reader;
+
 -- Which of a person's fields fills which merge tag of the list.
 create table koppeling.merge_field (
     instance_id  bigint not null references koppeling.connector_instance on delete cascade,

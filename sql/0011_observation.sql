@@ -273,7 +273,7 @@ as $$
 declare
     v_hash bytea;
 begin
-    -- Whoever ends the link waits for this, or this waits for him and finds no instance: then the list is read once more.
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: the list is read after that.
     select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then

@@ -148,6 +148,26 @@ create function koppeling.cell_boolean(cell text) returns boolean
     return case when koppeling.fold(koppeling.clean_text(cell)) in ('true', 'yes', 'ja', 'waar', '1') then true
                 when koppeling.fold(koppeling.clean_text(cell)) in ('false', 'no', 'nee', 'onwaar', '0') then false end;
 
+-- Waits for whoever is putting one of these for the first time in another transaction: what he commits is seen after
+-- this. What is inserted for that is taken back.
+create function koppeling.await_first_puts(p_rows koppeling.person_input[]) returns void
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+begin
+    insert into koppeling.person (source, external_id)
+    select r.source, r.external_id
+    from unnest(p_rows) r
+    where koppeling.find_person(r.source, r.external_id) is null
+    -- In the order of a put, so that no two wait for each other.
+    order by koppeling.fold(r.source), koppeling.fold(r.external_id)
+    on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing;
+    if found then
+        raise exception using errcode = 'KE001', message = 'taken back';
+    end if;
+exception when sqlstate 'KE001' then
+    null;
+end $$;
+
 -- Has those among these rows erased who were anonymised, and returns the others: of whoever is among them nothing is put.
 create function koppeling.take_anonymised(p_rows koppeling.person_input[]) returns koppeling.person_input[]
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
@@ -160,6 +180,7 @@ begin
     if v_gone = '{}' then
         return p_rows;
     end if;
+    perform koppeling.await_first_puts(array(select r from unnest(p_rows) r where 'anonymised' = any (r.fields)));
     perform koppeling.enqueue_internal_many(c.jobs)
     from (
         select jsonb_agg(jsonb_build_object(
@@ -280,5 +301,6 @@ insert into koppeling.job_kind (kind, public, description) values
 
 revoke execute on function
     koppeling.request_erasure_check(bigint[]), koppeling.check_erasures(bytea, bigint),
-    koppeling.take_anonymised(koppeling.person_input[]), koppeling.count_anonymised(bytea, bytea, bigint)
+    koppeling.await_first_puts(koppeling.person_input[]), koppeling.take_anonymised(koppeling.person_input[]),
+    koppeling.count_anonymised(bytea, bytea, bigint)
 from public;

@@ -70,6 +70,26 @@ begin
     end if;
 end $$;
 
+-- Lists that were linked once and were not when the person was erased, as far as they are still there: nobody looked
+-- for a contact of hers in them.
+create function koppeling.lists_not_reached(p_erased_at timestamptz) returns jsonb
+    language sql stable set search_path = koppeling, pg_temp
+    return (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'account', l.account, 'list', l.list_name, 'list_id', l.list_id, 'group', l.target_group,
+            'until', koppeling.iso8601(l.ended_at)) order by l.list_name, l.list_id), '[]')
+        from (
+            select distinct on (f.list_id) f.*, a.name as account
+            from koppeling.former_link f
+            left join koppeling.mailchimp_account a on a.id = f.account_id
+            where f.ended_at < p_erased_at
+                and not exists (
+                    select from koppeling.connector_instance i
+                    where i.list_id = f.list_id and i.created_at <= p_erased_at)
+            order by f.list_id, f.ended_at desc
+        ) l
+        where not l.is_gone);
+
 -- What an erasure did, and what it still waits for.
 create function koppeling.erasure_report(p_erasure bigint) returns jsonb
     language sql stable
@@ -82,6 +102,7 @@ create function koppeling.erasure_report(p_erasure bigint) returns jsonb
                     'instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at))
                     order by c.instance, c.member_id)
                 from koppeling.erasure_contact c where c.erasure_id = e.id), '[]'),
+            'lists_not_reached', koppeling.lists_not_reached(e.erased_at),
             'is_complete', not exists (select from koppeling.audience_member m where m.erasure_id = e.id),
             'puts_skipped', e.puts_skipped,
             'last_skipped_at', koppeling.iso8601(e.last_skipped_at))

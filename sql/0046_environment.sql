@@ -18,7 +18,8 @@ create table koppeling.deployment (
     check ((changed is null) = (changed_at is null))
 );
 
--- In training only these addresses get into a list: patterns as LIKE has them. None: every address.
+-- In training only these addresses get into a list: patterns in which * stands for any text, and nothing else for
+-- anything but itself. None: every address.
 create table koppeling.training_address (
     pattern text primary key check (length(pattern) between 1 and 254 and pattern = koppeling.fold(pattern))
 );
@@ -97,7 +98,9 @@ create function koppeling.address_allowed(p_key text) returns boolean
     language sql stable set search_path = koppeling, pg_temp
     return not exists (select from koppeling.deployment d where d.environment = 'training')
         or not exists (select from koppeling.training_address)
-        or exists (select from koppeling.training_address t where p_key like t.pattern);
+        or exists (
+            select from koppeling.training_address t
+            where p_key like replace(regexp_replace(t.pattern, '([\\%_])', '\\\1', 'g'), '*', '%'));
 
 -- Looks at all claims again, of every instance.
 create function koppeling.refresh_claims() returns void
@@ -122,7 +125,7 @@ begin
         to_jsonb(p_patterns), p_actor, 'set');
     delete from koppeling.training_address;
     insert into koppeling.training_address (pattern)
-    select distinct koppeling.fold(replace(p, '*', '%')) from unnest(p_patterns) p;
+    select distinct koppeling.fold(p) from unnest(p_patterns) p;
     perform koppeling.refresh_claims();
 end $$;
 

@@ -1,26 +1,6 @@
 -- Noes that go from one list to another: when a link gets another list, when a list is linked, and, where a deployment
 -- is set so, at once.
 
--- Links that ended, because the group was deleted or got another list: what was said there still counts.
-create table koppeling.former_link (
-    id bigint generated always as identity primary key,
-    target_group_id bigint not null,
-    target_group text not null,
-    account_id bigint not null,
-    list_id text not null,
-    list_name text not null,
-    -- The instance of then.
-    instance_id bigint not null,
-    -- Up to when the list was read before the end, in Mailchimp's own time; null when it never was.
-    read_until timestamptz,
-    -- When it was read after the end; null as long as a no that was said in between may not be known.
-    looked_at timestamptz,
-    ended_at timestamptz not null default koppeling.now(),
-    ended_by text not null
-);
-create index former_link_list on koppeling.former_link (list_id);
-grant select on koppeling.former_link to koppeling_reader;
-
 -- The open complaints, unsubscribes and deletions for good of a group as they hold in whatever list: contact ids mean
 -- nothing elsewhere, so what stands at a contact stands at each of its addresses, and at whoever claims it.
 create function koppeling.portable_noes(p_group bigint)

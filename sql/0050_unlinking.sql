@@ -114,9 +114,10 @@ begin
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
     insert into koppeling.former_link (
-        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, looked_at, ended_by)
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, is_gone, looked_at,
+        ended_by)
     select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
-           v_instance.pull_cursor, case when p_list_is_gone then koppeling.now() end, p_actor
+           v_instance.pull_cursor, p_list_is_gone, case when p_list_is_gone then koppeling.now() end, p_actor
     from koppeling.target_group g where g.id = v_group
     returning id into strict v_link;
     if not p_list_is_gone then

@@ -1,5 +1,5 @@
--- The last look at a list whose link has ended. Between the last reading and the end somebody may have said no there; what
--- came by a hook then found no instance. So the list is read once more, and again, until it was read to its end.
+-- The last look at a list whose link has ended. Between the last reading and the end somebody may have said no there;
+-- what came by a hook then found no instance. So the list is read once more, until it was read to its end.
 
 -- Persons for whom a contact stood who do not hold its address: a no of the contact binds them too. Nothing here says
 -- who that is, and it goes when the list was looked at.
@@ -71,14 +71,15 @@ begin
 end $$;
 
 -- The list was read to its end, or is gone.
-create function koppeling.finish_last_look(p_link bigint) returns void
+create function koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) returns void
     language sql set search_path = koppeling, pg_temp
 begin atomic
-    update koppeling.former_link f set looked_at = koppeling.now() where f.id = p_link and f.looked_at is null;
+    update koppeling.former_link f set looked_at = koppeling.now(), is_gone = p_list_is_gone
+    where f.id = p_link and f.looked_at is null;
     delete from koppeling.former_contact c where c.former_link_id = p_link;
 end;
 
 revoke execute on function
     koppeling.request_last_look(bigint, bigint), koppeling.observe_former(bigint, jsonb),
-    koppeling.finish_last_look(bigint)
+    koppeling.finish_last_look(bigint, boolean)
 from public;

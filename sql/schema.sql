@@ -317,7 +317,7 @@ CREATE TABLE koppeling.training_address (
 CREATE FUNCTION koppeling.address_allowed(p_key text) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ t.pattern))));
+    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ replace(regexp_replace(t.pattern, '([\\%_])'::text, '\\\1'::text, 'g'::text), '*'::text, '%'::text)))));
 
 CREATE FUNCTION koppeling.address_fault(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -604,21 +604,6 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                  END)));
 END;
 
-CREATE FUNCTION koppeling.array_without(p_these bigint[], p_those bigint[]) RETURNS bigint[]
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET work_mem TO '64MB'
-    AS $$
-begin
-    if p_these = '{}' or p_those = '{}' then
-        return p_these;
-    end if;
-    -- In the list of columns, or they would be stored once more before they are joined.
-    return array(
-        select t.person_id from (select unnest(p_these) as person_id) t
-        where not exists (select from (select unnest(p_those) as person_id) o where o.person_id = t.person_id));
-end $$;
-
 CREATE TABLE koppeling.job (
     id bigint NOT NULL,
     enqueued_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
@@ -635,12 +620,12 @@ CREATE TABLE koppeling.job (
     alone boolean DEFAULT false NOT NULL,
     state text DEFAULT 'ready'::text NOT NULL,
     blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL COLLATE pg_catalog."C",
-    key text COLLATE pg_catalog."C",
+    queue text DEFAULT 'default'::text NOT NULL,
+    kind text NOT NULL,
+    key text,
     key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text COLLATE pg_catalog."C",
-    limit_key text COLLATE pg_catalog."C",
+    order_key text,
+    limit_key text,
     error text,
     args jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
@@ -692,6 +677,25 @@ begin
         job.error := note;
     end if;
     return job;
+end $$;
+
+CREATE FUNCTION koppeling.await_first_puts(p_rows koppeling.person_input[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    insert into koppeling.person (source, external_id)
+    select r.source, r.external_id
+    from unnest(p_rows) r
+    where koppeling.find_person(r.source, r.external_id) is null
+    -- In the order of a put, so that no two wait for each other.
+    order by koppeling.fold(r.source), koppeling.fold(r.external_id)
+    on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing;
+    if found then
+        raise exception using errcode = 'KE001', message = 'taken back';
+    end if;
+exception when sqlstate 'KE001' then
+    null;
 end $$;
 
 CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
@@ -773,7 +777,7 @@ CREATE TABLE koppeling.audience_member (
     contact_id text,
     remote_id text,
     address text NOT NULL,
-    address_key text NOT NULL COLLATE pg_catalog."C",
+    address_key text NOT NULL,
     file_key text,
     status text,
     last_changed timestamp with time zone,
@@ -1038,7 +1042,7 @@ CREATE TABLE koppeling.claim (
     person_id bigint NOT NULL,
     member_id bigint NOT NULL,
     address text NOT NULL,
-    address_key text NOT NULL COLLATE pg_catalog."C",
+    address_key text NOT NULL,
     fields jsonb NOT NULL,
     manual boolean NOT NULL,
     claimed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
@@ -1049,7 +1053,7 @@ CREATE TABLE koppeling.email_address (
     person_id bigint NOT NULL,
     kind text NOT NULL,
     address text NOT NULL,
-    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL COLLATE pg_catalog."C",
+    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL,
     CONSTRAINT email_address_address_check CHECK ((length(address) <= 254)),
     CONSTRAINT email_address_kind_check CHECK (((kind <> ''::text) AND (kind = koppeling.fold(kind))))
 );
@@ -2617,6 +2621,7 @@ CREATE TABLE koppeling.former_link (
     list_name text NOT NULL,
     instance_id bigint NOT NULL,
     read_until timestamp with time zone,
+    is_gone boolean DEFAULT false NOT NULL,
     looked_at timestamp with time zone,
     ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     ended_by text NOT NULL
@@ -2880,14 +2885,14 @@ begin
         select i.target_group_id into strict v_group from koppeling.connector_instance i
         where i.id = p_instance and not i.enabled;
         v_plan := koppeling.empty_group(v_group, p_actor);
-        return jsonb_build_object('is_done', false, 'left', v_left) || coalesce((
+        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
             from koppeling.plans p where p.id = v_plan), '{}');
     end if;
     v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     perform koppeling.delete_group(v_group, p_actor);
-    return jsonb_build_object('is_done', true, 'left', v_left);
+    return jsonb_build_object('isDone', true, 'left', v_left);
 end $$;
 
 CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
@@ -2987,8 +2992,8 @@ begin
             case when d.status is not null then
                 jsonb_build_object('status', d.status, 'via', d.via, 'reasons', d.reasons) end,
             jsonb_build_object(
-                'rule_match', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
-                'suppressions', coalesce(d.open_reasons, '{}'), 'ever_member', d.ever_member),
+                'ruleMatch', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
+                'suppressions', coalesce(d.open_reasons, '{}'), 'everMember', d.ever_member),
             p_actor, p_cause
         from differing d
         where d.changed
@@ -3217,9 +3222,10 @@ begin
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
     insert into koppeling.former_link (
-        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, looked_at, ended_by)
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, is_gone, looked_at,
+        ended_by)
     select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
-           v_instance.pull_cursor, case when p_list_is_gone then koppeling.now() end, p_actor
+           v_instance.pull_cursor, p_list_is_gone, case when p_list_is_gone then koppeling.now() end, p_actor
     from koppeling.target_group g where g.id = v_group
     returning id into strict v_link;
     if not p_list_is_gone then
@@ -3570,7 +3576,29 @@ end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN isfinite(moment) THEN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'::text) ELSE (moment)::text END;
+    RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
+
+CREATE TABLE koppeling.mailchimp_account (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    credential bytea NOT NULL,
+    credential_kind text DEFAULT 'key'::text NOT NULL,
+    data_centre text NOT NULL,
+    account_id text NOT NULL,
+    login_id text NOT NULL,
+    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
+    authenticated boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    renewed_at timestamp with time zone,
+    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
+    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
+    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
+);
+
+CREATE FUNCTION koppeling.lists_not_reached(p_erased_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT COALESCE(jsonb_agg(jsonb_build_object('account', l.account, 'list', l.list_name, 'listID', l.list_id, 'group', l.target_group, 'until', koppeling.iso8601(l.ended_at)) ORDER BY l.list_name, l.list_id), '[]'::jsonb) AS "coalesce" FROM (SELECT DISTINCT ON (f.list_id) f.id, f.target_group_id, f.target_group, f.account_id, f.list_id, f.list_name, f.instance_id, f.read_until, f.is_gone, f.looked_at, f.ended_at, f.ended_by, a.name AS account FROM (koppeling.former_link f LEFT JOIN koppeling.mailchimp_account a ON ((a.id = f.account_id))) WHERE ((f.ended_at < lists_not_reached.p_erased_at) AND (NOT (EXISTS (SELECT FROM koppeling.connector_instance i WHERE ((i.list_id = f.list_id) AND (i.created_at <= lists_not_reached.p_erased_at)))))) ORDER BY f.list_id, f.ended_at DESC) l WHERE (NOT l.is_gone));
 
 CREATE TABLE koppeling.erasure (
     id bigint NOT NULL,
@@ -3594,7 +3622,7 @@ CREATE TABLE koppeling.erasure_contact (
 
 CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erased_at', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'is_complete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'puts_skipped', e.puts_skipped, 'last_skipped_at', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'listsNotReached', koppeling.lists_not_reached(e.erased_at), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
 
 CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -3786,23 +3814,23 @@ begin
         where instance_id = v_instance.id and address_key = v_address.address_key;
     end if;
     return jsonb_build_object(
-        'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
-        'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
+        'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
+        'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
             select koppeling.invitation_json(v.id) from koppeling.invitation v
             where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
             order by v.id desc limit 1),
-        'email_kind', v_group.email_kind, 'address', v_address.address, 'is_claimed', v_is_claimed,
+        'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
-                'plan', p.id, 'change', l.change, 'reason', l.reason, 'held_because', p.held_because)
+                'plan', p.id, 'change', l.change, 'reason', l.reason, 'heldBecause', p.held_because)
             from koppeling.change_plan p
             join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id = p_person
             where p.target_group_id = p_group and p.state = 'held'),
         'contact', case when v_member.id is not null then jsonb_build_object(
-            'address', v_member.address, 'contact_id', v_member.contact_id,
+            'address', v_member.address, 'contactId', v_member.contact_id,
             'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
-            'last_changed', koppeling.iso8601(v_member.last_changed), 'seen_at', koppeling.iso8601(v_member.observed_at),
+            'lastChanged', koppeling.iso8601(v_member.last_changed), 'seenAt', koppeling.iso8601(v_member.observed_at),
             'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
         'actions', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3816,8 +3844,8 @@ begin
             where v_member.id is not null and j.enqueued_at <= v_at), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'type', w.body ->> 'type', 'received_at', koppeling.iso8601(w.received_at),
-                'processed_at', koppeling.iso8601(w.processed_at)) order by w.id desc)
+                'type', w.body ->> 'type', 'receivedAt', koppeling.iso8601(w.received_at),
+                'processedAt', koppeling.iso8601(w.processed_at)) order by w.id desc)
             from (
                 select r.* from (
                     select * from koppeling.webhook_inbox i
@@ -3838,8 +3866,8 @@ declare
 begin
     if p_at is null then
         select jsonb_build_object(
-            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'rule_match', m.rule_match,
-            'rule', m.matched_rule_id, 'override', m.override, 'ever_member', m.ever_member)
+            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'ruleMatch', m.rule_match,
+            'rule', m.matched_rule_id, 'override', m.override, 'everMember', m.ever_member)
         into v_facts
         from koppeling.membership m
         where m.target_group_id = p_group and m.person_id = p_person;
@@ -3859,19 +3887,19 @@ begin
         'at', case when p_at is not null then koppeling.iso8601(p_at) end,
         'status', v_facts -> 'status', 'via', v_facts -> 'via',
         'reasons', coalesce(nullif(v_facts -> 'reasons', 'null'), '[]'),
-        'rule_match', coalesce((v_facts -> 'rule_match')::boolean, false),
-        'matched_rule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
-        'rule_text', koppeling.rule_text((v_facts ->> 'rule')::bigint),
+        'ruleMatch', coalesce((v_facts -> 'ruleMatch')::boolean, false),
+        'matchedRule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
+        'ruleText', koppeling.rule_text((v_facts ->> 'rule')::bigint),
         'override', coalesce(v_facts ->> 'override', 'none'),
-        'ever_member', coalesce((v_facts -> 'ever_member')::boolean or v_facts ->> 'status' = 'active', false),
-        'is_pending', p_at is null and exists (
+        'everMember', coalesce((v_facts -> 'everMember')::boolean or v_facts ->> 'status' = 'active', false),
+        'isPending', p_at is null and exists (
             select from koppeling.evaluation_request q where q.person_id = p_person
             union all
             select from koppeling.erasure_check q where q.person_id = p_person),
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
-                'stands_at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
+                'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at),
+                'standsAt', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                                  else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
@@ -3899,16 +3927,16 @@ declare
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
     return jsonb_build_object(
-        'exported_at', koppeling.iso8601(koppeling.now()),
+        'exportedAt', koppeling.iso8601(koppeling.now()),
         'person', koppeling.person_json(v_person) || (
-            select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
-                'changed_at', koppeling.iso8601(p.changed_at))
+            select jsonb_build_object('createdAt', koppeling.iso8601(p.created_at),
+                'changedAt', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
-                'overridden_by', m.overridden_by, 'rule_match', m.rule_match, 'ever_member', m.ever_member,
-                'changed_at', koppeling.iso8601(m.changed_at)) order by g.name)
+                'overriddenBy', m.overridden_by, 'ruleMatch', m.rule_match, 'everMember', m.ever_member,
+                'changedAt', koppeling.iso8601(m.changed_at)) order by g.name)
             from koppeling.membership m
             join koppeling.target_group g on g.id = m.target_group_id
             where m.person_id = v_person), '[]'),
@@ -3917,8 +3945,8 @@ begin
                 'group', g.name, 'reason', s.reason, 'source', s.source,
                 'at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                            else 'address' end,
-                'occurred_at', koppeling.iso8601(s.occurred_at), 'recorded_at', koppeling.iso8601(s.recorded_at),
-                'detail', s.detail, 'lifted_at', koppeling.iso8601(l.lifted_at), 'lifted_by', l.source) order by s.id)
+                'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
+                'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
             from koppeling.suppression s
             -- It may have been deleted since: what was said stays.
             left join koppeling.target_group g on g.id = s.target_group_id
@@ -3931,13 +3959,13 @@ begin
             where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contact_id', m.contact_id,
+                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
                 'status', m.status, 'ownership', m.ownership, 'fields', m.applied_fields, 'note', m.note,
-                'opted_in_at', koppeling.iso8601(m.opted_in_at), 'last_changed', koppeling.iso8601(m.last_changed),
+                'optedInAt', koppeling.iso8601(m.opted_in_at), 'lastChanged', koppeling.iso8601(m.last_changed),
                 'actions', coalesce((
                     select jsonb_agg(jsonb_build_object(
-                        'action', j.args ->> 'action', 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at),
-                        'finished_at', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
+                        'action', j.args ->> 'action', 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at),
+                        'finishedAt', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
                     from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
                         key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)
             from koppeling.audience_member m
@@ -3951,7 +3979,7 @@ begin
             join koppeling.change_plan p on p.id = l.plan_id
             where l.person_id = v_person), '[]'),
         'tasks', coalesce((
-            select jsonb_agg(koppeling.in_utc(row_to_json(t))::jsonb - 'person_id' order by t.id) from koppeling.task t
+            select jsonb_agg(to_jsonb(t) - 'person_id' order by t.id) from koppeling.task t
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3962,7 +3990,7 @@ begin
             where a.person_id = v_person), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
+                'job', j.id, 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at), 'person', a.person)
                 order by j.id)
             from koppeling.jobs j
             cross join lateral jsonb_array_elements(
@@ -3971,7 +3999,7 @@ begin
                 and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
+                'instance', i.name, 'receivedAt', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
             from koppeling.webhook_inbox w
             join koppeling.connector_instance i on i.id = w.instance_id
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
@@ -4198,11 +4226,11 @@ CREATE TABLE koppeling.former_contact (
     person_id bigint NOT NULL
 );
 
-CREATE FUNCTION koppeling.finish_last_look(p_link bigint) RETURNS void
+CREATE FUNCTION koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- UPDATE koppeling.former_link f SET looked_at = koppeling.now()
+ UPDATE koppeling.former_link f SET looked_at = koppeling.now(), is_gone = finish_last_look.p_list_is_gone
    WHERE ((f.id = finish_last_look.p_link) AND (f.looked_at IS NULL));
  DELETE FROM koppeling.former_contact c
    WHERE (c.former_link_id = finish_last_look.p_link);
@@ -4495,10 +4523,6 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION koppeling.in_utc(p_row json) RETURNS json
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (SELECT ((('{'::text || string_agg((((to_json(e.key))::text || ':'::text) || CASE WHEN ((e.key ~ '_(at|until)$|^(latest|tick)$'::text) AND (json_typeof(e.value) = 'string'::text)) THEN (to_json(koppeling.iso8601(((e.value #>> '{}'::text[]))::timestamp with time zone)))::text ELSE (e.value)::text END), ','::text ORDER BY e.place)) || '}'::text))::json AS json FROM json_each(in_utc.p_row) WITH ORDINALITY e(key, value, place));
-
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
@@ -4559,7 +4583,7 @@ END;
 CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (SELECT jsonb_build_object('requested_at', koppeling.iso8601(v.requested_at), 'requested_by', v.requested_by, 'sent_at', koppeling.iso8601(v.sent_at), 'ended_at', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waits_for', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
+    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
 
 CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -5636,7 +5660,7 @@ end $$;
 
 CREATE FUNCTION koppeling.member_key(p_member bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('member-'::text || (p_member)::text);
+    RETURN ('member-'::text || p_member);
 
 CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RETURNS SETOF koppeling.member_need
     LANGUAGE plpgsql STABLE
@@ -5690,16 +5714,10 @@ CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[])
 declare
     v_instance bigint;
     v_persons  bigint[];
-    v_some     bigint[];
-    v_last     int := 0;
     v_plan     bigint;
-    v_is_new   boolean := false;
-    v_joins    bigint := 0;
-    v_removals bigint := 0;
+    v_joins    bigint;
+    v_removals bigint;
     v_because  text;
-    v_lines    record;
-    v_changed  bigint := 0;
-    v_exempt   bigint[] := '{}';
     v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
@@ -5710,48 +5728,25 @@ begin
     v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
                       else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
-    -- Some at a time: counted until the brake would hold what was counted so far, and from then on written to the plan.
-    while v_last < cardinality(v_persons) loop
-        v_some := v_persons[v_last + 1:v_last + 5000];
-        v_last := v_last + cardinality(v_some);
-        if v_plan is null then
-            select v_joins + count(*) filter (where change = 'join'),
-                   v_removals + count(*) filter (where change in ('leave', 'empty'))
-            into v_joins, v_removals
-            from koppeling.claim_difference(v_instance, v_some)
-            where not exempt;
-            v_because := koppeling.brake(v_instance, v_joins, v_removals);
-            if v_because is null then
-                continue;
-            end if;
+    if v_plan is null then
+        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
+        into v_joins, v_removals
+        from koppeling.claim_difference(v_instance, v_persons)
+        where not exempt;
+        v_because := koppeling.brake(v_instance, v_joins, v_removals);
+        if v_because is not null then
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
-            v_is_new := true;
-            v_some := v_persons[:v_last];
         end if;
-        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some);
-        v_changed := v_changed + v_lines.changed;
-        v_exempt := v_exempt || v_lines.exempt;
-    end loop;
-    if v_plan is null then
-        v_exempt := v_persons;
-        if v_joins + v_removals > 0 then
-            insert into koppeling.unapproved_change (target_group_id, joins, removals)
-            values (p_group, v_joins, v_removals);
-        end if;
-    else
-        perform koppeling.settle_plan(v_plan, v_changed);
     end if;
-    if v_is_new then
-        update koppeling.change_plan p
-        set held_because = coalesce((
-            select koppeling.brake(v_instance, count(*) filter (where l.change = 'join'),
-                                   count(*) filter (where l.change <> 'join'))
-            from koppeling.change_plan_line l where l.plan_id = p.id), p.held_because)
-        where p.id = v_plan;
+    if v_plan is not null then
+        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
+    elsif v_joins + v_removals > 0 then
+        insert into koppeling.unapproved_change (target_group_id, joins, removals)
+        values (p_group, v_joins, v_removals);
     end if;
     select * into v_applied
-    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null));
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
@@ -7481,26 +7476,19 @@ CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_no
         where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
     ) m
     where not exists (
-        select from (
-            select n.person_id
-            from koppeling.person_category n
-            where p_not.tags > 0 and n.category_id = any (p_not.categories)
-                and (p_persons is null or n.person_id = any (p_persons))
-            union all
-            select n.person_id
-            from koppeling.position n
-            where p_not.seats > 0
+            select from koppeling.person_category n
+            where p_not.tags > 0
+                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
+        and not exists (
+            select from koppeling.position n
+            where p_not.seats > 0 and n.person_id = m.person_id
                 and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
-                    or n.company_id = any (p_not.companies))
-                and (p_persons is null or n.person_id = any (p_persons))
-            union all
-            select n.person_id
-            from koppeling.position n
+                    or n.company_id = any (p_not.companies)))
+        and not exists (
+            select from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
-            where p_not.circles > 0 and k.company_category_id = any (p_not.company_categories)
-                and (p_persons is null or n.person_id = any (p_persons))
-        ) n
-        where n.person_id = m.person_id)
+            where p_not.circles > 0
+                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
 $$;
 
 CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
@@ -7517,10 +7505,6 @@ begin
         return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
     end if;
 end $$;
-
-CREATE FUNCTION koppeling.plan_cause() RETURNS text
-    LANGUAGE sql STABLE
-    RETURN COALESCE(NULLIF(current_setting('koppeling.cause'::text, true), ''::text), 'facts'::text);
 
 CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
     LANGUAGE plpgsql
@@ -7623,75 +7607,54 @@ CREATE FUNCTION koppeling.preview_rules(p_group bigint, p_rules jsonb, p_persons
     AS $$
 declare
     v_read koppeling.rule_criterion[] := koppeling.read_rules(p_rules);
-    v_rules jsonb := '[]';
-    v_criteria koppeling.criterion[];
-    v_asked koppeling.criteria_values;
-    v_not koppeling.criteria_values;
-    -- Eight bytes a person; in arrays, whose length the planner knows.
-    v_matching bigint[];
-    v_found bigint[] := '{}';
-    v_noted bigint[];
-    v_new bigint[];
-    v_plain bigint[];
-    v_doubtful bigint[];
 begin
-    for v_position in 1..jsonb_array_length(p_rules) loop
-        v_criteria := array(
-            select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
-            from unnest(v_read) c where c.position = v_position);
-        v_asked := koppeling.criteria_values(v_criteria, false);
-        v_not := koppeling.criteria_values(v_criteria, true);
-        v_matching := array(
-            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons) h
-            where koppeling.can_match(v_criteria, v_asked));
-        v_found := v_found || koppeling.array_without(v_matching, v_found);
-        v_rules := v_rules || jsonb_build_object(
-            'rule', v_position, 'matches', cardinality(v_matching), 'total', cardinality(v_found));
-    end loop;
-
-    -- Only who matches now and did not, or the other way round, can join or leave.
-    v_noted := array(
-        select m.person_id from koppeling.membership m
-        where m.target_group_id = p_group and m.rule_match
-            and (p_persons is null or m.person_id = any (p_persons)));
-    v_new := koppeling.array_without(v_found, v_noted);
-    -- Of whom nothing is known that could stand against it, joins.
-    v_plain := koppeling.array_without(v_new, array(
-        select m.person_id from koppeling.membership m where m.target_group_id = p_group and not m.rule_match
-        union all
-        select o.person_id from koppeling.open_reasons(p_group, p_persons) o
-        union all
-        select p.id from koppeling.person p where p.state <> 'active'));
-    v_doubtful := case when cardinality(v_plain) < cardinality(v_new)
-        then koppeling.array_without(v_new, v_plain) else '{}' end;
-    if cardinality(v_found) - cardinality(v_new) < cardinality(v_noted) then
-        v_doubtful := v_doubtful || koppeling.array_without(v_noted, v_found);
-    end if;
-
     return (
-        with suppressed as (
+        with asked as (
+            select r.position, array(
+                select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
+                from unnest(v_read) c where c.position = r.position) as criteria
+            from generate_series(1, jsonb_array_length(p_rules)) r (position)
+        ), matched as materialized (
+            select a.position, m.person_id
+            from asked a
+            cross join lateral koppeling.persons_matching(a.criteria, p_persons) m
+        ), firsts as materialized (
+            select m.person_id, min(m.position) as position from matched m group by m.person_id
+        ), counted as (
+            select a.position, coalesce(m.matches, 0) as matches,
+                sum(coalesce(f.added, 0)) over (order by a.position) as total
+            from asked a
+            left join (select position, count(*) as matches from matched group by position) m using (position)
+            left join (select position, count(*) as added from firsts group by position) f using (position)
+        ), suppressed as (
             select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons) o
-        ), looked_at as (
-            select person_id, coalesce(h.status, '') = 'active' as was, coalesce(d.status, '') = 'active' as becomes
-            from unnest(v_doubtful) u (person_id)
-            left join (select * from koppeling.membership m where m.target_group_id = p_group) h using (person_id)
+        ), moved as materialized (
+            -- Only who matches now and did not, or the other way round, can join or leave.
+            select person_id, coalesce(h.status, '') = 'active' as was,
+                coalesce(d.status, '') = 'active' as becomes
+            from firsts f
+            full join (
+                select m.* from koppeling.membership m
+                where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
+            ) h using (person_id)
             left join suppressed o using (person_id)
             left join (select p.id as person_id, p.state from koppeling.person p where p.state <> 'active') b
                 using (person_id)
             cross join lateral koppeling.derive_status(
-                not coalesce(h.rule_match, false), coalesce(h.override, 'none'), coalesce(b.state, 'active'),
+                f.person_id is not null, coalesce(h.override, 'none'), coalesce(b.state, 'active'),
                 coalesce(o.reasons, '{}'), coalesce(h.ever_member, false)) d
-        ), moved as materialized (
-            select l.person_id, case when l.becomes then 'join' else 'leave' end as change
-            from looked_at l where l.was <> l.becomes
+            where (f.person_id is not null) <> coalesce(h.rule_match, false)
         )
         select jsonb_build_object(
-            'rules', v_rules,
-            'matches', cardinality(v_found),
-            'joins', cardinality(v_plain) + (select count(*) from moved where change = 'join'),
-            'leaves', (select count(*) from moved where change = 'leave'),
+            'rules', coalesce((
+                select jsonb_agg(jsonb_build_object('rule', position, 'matches', matches, 'total', total)
+                    order by position)
+                from counted), '[]'),
+            'matches', (select count(*) from firsts),
+            'joins', (select count(*) from moved where becomes and not was),
+            'leaves', (select count(*) from moved where was and not becomes),
             'unsubscribed', (
-                select count(*) from unnest(v_found) f (person_id) join suppressed s using (person_id)
+                select count(*) from firsts join suppressed s using (person_id)
                 where s.reasons && array['complained', 'unsubscribed', 'forgotten']),
             'sample', coalesce((
                 select jsonb_agg(jsonb_build_object(
@@ -7699,14 +7662,10 @@ begin
                     'name', btrim(koppeling.first_name(p.given_name, p.initials) || ' '
                         || koppeling.last_name(p.prefixes, p.family_name))) order by t.change, p.id)
                 from (
-                    (select j.person_id, 'join' as change
-                     from (select unnest(v_plain) as person_id
-                           union all
-                           select m.person_id from moved m where m.change = 'join') j
-                     order by j.person_id limit 5)
+                    (select person_id, 'join' as change from moved where becomes and not was
+                     order by person_id limit 5)
                     union all
-                    (select m.person_id, m.change from moved m where m.change = 'leave'
-                     order by m.person_id limit 5)
+                    (select person_id, 'leave' from moved where was and not becomes order by person_id limit 5)
                 ) t
                 join koppeling.person p on p.id = t.person_id), '[]'),
             'estimated', p_persons is not null));
@@ -8460,7 +8419,7 @@ CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea
 declare
     v_hash bytea;
 begin
-    -- Whoever ends the link waits for this, or this waits for him and finds no instance: then the list is read once more.
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: the list is read after that.
     select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then
@@ -8881,7 +8840,7 @@ begin
     perform koppeling.observe_fields(v_new, p_fields);
     insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
     values (v_group, 'instance.relinked',
-        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'list_is_gone', p_list_is_gone),
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
         jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
     perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
     perform set_config('koppeling.cause', 'relinking', true);
@@ -9476,14 +9435,16 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], OUT changed bigint, OUT exempt bigint[]) RETURNS record
+CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_cause text := koppeling.plan_cause();
+    v_changed bigint;
+    v_exempt  bigint[];
+    v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
 begin
     with differing as materialized (
         select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
@@ -9495,7 +9456,7 @@ begin
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, d.person_id, d.change, d.reason, v_cause from differing d where not d.exempt
+        select p_plan, person_id, change, reason, v_cause from differing where not exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
@@ -9503,7 +9464,23 @@ begin
     )
     select (select count(*) from gone) + (select count(*) from written),
            array(select d.person_id from differing d where d.exempt)
-    into changed, exempt;
+    into v_changed, v_exempt;
+
+    if v_cause = 'rules' then
+        update koppeling.change_plan p
+        set rules_entry = (select max(a.id) from koppeling.audit_entry a
+                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
+        where p.id = p_plan and p.rules_entry is null
+          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
+    end if;
+    if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
+        update koppeling.change_plan
+        set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
+        where id = p_plan;
+    elsif v_changed > 0 then
+        update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
+    end if;
+    return v_exempt;
 end $$;
 
 CREATE FUNCTION koppeling.room_under(l koppeling.job_limit) RETURNS bigint
@@ -9751,6 +9728,19 @@ begin
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
 
+CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.dryRun'::text, to_jsonb(i.dry_run), to_jsonb(set_dry_run.p_dry_run), set_dry_run.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = set_dry_run.p_instance);
+ UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
+   WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
+ UPDATE koppeling.job j SET run_at = koppeling.now()
+   WHERE ((NOT set_dry_run.p_dry_run) AND (j.queue = koppeling.instance_queue(set_dry_run.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
+END;
+
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9849,6 +9839,17 @@ CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETUR
    VALUES (set_permit_budget.resource, set_permit_budget.budget) ON CONFLICT(resource) DO UPDATE SET budget = excluded.budget;
 END;
 
+CREATE FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.reactivateOnResubscribe'::text, to_jsonb(i.reactivate_on_resubscribe), to_jsonb(set_reactivation.p_reactivates), set_reactivation.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = set_reactivation.p_instance);
+ UPDATE koppeling.connector_instance SET reactivate_on_resubscribe = set_reactivation.p_reactivates
+   WHERE ((connector_instance.id = set_reactivation.p_instance) AND (connector_instance.reactivate_on_resubscribe <> set_reactivation.p_reactivates));
+END;
+
 CREATE FUNCTION koppeling.set_retention(outcome text, keep interval) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9939,7 +9940,7 @@ begin
         to_jsonb(p_patterns), p_actor, 'set');
     delete from koppeling.training_address;
     insert into koppeling.training_address (pattern)
-    select distinct koppeling.fold(replace(p, '*', '%')) from unnest(p_patterns) p;
+    select distinct koppeling.fold(p) from unnest(p_patterns) p;
     perform koppeling.refresh_claims();
 end $$;
 
@@ -9977,29 +9978,6 @@ begin
     )
     select coalesce(array_agg(distinct member_id), '{}') into v_came from settled;
     return v_came;
-end $$;
-
-CREATE FUNCTION koppeling.settle_plan(p_plan bigint, p_changed bigint) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    SET enable_seqscan TO 'off'
-    AS $$
-begin
-    if koppeling.plan_cause() = 'rules' then
-        update koppeling.change_plan p
-        set rules_entry = (select max(a.id) from koppeling.audit_entry a
-                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
-        where p.id = p_plan and p.rules_entry is null
-          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
-    end if;
-    if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
-        update koppeling.change_plan
-        set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
-        where id = p_plan;
-    elsif p_changed > 0 then
-        update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
-    end if;
 end $$;
 
 CREATE FUNCTION koppeling.spread_noes() RETURNS void
@@ -10100,20 +10078,21 @@ begin
         where n.needed is null and n.waiting is not null), 'superseded');
 
     perform koppeling.enqueue_rows(
-        array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
-        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
-        array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
+        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
+        array_agg(n.key order by n.member_id), array_agg(null::text),
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
+            order by n.member_id),
         array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
-                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
+            order by n.member_id),
         array_agg(null::int), false)
     from (
-        -- Ordered here, and not in each of the lists.
         select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
         from unnest(v_needs) n
         left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
         where n.needed is not null and n.waiting is distinct from n.needed
-        order by n.member_id
     ) n
     group by n.part
     order by n.part;
@@ -10191,37 +10170,6 @@ CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURN
            WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
 END;
 
-CREATE FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT koppeling.note_instance(i.id, ('instance.'::text || switch_instance.p_setting), to_jsonb(
-         CASE switch_instance.p_setting
-             WHEN 'dryRun'::text THEN i.dry_run
-             WHEN 'reactivateOnResubscribe'::text THEN i.reactivate_on_resubscribe
-             WHEN 'keepAdopted'::text THEN i.keeps_adopted
-             ELSE NULL::boolean
-         END), to_jsonb(switch_instance.p_on), switch_instance.p_actor) AS note_instance
-    FROM koppeling.connector_instance i
-   WHERE (i.id = switch_instance.p_instance);
- UPDATE koppeling.connector_instance i SET dry_run =
-         CASE switch_instance.p_setting
-             WHEN 'dryRun'::text THEN switch_instance.p_on
-             ELSE i.dry_run
-         END, reactivate_on_resubscribe =
-         CASE switch_instance.p_setting
-             WHEN 'reactivateOnResubscribe'::text THEN switch_instance.p_on
-             ELSE i.reactivate_on_resubscribe
-         END, keeps_adopted =
-         CASE switch_instance.p_setting
-             WHEN 'keepAdopted'::text THEN switch_instance.p_on
-             ELSE i.keeps_adopted
-         END
-   WHERE (i.id = switch_instance.p_instance);
- UPDATE koppeling.job j SET run_at = koppeling.now()
-   WHERE ((switch_instance.p_setting = 'dryRun'::text) AND (NOT switch_instance.p_on) AND (j.queue = koppeling.instance_queue(switch_instance.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
-END;
-
 CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -10235,6 +10183,7 @@ begin
     if v_gone = '{}' then
         return p_rows;
     end if;
+    perform koppeling.await_first_puts(array(select r from unnest(p_rows) r where 'anonymised' = any (r.fields)));
     perform koppeling.enqueue_internal_many(c.jobs)
     from (
         select jsonb_agg(jsonb_build_object(
@@ -10336,7 +10285,7 @@ CREATE FUNCTION koppeling.tokens_at(l koppeling.job_limit, at timestamp with tim
 
 CREATE FUNCTION koppeling.traces(p_texts text[]) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN CASE WHEN (p_texts <> '{}'::text[]) THEN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits)) ELSE NULL::jsonb END;
+    RETURN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits));
 
 CREATE FUNCTION koppeling.unblock(p_ids bigint[]) RETURNS bigint
     LANGUAGE plpgsql
@@ -10679,14 +10628,14 @@ begin
         v_contacts, v_keys);
     delete from koppeling.task t where t.person_id = p_person;
     get diagnostics v_other = row_count;
-    v_removed := v_removed || jsonb_build_object('contact_records', v_count + v_other);
+    v_removed := v_removed || jsonb_build_object('contactRecords', v_count + v_other);
     delete from koppeling.change_plan_line l where l.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('plan_lines', v_count);
+    v_removed := v_removed || jsonb_build_object('planLines', v_count);
     v_removed := v_removed || jsonb_build_object('jobs', koppeling.wipe_jobs(array[v_identity], v_keys));
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('audit_entries', v_count);
+    v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
     delete from koppeling.invitation v where v.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
@@ -10742,23 +10691,6 @@ CREATE FUNCTION koppeling.zone_change(p_zone text, p_from timestamp with time zo
 CREATE AGGREGATE koppeling.args_concat(jsonb) (
     SFUNC = jsonb_concat,
     STYPE = jsonb
-);
-
-CREATE TABLE koppeling.mailchimp_account (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    credential bytea NOT NULL,
-    credential_kind text DEFAULT 'key'::text NOT NULL,
-    data_centre text NOT NULL,
-    account_id text NOT NULL,
-    login_id text NOT NULL,
-    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
-    authenticated boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    renewed_at timestamp with time zone,
-    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
-    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
-    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
 );
 
 CREATE UNLOGGED TABLE koppeling.permit_wait (
@@ -11159,9 +11091,7 @@ CREATE VIEW koppeling.instance_status AS
            FROM koppeling.permit_wait w
           WHERE ((w.resource = a.permit_resource) AND (w.holder = koppeling.instance_queue(i.id)) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval))))) AS waits_for_permit,
     p.throttled_until,
-    i.dry_run,
-    i.reactivate_on_resubscribe,
-    i.keeps_adopted AS keep_adopted
+    i.reactivate_on_resubscribe
    FROM (((koppeling.connector_instance i
      JOIN koppeling.mailchimp_account a ON ((a.id = i.account_id)))
      JOIN koppeling.account_permits p ON ((p.account_id = a.id)))
@@ -12323,9 +12253,9 @@ CREATE INDEX company_in_category_by_category ON koppeling.company_in_category US
 
 CREATE INDEX company_merged ON koppeling.company USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 
-CREATE INDEX connector_instance_account ON koppeling.connector_instance USING btree (account_id);
+CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (account_id, list_id);
 
-CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (list_id);
+CREATE INDEX connector_instance_list_id ON koppeling.connector_instance USING btree (list_id);
 
 CREATE INDEX consumer_by_queue ON koppeling.consumer USING btree (queue);
 
@@ -12403,7 +12333,7 @@ CREATE INDEX membership_by_status ON koppeling.membership USING btree (target_gr
 
 CREATE INDEX membership_not_plain ON koppeling.membership USING btree (target_group_id, person_id) WHERE ((via IS DISTINCT FROM 'rule'::text) OR (override <> 'none'::text) OR (NOT rule_match));
 
-CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)) COLLATE "nl-x-icu", id);
+CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)), id);
 
 CREATE INDEX person_category_by_category ON koppeling.person_category USING btree (category_id, person_id);
 
@@ -12678,6 +12608,8 @@ REVOKE ALL ON FUNCTION koppeling.are_job_entries(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.await_first_puts(p_rows koppeling.person_input[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
@@ -12774,7 +12706,7 @@ REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, 
 
 REVOKE ALL ON FUNCTION koppeling.find_traces(p_texts text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text) FROM PUBLIC;
 
@@ -12957,11 +12889,15 @@ REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 
@@ -12972,8 +12908,6 @@ REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb
 REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) FROM PUBLIC;
 

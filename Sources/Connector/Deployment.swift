@@ -53,7 +53,7 @@ public struct Deployment: Sendable {
     /// The patterns that addresses are held to in training, as people write them.
     public func trainingAddresses() async throws -> [String] {
         try await pool.query(
-            "select array(select replace(t.pattern, '%', '*') from koppeling.training_address t order by t.pattern)"
+            "select array(select t.pattern from koppeling.training_address t order by t.pattern)"
         ).scalar()
     }
 

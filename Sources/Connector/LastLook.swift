@@ -63,8 +63,9 @@ struct LastLook: Sendable {
     }
 
     /// Says that nothing is left to look for.
-    func finish(_ former: FormerLink) async throws {
-        try await pool.query("select koppeling.finish_last_look(\(former.id)::bigint)")
+    func finish(_ former: FormerLink, listIsGone: Bool) async throws {
+        try await pool.query(
+            "select koppeling.finish_last_look(\(former.id)::bigint, \(listIsGone)::boolean)")
     }
 }
 
@@ -91,19 +92,20 @@ public struct LastLookHandler: SingleJobHandler {
         }
         guard let former = try await lastLook.find(link: arguments.link) else { return .done(nil) }
         if try await lastLook.accounts.deployment.check() != nil { return .snooze(.seconds(60)) }
+        var isGone = false
         do {
             try await lastLook.look(former)
         } catch let error as MailchimpError where error.code != .notFound {
             return .snooze(.seconds(error.advice == .waitForAccount ? 3600 : 600))
         } catch let error as ConnectorError where error.code == .notFound {
             return .rejected(
-                reason: "list '\(former.listName)' could not be read once more after its link ended, since its account is not "
-                    + "connected any more: look in Mailchimp who unsubscribed there then, and record it with "
+                reason: "list '\(former.listName)' could not be read once more after its link ended, since its account "
+                    + "is not connected any more: look in Mailchimp who unsubscribed there then, and record it with "
                     + "`koppeling person unsubscribe`")
         } catch is MailchimpError {
-            // The list is gone.
+            isGone = true
         }
-        try await lastLook.finish(former)
+        try await lastLook.finish(former, listIsGone: isGone)
         return .done(nil)
     }
 }

@@ -46,6 +46,16 @@ struct GroupsDoor: Sendable {
             let fields = try await Fields(bodyOf: request, known: ["override"])
             return try await decide(try await group(in: context), context, fields, actor: actor)
         }
+        router.post("/api/v1/groups/:name/members/:source/:id/readmit") { request, context in
+            let actor = try await gate.actor(of: request, with: .groups)
+            _ = try await Fields(bodyOf: request, known: [])
+            let (source, id) = person(in: context)
+            let group = try await group(in: context)
+            try await refused {
+                try await memberships.readmit(source: source, id: id, group: group.name, actor: actor)
+            }
+            return Response(status: .noContent)
+        }
         router.post("/api/v1/groups/:name/check") { request, context in
             try await gate.admit(request, to: .groups)
             _ = try await Fields(bodyOf: request, known: [])

@@ -34,6 +34,18 @@ public struct Memberships: Sendable {
         try await setOverride(override, person: person, group: group, actor: actor)
     }
 
+    /// Lets a person back in who was archived inside Mailchimp, or whose contact signed up again there after a no.
+    ///
+    /// - Throws: ``TargetGroupsError`` when something stands against it; the message says what, and what helps.
+    public func readmit(source: String, id: String, group: String, actor: String) async throws(TargetGroupsError) {
+        try await translated {
+            try await pool.query(
+                """
+                select koppeling.readmit_person(\(source)::text, \(id)::text, \(group)::text, \(actor)::text)
+                """)
+        }
+    }
+
     /// The memberships of a group by family name, up to a thousand a page.
     public func list(
         group: Int64, status: Membership.Status? = nil, after cursor: MembershipPage.Cursor? = nil, limit: Int = 100

@@ -63,6 +63,26 @@ struct DeploymentTests {
     }
 
     @Test(
+        "holds training to patterns in which only * stands for more than itself",
+        arguments: [
+            ("test_*@post.koppeling.nl", "test_jan@post.koppeling.nl", true),
+            ("test_*@post.koppeling.nl", "testjan@post.koppeling.nl", false),
+            ("test_*@post.koppeling.nl", "testxjan@post.koppeling.nl", false),
+            ("a%b@*", "axxb@post.koppeling.nl", false), ("a%b@*", "a%b@post.koppeling.nl", true),
+            (#"a\b*"#, #"a\b@post.koppeling.nl"#, true), ("Jan@*", "jan@post.koppeling.nl", true),
+        ])
+    func patterns(pattern: String, address: String, isAllowed: Bool) async throws {
+        let pool = TestDatabase.current.pool
+        let vault = try Vault(base64: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+        let deployment = Deployment(pool: pool, vault: vault, environment: .training)
+        #expect(try await deployment.check() == nil)
+        try await deployment.setTrainingAddresses([pattern], actor: "test")
+        let found: Bool = try await pool.query("select koppeling.address_allowed(\(address))").scalar()
+        #expect(found == isAllowed)
+        #expect(try await deployment.trainingAddresses() == [pattern.lowercased()])
+    }
+
+    @Test(
         "for training begins as a dry run: everything is staged and shown, nothing is sent; patterns hold addresses out"
     )
     func training() async throws {

@@ -107,6 +107,38 @@ struct PartingTests {
         }
     }
 
+    @Test("and a list that is linked no more: who is erased later is told to be looked for there, unless it is gone")
+    func erasedLater() async throws {
+        struct Report: Decodable {
+            struct List: Decodable, Equatable { var account: String?, list: String, listID: String, group: String }
+            var listsNotReached: [List]
+        }
+        try await LinkedList.run(persons: 3) { list in
+            func erase(_ id: String) async throws -> [Report.List] {
+                try await Erasures(pool: list.pool, vault: list.instances.vault)
+                    .erase(source: "test", id: id, actor: "test").decode(Report.self).listsNotReached
+            }
+            try await turnOff(list)
+            #expect(try await erase("2") == [])
+            try await list.quiet()
+            try await eventually("the contact is gone", within: .seconds(30)) {
+                try await list.status(list.address("2")) == nil
+            }
+            try await turnOff(list)
+            try await end(list, relinkingTo: try await list.addList("Opnieuw"))
+            #expect(
+                try await erase("0") == [
+                    .init(
+                        account: "Instituut", list: "Nieuwsbrief", listID: list.list,
+                        group: "Mailchimp - Nieuwsbrief")
+                ])
+            #expect(try await erase("2") == [], "it was linked then")
+            try await list.control("DELETE", "lists/\(list.list)")
+            try await lookAgain(list)
+            #expect(try await erase("1") == [])
+        }
+    }
+
     @Test("and comes by a hook counts, or finds the link gone: it never fails", arguments: [true, false])
     func byAHook(isFirst: Bool) async throws {
         try await LinkedList.run(persons: 2) { list in
@@ -126,29 +158,18 @@ struct PartingTests {
                 ).scalar()
             }
             try await list.pool.withConnection { first in
-                func somebodyWaits() async throws {
-                    try await eventually("the other one waits") {
-                        try await first.query(
-                            """
-                            select exists (
-                                select from pg_stat_activity
-                                where datname = current_database() and wait_event_type = 'Lock')
-                            """
-                        ).scalar()
-                    }
-                }
                 try await first.query("begin")
                 if isFirst {
                     #expect(try await hook(on: first) == "stored")
                     async let ended: Void = end(list, relinkingTo: nil)
-                    try await somebodyWaits()
+                    try await first.waitUntilWaitedFor()
                     try await first.query("commit")
                     try await ended
                 } else {
                     try await first.query(
                         "select koppeling.delete_linked_group(\(instance)::bigint, false, false, 'test')")
                     async let told = list.pool.withConnection { try await hook(on: $0) }
-                    try await somebodyWaits()
+                    try await first.waitUntilWaitedFor()
                     try await first.query("commit")
                     #expect(try await told == "unknown")
                 }

@@ -185,6 +185,55 @@ struct GroupsDoorTests {
         #expect(entries == 1)
     }
 
+    @Test func whoSignedUpAgainIsLetBackInAndNobodyElse() async throws {
+        let token = try await token([.groups])
+        try await insertInstance(secret: "s")
+        try await put(2)
+        let group: String = try await pool.query(
+            "update koppeling.target_group set name = 'A/B news', email_kind = 'work' returning name"
+        ).scalar()
+        #expect(group == "A/B news")
+        func readmit(_ id: String, _ door: Door, body: String = "{}") async throws -> HTTPResponse {
+            try await door.send(
+                "POST", "/api/v1/groups/A%2FB%20news/members/crm/\(id)/readmit", token: token, body: body)
+        }
+        try await pool.query(
+            #"""
+            select koppeling.put_person(jsonb_build_object('source', 'crm', 'id', '1',
+                'emails', '{"work": "ann@post.koppeling.nl"}'::jsonb))
+            """#)
+        try await pool.query(
+            """
+            select koppeling.open_suppression(g.id, 'unsubscribed', 'ann@post.koppeling.nl', null, '{}', 'mailchimp',
+                koppeling.now() - interval '1 day', '{}')
+            from koppeling.target_group g
+            """)
+        try await withServiceCenter { door in
+            let early = try await readmit("1", door)
+            #expect(early.status == 409)
+            #expect(try early.decode(ToldProblem.self).detail.contains("koppeling person invite"))
+            try await pool.query(
+                """
+                select koppeling.observe_member(i.id, jsonb_build_object('id', 'h', 'contact_id', 'c',
+                    'email_address', 'ann@post.koppeling.nl', 'status', 'subscribed',
+                    'last_changed', koppeling.now(), 'timestamp_opt', koppeling.now()), true)
+                from koppeling.connector_instance i
+                """)
+            let extra = try await readmit("1", door, body: #"{"x": 1}"#)
+            #expect(extra.status == 422)
+            let done = try await readmit("1", door)
+            #expect(done.status == 204, "\(done.text)")
+            let again = try await readmit("1", door)
+            #expect(again.status == 409)
+            let nobody = try await readmit("9", door)
+            #expect(nobody.status == 404)
+        }
+        let audited: String = try await pool.query(
+            "select actor || ': ' || cause from koppeling.audit_entry where kind = 'readmitted'"
+        ).scalar()
+        #expect(audited == "token crm: by hand")
+    }
+
     @Test func aValueIsRenamedAndCompaniesAreMerged() async throws {
         let token = try await token([.groups, .persons])
         try await pool.query(
@@ -246,6 +295,7 @@ struct GroupsDoorTests {
             for (method, path) in [
                 ("GET", "/api/v1/groups"), ("POST", "/api/v1/groups"), ("GET", "/api/v1/groups/x"),
                 ("GET", "/api/v1/groups/x/members"), ("PUT", "/api/v1/groups/x/members/crm/1"),
+                ("POST", "/api/v1/groups/x/members/crm/1/readmit"),
                 ("POST", "/api/v1/groups/x/check"), ("GET", "/api/v1/groups/x/rules"),
                 ("PUT", "/api/v1/groups/x/rules"), ("POST", "/api/v1/groups/x/rules/preview"),
                 ("POST", "/api/v1/values/rename"),

@@ -224,6 +224,33 @@ struct ErasureTests {
         #expect(nobody == nil)
     }
 
+    @Test("was anonymised beside her own first put: it is waited for")
+    func anonymisedBesideTheFirstPut() async throws {
+        let world = World()
+        let pool = world.pool
+        let put = #"{"source": "CRM", "id": "1", "family_name": "Berg", "emails": {"zakelijk": "jan@example.nl"}}"#
+        try await pool.withConnection { first in
+            try await first.query("begin")
+            try await first.query("select koppeling.put_person(\(JSONText(put))::jsonb)")
+            async let anonymised = pool.query(
+                #"""
+                select koppeling.put_persons(
+                    '[{"source": "crm", "id": "1", "anonymised": true}, {"source": "crm", "id": "2", "anonymised": true}]')
+                """#)
+            try await first.waitUntilWaitedFor()
+            try await first.query("commit")
+            _ = try await anonymised
+        }
+        let erased: Int64 = try await pool.query(
+            """
+            select count(*) from koppeling.job j
+            where j.kind = 'person.erase' and j.args -> 'person' = to_jsonb(koppeling.find_person('crm', '1'))
+            """
+        ).scalar()
+        #expect(erased == 1)
+        #expect(try await pool.query("select count(*) from koppeling.person").scalar(as: Int64.self) == 1)
+    }
+
     @Test("was anonymised, which a column of a file can say")
     func anonymisedInAFile() async throws {
         let world = World()

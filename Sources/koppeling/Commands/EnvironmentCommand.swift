@@ -23,7 +23,7 @@ struct EnvironmentCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select d.environment, d.confirmed_at, d.confirmed_by, d.changed, d.changed_at,
                         d.noes_for_all_lists,
-                        array(select replace(t.pattern, '%', '*') from koppeling.training_address t order by t.pattern)
+                        array(select t.pattern from koppeling.training_address t order by t.pattern)
                             as addresses
                     from koppeling.deployment d
                     \(unsafe: Listing.close)

@@ -157,11 +157,8 @@ extension GroupCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                _ = try await runtime.pool.query(
-                    """
-                    select koppeling.readmit_person(\(member.person.source), \(member.person.id), \(member.group),
-                        \(runtime.actor))
-                    """)
+                try await Memberships(pool: runtime.pool).readmit(
+                    source: member.person.source, id: member.person.id, group: member.group, actor: runtime.actor)
             }
         }
     }

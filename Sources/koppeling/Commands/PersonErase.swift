@@ -9,7 +9,8 @@ struct PersonErase: AsyncParsableCommand {
         commandName: "erase", abstract: "Erase a person, here and in Mailchimp, for good; again, say how far it is.",
         discussion: """
             Everything that tells who it was goes at once; contacts in Mailchimp are deleted by the workers, also of \
-            instances that are off. Nothing brings the person back: a later put of the same source and id is skipped.
+            instances that are off. Nothing brings the person back: a later put of the same source and id is skipped. \
+            Lists that were linked once and are no more are named: look there in Mailchimp.
             """)
 
     @OptionGroup var person: PersonArguments
@@ -49,11 +50,19 @@ struct PersonErase: AsyncParsableCommand {
             var outcome: String
             var at: String
         }
+        struct List: Decodable {
+            var account: String?
+            var list: String
+            var list_id: String
+            var group: String
+            var until: String
+        }
         var person: Int64
         var erased_at: String
         var actor: String
         var removed: [String: Int64]
         var contacts: [Contact]
+        var lists_not_reached: [List]
         var is_complete: Bool
         var is_dry_run: Bool
         var puts_skipped: Int64
@@ -70,6 +79,11 @@ struct PersonErase: AsyncParsableCommand {
         lines += Listing.aligned(
             report.removed.sorted { $0.key < $1.key }.map { ["  " + $0.key, String($0.value)] })
         lines += report.contacts.map { "Contact in '\($0.instance)': \($0.outcome), \($0.at)." }
+        lines += report.lists_not_reached.map {
+            let account = $0.account.map { " of account '\($0)'" } ?? ""
+            return "Not looked for in list '\($0.list)' (\($0.list_id))\(account), linked until \($0.until): "
+                + "delete the contact there for good in Mailchimp, if it is there."
+        }
         if report.puts_skipped > 0 { lines.append("Put again and skipped: \(report.puts_skipped).") }
         if let traces = report.traces {
             lines += traces.sorted { $0.key < $1.key }.map { "Left in \($0.key): \($0.value)." }
