@@ -100,7 +100,7 @@ begin
     values (p_group, p_person, 'readmitted', to_jsonb(array(
         select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
         'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
+    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted', true);
     update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
     where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
     return cardinality(v_ids);

@@ -50,7 +50,8 @@ CREATE TYPE koppeling.member_need AS (
 	key text,
 	waiting text,
 	needed text,
-	oscillates boolean
+	oscillates boolean,
+	refused boolean
 );
 
 CREATE TYPE koppeling.membership_difference AS (
@@ -521,7 +522,7 @@ begin
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
         select * into v_applied
-        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true, false));
         perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan
@@ -587,7 +588,7 @@ begin
     )
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     select d.target_group_id, v_person, 'override', '"include"', '"none"', p_actor, 'archive' from dropped d;
-    perform koppeling.request_evaluation(array[v_person], 'archive');
+    perform koppeling.request_evaluation(array[v_person], 'archive', true);
     return v_person;
 end $$;
 
@@ -959,6 +960,16 @@ CREATE FUNCTION koppeling.begin_pass() RETURNS void
  SELECT pg_advisory_xact_lock_shared(hashtextextended('koppeling.pass'::text, (0)::bigint)) AS pg_advisory_xact_lock_shared;
 END;
 
+CREATE FUNCTION koppeling.begin_with_noes() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(koppeling.every_group());
+    perform koppeling.carry_noes(koppeling.every_group(), new.id, 'system');
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.believe_webhook(p_instance bigint, p_body jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -995,6 +1006,12 @@ declare
         from koppeling.suppression s
         join koppeling.email_address e on e.address_key = s.address_key
         where s.id = any (p_entries));
+    v_claimants bigint[] := koppeling.bind_claimants(array(
+        select m.id
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        where s.id = any (p_entries)));
 begin
     perform koppeling.bind_holders(v_holders);
     insert into koppeling.holder_check (suppression_id)
@@ -1002,8 +1019,50 @@ begin
     if found then
         perform koppeling.enqueue(kind => 'group.evaluate');
     end if;
-    return v_holders || array(
+    return v_holders || v_claimants || array(
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
+end $$;
+
+CREATE FUNCTION koppeling.bind_claimants(p_members bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    v_bound bigint[];
+begin
+    with claimed as (
+        select i.target_group_id, c.person_id, m.contact_id, m.address_key
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.claim c where c.member_id = g.id offset 0) c
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        join koppeling.connector_instance i on i.id = m.instance_id
+    ), bound as (
+        insert into koppeling.suppression (
+            target_group_id, reason, person_id, follows, source, occurred_at, detail)
+        select distinct on (s.target_group_id, s.reason, c.person_id)
+            s.target_group_id, s.reason, c.person_id, s.id, s.source, s.occurred_at, '{"because": "contact"}'
+        from claimed c
+        cross join lateral (
+            select o.* from koppeling.open_suppression o
+            where o.target_group_id = c.target_group_id and o.contact_id = c.contact_id
+            union all
+            select o.* from koppeling.open_suppression o
+            where o.target_group_id = c.target_group_id and o.address_key = c.address_key
+        ) s
+        where s.reason in ('complained', 'unsubscribed', 'forgotten')
+            and not exists (
+                select from koppeling.open_suppression o
+                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
+        order by s.target_group_id, s.reason, c.person_id, s.id
+        returning person_id
+    )
+    select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;
+    return v_bound;
 end $$;
 
 CREATE FUNCTION koppeling.bind_given_addresses() RETURNS trigger
@@ -1384,7 +1443,7 @@ CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, c
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (num_nonnulls(job_functions, departments, companies) = 0) THEN '{}'::koppeling.position_input[] WHEN (((job_functions IS NULL) OR koppeling.is_plain(job_functions)) AND ((departments IS NULL) OR koppeling.is_plain(departments)) AND ((companies IS NULL) OR koppeling.is_plain(companies))) THEN ARRAY[ROW(job_functions, departments, companies)::koppeling.position_input] ELSE koppeling.clean_positions(job_functions, departments, companies) END;
 
-CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS koppeling.claim_change[]
+CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean, p_by_hand boolean) RETURNS koppeling.claim_change[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -1393,7 +1452,7 @@ begin
     return array(
         select row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual, d.member_id,
                     d.readdressed)::koppeling.claim_change
-        from koppeling.claim_difference(p_instance, p_persons) d
+        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
         where d.exempt or not p_exempt_only);
 end $$;
 
@@ -2084,15 +2143,15 @@ CREATE TABLE koppeling.target_group (
     CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
 );
 
-CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT s.person_id,
      d.change,
      ((l.person_id IS NOT NULL) OR
          CASE d.change
-             WHEN 'join'::text THEN ((m.via = 'manual'::text) AND i.activated)
-             WHEN 'leave'::text THEN (COALESCE(m.reasons[1], ''::text) = ANY (ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]))
+             WHEN 'join'::text THEN ((claim_difference.p_by_hand OR (m.via = 'manual'::text)) AND i.activated)
+             WHEN 'leave'::text THEN (claim_difference.p_by_hand OR COALESCE((m.reasons && ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]), false))
              ELSE (d.change = 'edit'::text)
          END),
          CASE d.change
@@ -2607,6 +2666,10 @@ begin
     return cardinality(v_subjects);
 end $$;
 
+CREATE FUNCTION koppeling.every_group() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 0;
+
 CREATE TABLE koppeling.former_link (
     id bigint NOT NULL,
     target_group_id bigint NOT NULL,
@@ -2708,7 +2771,9 @@ CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
  SELECT count(DISTINCT n.address_key) AS count
-    FROM (koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g(id)
+    FROM (( SELECT koppeling.every_group() AS every_group
+         UNION
+          SELECT koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) AS groups_to_carry_from) g(id)
       CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
 END;
 
@@ -3201,7 +3266,7 @@ begin
     delete from koppeling.connector_instance i where i.id = p_instance;
 end $$;
 
-CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text, p_by_hand boolean DEFAULT false) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -3227,7 +3292,7 @@ begin
     where coalesce(e.person_id, a.person_id) is not null;
     -- Who was let go but holds another address with a no is bound by that one.
     perform koppeling.bind_holders(v_persons);
-    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
+    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source, p_by_hand);
 end $$;
 
 CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
@@ -3591,10 +3656,10 @@ CREATE FUNCTION koppeling.evaluate_requests(p_limit bigint) RETURNS bigint
 declare
     v_persons bigint[];
     v_causes text[];
-    v_caused bigint[];
+    v_by_hand boolean[];
     v_groups bigint[];
     v_group bigint;
-    v_cause text;
+    v_cause record;
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -3619,9 +3684,11 @@ begin
             select person_id from koppeling.evaluation_request
             where not (after_pass and v_passing)
             order by requested_at, person_id limit p_limit for update skip locked))
-        returning person_id, cause
+        returning person_id, cause, by_hand
     )
-    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
+    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}'), coalesce(array_agg(by_hand), '{}')
+    into v_persons, v_causes, v_by_hand
+    from taken;
     if cardinality(v_persons) = 0 then
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
@@ -3636,8 +3703,8 @@ begin
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
     if koppeling.is_passing() then
-        insert into koppeling.evaluation_request (person_id, cause, after_pass)
-        select p, c, true from unnest(v_persons, v_causes) t (p, c);
+        insert into koppeling.evaluation_request (person_id, cause, after_pass, by_hand)
+        select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
     v_groups := array(
@@ -3658,13 +3725,16 @@ begin
     -- After the locks, so that a no which was being recorded meanwhile is seen.
     perform koppeling.bind_holders(v_persons);
     foreach v_group in array v_groups loop
-        for v_cause in select distinct c from unnest(v_causes) c order by c loop
-            v_caused := array(
-                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause);
-            perform koppeling.derive_memberships(v_group, v_caused, v_cause, 'evaluation');
+        for v_cause in
+            select t.cause, t.by_hand, array_agg(t.person) as persons
+            from unnest(v_persons, v_causes, v_by_hand) t (person, cause, by_hand)
+            group by t.cause, t.by_hand
+            order by t.cause, t.by_hand
+        loop
+            perform koppeling.derive_memberships(v_group, v_cause.persons, v_cause.cause, 'evaluation');
             perform koppeling.membership_changed(v_group, array(
                 select m.person_id from koppeling.membership m
-                where m.target_group_id = v_group and m.person_id = any (v_caused)));
+                where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
     return cardinality(v_persons);
@@ -4259,6 +4329,11 @@ begin
     return waiting;
 end $$;
 
+CREATE FUNCTION koppeling.followers(p_group bigint, p_key text, p_contact text) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN ARRAY(WITH stands AS MATERIALIZED (SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = followers.p_key)))) WHERE (i.target_group_id = followers.p_group) UNION SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = followers.p_contact)))) WHERE (i.target_group_id = followers.p_group)) SELECT c.person_id FROM (stands s JOIN koppeling.claim c ON ((c.member_id = s.id))) UNION SELECT e.person_id FROM (stands s JOIN koppeling.email_address e ON ((e.address_key = s.file_key))) WHERE (NOT (EXISTS (SELECT FROM koppeling.audience_member o WHERE ((o.instance_id = s.instance_id) AND (o.address_key = s.file_key) AND (o.status <> 'absent'::text))))));
+
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4712,6 +4787,11 @@ begin
     end if;
     return true;
 end $$;
+
+CREATE FUNCTION koppeling.is_refused(p_group bigint, p_member koppeling.audience_member) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN ((koppeling.binding_reasons(p_group, (p_member).address_key, (p_member).contact_id, (p_member).id) || koppeling.binding_reasons(p_group, (p_member).file_key, NULL::text, NULL::bigint)) && ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text]);
 
 CREATE FUNCTION koppeling.job_entry_fault(entry jsonb) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -5531,7 +5611,7 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
      (EXISTS ( SELECT
             FROM (koppeling.suppression s
               JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id))))) AS "exists",
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id)) AND (GREATEST(s.occurred_at, l.lifted_at) >= (m.known).last_changed)))) AS "exists",
      i.keeps_adopted,
      (EXISTS ( SELECT
             FROM koppeling.restored_no r
@@ -5596,12 +5676,19 @@ CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RE
 declare
     v_queue text := koppeling.instance_queue(p_instance);
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
+    -- Where archives wait for somebody; else nobody has to know whether a no wants them.
+    v_parks bigint := (
+        select i.target_group_id
+        from koppeling.connector_instance i
+        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
+        where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, s.waiting, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
+           r.refused
     from (
-        select f.known, f.key, w.action as waiting,
+        select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
                    f.keeps_adopted, f.is_running, f.restores_no,
                    f.has_invitation and koppeling.invited_at((f.known).id) is not null, v_silent) as needed
@@ -5619,16 +5706,21 @@ begin
             offset 0
         ) f
         left join lateral (
-            select j.args ->> 'action' as action
+            select j.args ->> 'action' as action, j.run_at = 'infinity' as is_parked
             from koppeling.job j
             where j.queue = v_queue and j.key = f.key and j.state <> 'running'
             limit 1
         ) w on true
         offset 0
-    ) s;
+    ) s
+    cross join lateral (
+        select case when s.needed = 'delete' and v_parks is not null then koppeling.is_refused(v_parks, s.known)
+                    else false end as refused
+        offset 0
+    ) r;
 end $$;
 
-CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
+CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[], p_by_hand boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -5664,7 +5756,7 @@ begin
             select v_joins + count(*) filter (where change = 'join'),
                    v_removals + count(*) filter (where change in ('leave', 'empty'))
             into v_joins, v_removals
-            from koppeling.claim_difference(v_instance, v_some)
+            from koppeling.claim_difference(v_instance, v_some, p_by_hand)
             where not exempt;
             v_because := koppeling.brake(v_instance, v_joins, v_removals);
             if v_because is null then
@@ -5675,7 +5767,7 @@ begin
             v_is_new := true;
             v_some := v_persons[:v_last];
         end if;
-        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some);
+        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some, p_by_hand);
         v_changed := v_changed + v_lines.changed;
         v_exempt := v_exempt || v_lines.exempt;
     end loop;
@@ -5697,7 +5789,8 @@ begin
         where p.id = v_plan;
     end if;
     select * into v_applied
-    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null));
+    from koppeling.apply_claims(
+        v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null, p_by_hand));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
@@ -6445,8 +6538,9 @@ begin
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
     where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
-      -- What came from another list is in all of them already.
-      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id;
+      -- What came from another list, or was said to all, is in all of them already.
+      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
+      and not s.detail ? 'saidTo';
     -- Without a key: nothing waits here for another transaction while the group is locked.
     if found and current_setting('koppeling.noes_spread', true) is distinct from pg_current_xact_id()::text then
         perform koppeling.enqueue(kind => 'group.evaluate');
@@ -6861,6 +6955,7 @@ CREATE FUNCTION koppeling.open_suppression(p_group bigint, p_reason text, p_addr
 declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
+    v_bound bigint[];
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -6869,7 +6964,11 @@ begin
     v_renews := p_reason in ('complained', 'unsubscribed')
         and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
-    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
+    v_bound := v_holders || p_persons;
+    if p_reason in ('complained', 'unsubscribed', 'forgotten') then
+        v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
+    end if;
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
         p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
@@ -6900,7 +6999,7 @@ begin
     select p_group, p_reason, b.person_id, b.file_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
     from (
         select person_id, null as file_key
-        from unnest(v_holders || p_persons) person_id
+        from unnest(v_bound) person_id
         where p_reason <> 'cleaned'
         group by person_id
         union all
@@ -6925,7 +7024,7 @@ begin
             perform set_config('koppeling.holders_checked', pg_current_xact_id()::text, true);
         end if;
     end if;
-    return query select * from koppeling.rederive(p_group, v_holders || p_persons, p_reason, p_source);
+    return query select * from koppeling.rederive(p_group, v_bound, p_reason, p_source);
 end $$;
 
 CREATE TABLE koppeling.task (
@@ -6969,6 +7068,40 @@ CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_mome
                     FROM koppeling.restored_no r
                    WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
 END;
+
+CREATE FUNCTION koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_group bigint := (
+        select i.target_group_id
+        from koppeling.connector_instance i
+        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
+        where i.id = p_instance);
+    v_refusing bigint[];
+begin
+    if v_group is null then
+        return '{}';
+    end if;
+    v_refusing := array(
+        select r.person_id from koppeling.open_reasons(v_group, p_persons) r
+        where r.reasons && array['complained', 'unsubscribed', 'forgotten']);
+    return array(
+        select distinct m.id
+        from koppeling.email_address e
+        cross join lateral (
+            select m.id from koppeling.audience_member m
+            where m.instance_id = p_instance and m.address_key = e.address_key
+            union all
+            select m.id from koppeling.audience_member m
+            where m.instance_id = p_instance and m.file_key = e.address_key
+        ) m
+        join koppeling.job j on j.queue = koppeling.instance_queue(p_instance) and j.key = koppeling.member_key(m.id)
+            and j.state <> 'running' and j.args ->> 'action' = 'delete' and j.run_at = 'infinity'
+        where e.person_id = any (v_refusing));
+end $$;
 
 CREATE FUNCTION koppeling.parsed_cron(p_cron text) RETURNS koppeling.cron_times
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -8163,7 +8296,7 @@ begin
     if found then
         insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause)
         values (v_person, 'person', '"archived"', '"active"', p_actor, 'reactivate');
-        perform koppeling.request_evaluation(array[v_person], 'reactivate');
+        perform koppeling.request_evaluation(array[v_person], 'reactivate', true);
     end if;
     return v_person;
 end $$;
@@ -8332,7 +8465,7 @@ begin
     values (p_group, p_person, 'readmitted', to_jsonb(array(
         select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
         'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
+    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted', true);
     update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
     where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
     return cardinality(v_ids);
@@ -8585,7 +8718,29 @@ CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS v
    WHERE ((m.id = record_nothing.p_member) AND (record_nothing.p_note = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (m.status IS DISTINCT FROM record_nothing.p_note));
 END;
 
-CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
+    v_address text;
+begin
+    for v_address in
+        select e.address from koppeling.email_address e
+        where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind)
+        union all
+        select null where not exists (
+            select from koppeling.email_address e
+            where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
+    loop
+        perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
+            koppeling.now(), jsonb_build_object('actor', p_actor)
+                || case when p_to_all then '{"saidTo": "every group"}' else '{}'::jsonb end);
+    end loop;
+end $$;
+
+CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_by_hand boolean DEFAULT false) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -8595,7 +8750,7 @@ begin
         return;
     end if;
     v_changed := koppeling.derive_memberships(p_group, p_persons, p_cause, p_actor);
-    perform koppeling.membership_changed(p_group, p_persons);
+    perform koppeling.membership_changed(p_group, p_persons, p_by_hand);
     return query select unnest(v_changed);
 end $$;
 
@@ -8924,7 +9079,7 @@ begin
     perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
 end $$;
 
-CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text) RETURNS void
+CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text, by_hand boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
@@ -8932,10 +9087,11 @@ begin
         return;
     end if;
     -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
-    insert into koppeling.evaluation_request (person_id, cause)
-    select p, request_evaluation.cause from unnest(persons) p group by p order by p
+    insert into koppeling.evaluation_request as r (person_id, cause, by_hand)
+    select p, request_evaluation.cause, request_evaluation.by_hand from unnest(persons) p group by p order by p
     on conflict (person_id) do update
-    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false,
+        by_hand = r.by_hand or excluded.by_hand;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
@@ -9348,7 +9504,7 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], OUT changed bigint, OUT exempt bigint[]) RETURNS record
+CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], p_by_hand boolean, OUT changed bigint, OUT exempt bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -9358,7 +9514,8 @@ declare
     v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
-        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
+        select d.person_id, d.change, d.reason, d.exempt
+        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
         delete from koppeling.change_plan_line l
         using unnest(p_persons) s (person_id)
@@ -9723,7 +9880,7 @@ begin
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
     perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person]);
+    perform koppeling.membership_changed(p_group, array[p_person], true);
 end $$;
 
 CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETURNS void
@@ -9973,9 +10130,11 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
+    perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
+    from koppeling.connector_instance i where i.id = p_instance;
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
-            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
+            select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
             from unnest(p_made) m
             where m <> all (v_members));
     perform koppeling.cancel_jobs(array(
@@ -9988,8 +10147,8 @@ begin
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
         array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
         array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
+        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
                        when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
@@ -10025,7 +10184,8 @@ begin
         join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
         where i.id = p_instance and e.person_id = any (p_persons)
             -- What a call under way will have made of it is not known yet.
-            and (m.status in ('subscribed', 'pending') or m.intent is not null));
+            and (m.status in ('subscribed', 'pending') or m.intent is not null))
+        || koppeling.parked_refusals(p_instance, p_persons);
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
@@ -10296,27 +10456,20 @@ CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_gr
     AS $$
 declare
     v_person bigint := koppeling.require_person(source, external_id);
-    v_group record;
-    v_address text;
+    v_group bigint;
     v_count bigint := 0;
 begin
+    if p_group is null then
+        -- First of all: a group that is being made waits for this, or is there when the groups are listed.
+        perform koppeling.record_own_no(koppeling.every_group(), v_person, p_actor, true);
+    end if;
     for v_group in
-        select g.id, g.email_kind from koppeling.target_group g
-        where case when p_group is null then g.linked else koppeling.fold(g.name) = koppeling.fold(p_group) end
+        select g.id from koppeling.target_group g
+        where p_group is null or koppeling.fold(g.name) = koppeling.fold(p_group)
         order by g.id
     loop
         v_count := v_count + 1;
-        for v_address in
-            select e.address from koppeling.email_address e
-            where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind)
-            union all
-            select null where not exists (
-                select from koppeling.email_address e
-                where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind))
-        loop
-            perform koppeling.open_suppression(v_group.id, 'unsubscribed', v_address, null, array[v_person], 'user',
-                koppeling.now(), jsonb_build_object('actor', p_actor));
-        end loop;
+        perform koppeling.record_own_no(v_group, v_person, p_actor, p_group is null);
     end loop;
     if v_count = 0 and p_group is not null then
         raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
@@ -10941,7 +11094,8 @@ CREATE TABLE koppeling.evaluation_request (
     person_id bigint NOT NULL,
     cause text NOT NULL,
     requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    after_pass boolean DEFAULT false NOT NULL
+    after_pass boolean DEFAULT false NOT NULL,
+    by_hand boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE koppeling.former_link ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -12309,6 +12463,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.supp
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression_lift FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
 
+CREATE TRIGGER begin_with_noes AFTER INSERT ON koppeling.target_group FOR EACH ROW EXECUTE FUNCTION koppeling.begin_with_noes();
+
 CREATE TRIGGER bind_inserted AFTER INSERT ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
 
 CREATE TRIGGER bind_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
@@ -12732,6 +12888,8 @@ REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_has
 REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
 
