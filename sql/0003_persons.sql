@@ -254,10 +254,12 @@ create table koppeling.evaluation_request (
     person_id bigint primary key,
     cause text not null,
     requested_at timestamptz not null default koppeling.now(),
-    after_pass boolean not null default false
+    after_pass boolean not null default false,
+    -- Somebody changed this one person by hand: what follows from it is never held.
+    by_hand boolean not null default false
 );
 
-create function koppeling.request_evaluation(persons bigint[], cause text) returns void
+create function koppeling.request_evaluation(persons bigint[], cause text, by_hand boolean default false) returns void
     language plpgsql
 as $$
 begin
@@ -265,10 +267,11 @@ begin
         return;
     end if;
     -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
-    insert into koppeling.evaluation_request (person_id, cause)
-    select p, request_evaluation.cause from unnest(persons) p group by p order by p
+    insert into koppeling.evaluation_request as r (person_id, cause, by_hand)
+    select p, request_evaluation.cause, request_evaluation.by_hand from unnest(persons) p group by p order by p
     on conflict (person_id) do update
-    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false,
+        by_hand = r.by_hand or excluded.by_hand;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 

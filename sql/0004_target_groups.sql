@@ -100,7 +100,9 @@ begin
 end $$;
 
 -- What the memberships of these persons mean for others is somebody else's business, who replaces this function.
-create function koppeling.membership_changed(p_group bigint, p_persons bigint[]) returns void
+-- By hand: somebody decided about these very persons, and not about many by a rule or an import.
+create function koppeling.membership_changed(p_group bigint, p_persons bigint[], p_by_hand boolean default false)
+    returns void
     language plpgsql
 as $$
 begin
@@ -301,5 +303,5 @@ begin
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
     perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person]);
+    perform koppeling.membership_changed(p_group, array[p_person], true);
 end $$;

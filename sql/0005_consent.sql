@@ -26,6 +26,12 @@ create index suppression_by_address on koppeling.suppression (address_key) where
 create index suppression_by_person on koppeling.suppression (person_id) where person_id is not null;
 create index suppression_by_cause on koppeling.suppression (follows) where follows is not null;
 
+-- Where a no stands that was said to every group. It is recorded in each group of that moment, and each that is made
+-- later, as by linking a list, begins with it. Who asks one list to be let back in is let in there: it holds elsewhere.
+create function koppeling.every_group() returns bigint
+    language sql immutable parallel safe
+    return 0;
+
 create table koppeling.suppression_lift (
     suppression_id bigint primary key references koppeling.suppression,
     lifted_at timestamptz not null default koppeling.now(),
@@ -119,7 +125,9 @@ create trigger bind_updated after update on koppeling.email_address
     referencing new table as given for each statement execute function koppeling.bind_given_addresses();
 
 -- Derives again the memberships that an entry of the ledger touched, and lets the connector know of all of them.
-create function koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text) returns setof bigint
+create function koppeling.rederive(
+    p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_by_hand boolean default false)
+    returns setof bigint
     language plpgsql
 as $$
 declare
@@ -129,7 +137,7 @@ begin
         return;
     end if;
     v_changed := koppeling.derive_memberships(p_group, p_persons, p_cause, p_actor);
-    perform koppeling.membership_changed(p_group, p_persons);
+    perform koppeling.membership_changed(p_group, p_persons, p_by_hand);
     return query select unnest(v_changed);
 end $$;
 
@@ -143,6 +151,7 @@ as $$
 declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
+    v_bound bigint[];
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -151,7 +160,11 @@ begin
     v_renews := p_reason in ('complained', 'unsubscribed')
         and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
-    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
+    v_bound := v_holders || p_persons;
+    if p_reason in ('complained', 'unsubscribed', 'forgotten') then
+        v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
+    end if;
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
         p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
@@ -182,7 +195,7 @@ begin
     select p_group, p_reason, b.person_id, b.file_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
     from (
         select person_id, null as file_key
-        from unnest(v_holders || p_persons) person_id
+        from unnest(v_bound) person_id
         where p_reason <> 'cleaned'
         group by person_id
         union all
@@ -207,11 +220,12 @@ begin
             perform set_config('koppeling.holders_checked', pg_current_xact_id()::text, true);
         end if;
     end if;
-    return query select * from koppeling.rederive(p_group, v_holders || p_persons, p_reason, p_source);
+    return query select * from koppeling.rederive(p_group, v_bound, p_reason, p_source);
 end $$;
 
 -- Ends these entries; what a bounce left at persons ends with it. A complaint is never ended by us.
-create function koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text)
+create function koppeling.end_suppressions(
+    p_group bigint, p_ids bigint[], p_source text, p_cause text, p_by_hand boolean default false)
     returns setof bigint
     language plpgsql
 as $$
@@ -238,7 +252,7 @@ begin
     where coalesce(e.person_id, a.person_id) is not null;
     -- Who was let go but holds another address with a no is bound by that one.
     perform koppeling.bind_holders(v_persons);
-    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
+    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source, p_by_hand);
 end $$;
 
 -- Ends one entry. Returns whose status changed.
@@ -271,42 +285,6 @@ begin
     return query select * from koppeling.end_suppressions(p_group, v_ids, p_source, p_cause);
 end $$;
 
--- The person's own no, recorded here: in one group, or in every linked one. Returns in how many.
-create function koppeling.unsubscribe_person(
-    source text, external_id text, p_group text default null, p_actor text default session_user) returns bigint
-    language plpgsql security definer set search_path = koppeling, pg_temp
-as $$
-declare
-    v_person bigint := koppeling.require_person(source, external_id);
-    v_group record;
-    v_address text;
-    v_count bigint := 0;
-begin
-    for v_group in
-        select g.id, g.email_kind from koppeling.target_group g
-        where case when p_group is null then g.linked else koppeling.fold(g.name) = koppeling.fold(p_group) end
-        order by g.id
-    loop
-        v_count := v_count + 1;
-        for v_address in
-            select e.address from koppeling.email_address e
-            where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind)
-            union all
-            select null where not exists (
-                select from koppeling.email_address e
-                where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind))
-        loop
-            perform koppeling.open_suppression(v_group.id, 'unsubscribed', v_address, null, array[v_person], 'user',
-                koppeling.now(), jsonb_build_object('actor', p_actor));
-        end loop;
-    end loop;
-    if v_count = 0 and p_group is not null then
-        raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
-            hint = 'List the groups to see their names.';
-    end if;
-    return v_count;
-end $$;
-
 -- Takes up to p_limit requests and brings the memberships of those persons up to date, in every group that can be
 -- touched: where they have a membership, where a rule asks for something they have, where a rule asks for nothing.
 create function koppeling.evaluate_requests(p_limit bigint) returns bigint
@@ -315,10 +293,10 @@ as $$
 declare
     v_persons bigint[];
     v_causes text[];
-    v_caused bigint[];
+    v_by_hand boolean[];
     v_groups bigint[];
     v_group bigint;
-    v_cause text;
+    v_cause record;
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -343,9 +321,11 @@ begin
             select person_id from koppeling.evaluation_request
             where not (after_pass and v_passing)
             order by requested_at, person_id limit p_limit for update skip locked))
-        returning person_id, cause
+        returning person_id, cause, by_hand
     )
-    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
+    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}'), coalesce(array_agg(by_hand), '{}')
+    into v_persons, v_causes, v_by_hand
+    from taken;
     if cardinality(v_persons) = 0 then
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
@@ -360,8 +340,8 @@ begin
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
     if koppeling.is_passing() then
-        insert into koppeling.evaluation_request (person_id, cause, after_pass)
-        select p, c, true from unnest(v_persons, v_causes) t (p, c);
+        insert into koppeling.evaluation_request (person_id, cause, after_pass, by_hand)
+        select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
     v_groups := array(
@@ -382,13 +362,16 @@ begin
     -- After the locks, so that a no which was being recorded meanwhile is seen.
     perform koppeling.bind_holders(v_persons);
     foreach v_group in array v_groups loop
-        for v_cause in select distinct c from unnest(v_causes) c order by c loop
-            v_caused := array(
-                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause);
-            perform koppeling.derive_memberships(v_group, v_caused, v_cause, 'evaluation');
+        for v_cause in
+            select t.cause, t.by_hand, array_agg(t.person) as persons
+            from unnest(v_persons, v_causes, v_by_hand) t (person, cause, by_hand)
+            group by t.cause, t.by_hand
+            order by t.cause, t.by_hand
+        loop
+            perform koppeling.derive_memberships(v_group, v_cause.persons, v_cause.cause, 'evaluation');
             perform koppeling.membership_changed(v_group, array(
                 select m.person_id from koppeling.membership m
-                where m.target_group_id = v_group and m.person_id = any (v_caused)));
+                where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
     return cardinality(v_persons);

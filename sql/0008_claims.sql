@@ -108,6 +108,28 @@ begin
     return v_came;
 end $$;
 
+-- The claimants' move cannot be made: the old address is left, and each claim goes to the new one.
+create function koppeling.replace_contact(p_member bigint) returns void
+    language plpgsql
+    set search_path = koppeling, pg_temp
+as $$
+declare
+    v_instance bigint;
+    v_touched  bigint[];
+begin
+    update koppeling.audience_member set moving_to = null where id = p_member
+    returning instance_id into v_instance;
+    with moved as (
+        update koppeling.claim c
+        set member_id = koppeling.member_for(v_instance, c.address, c.address_key)
+        from koppeling.audience_member m
+        where c.member_id = p_member and m.id = p_member and c.address_key <> m.address_key
+        returning c.member_id
+    )
+    select coalesce(array_agg(distinct member_id), '{}') into v_touched from moved;
+    perform koppeling.stage_members(v_instance, v_touched || p_member);
+end $$;
+
 create type koppeling.claim_change as (
     person_id bigint, change text, address text, address_key text, fields jsonb, manual boolean, member_id bigint,
     readdressed boolean
@@ -235,7 +257,8 @@ begin
     return null;
 end $$;
 
--- Stages the contacts that must hear the no that a user recorded of these persons: also where nobody claims them.
+-- Stages the contacts that must hear the no that a user recorded of these persons, and those whose archive waits for
+-- somebody although they said no: also where nobody claims them.
 create function koppeling.stage_told(p_instance bigint, p_persons bigint[]) returns void
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
@@ -252,7 +275,8 @@ begin
         join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
         where i.id = p_instance and e.person_id = any (p_persons)
             -- What a call under way will have made of it is not known yet.
-            and (m.status in ('subscribed', 'pending') or m.intent is not null));
+            and (m.status in ('subscribed', 'pending') or m.intent is not null))
+        || koppeling.parked_refusals(p_instance, p_persons);
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
@@ -272,7 +296,9 @@ create function koppeling.claim_candidates(p_group bigint, p_instance bigint) re
         where p.target_group_id = p_group and p.state = 'held');
 
 -- Every writer of memberships ends here: claims follow, or wait in a plan; then actions are staged. Null: everybody.
-create or replace function koppeling.membership_changed(p_group bigint, p_persons bigint[]) returns void
+-- What somebody changed by hand is never held, nor is a no or an erasure.
+create or replace function koppeling.membership_changed(
+    p_group bigint, p_persons bigint[], p_by_hand boolean default false) returns void
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -307,7 +333,7 @@ begin
             select v_joins + count(*) filter (where change = 'join'),
                    v_removals + count(*) filter (where change in ('leave', 'empty'))
             into v_joins, v_removals
-            from koppeling.claim_difference(v_instance, v_some)
+            from koppeling.claim_difference(v_instance, v_some, p_by_hand)
             where not exempt;
             v_because := koppeling.brake(v_instance, v_joins, v_removals);
             if v_because is null then
@@ -318,7 +344,7 @@ begin
             v_is_new := true;
             v_some := v_persons[:v_last];
         end if;
-        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some);
+        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some, p_by_hand);
         v_changed := v_changed + v_lines.changed;
         v_exempt := v_exempt || v_lines.exempt;
     end loop;
@@ -340,7 +366,8 @@ begin
         where p.id = v_plan;
     end if;
     select * into v_applied
-    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null));
+    from koppeling.apply_claims(
+        v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null, p_by_hand));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;

@@ -3,7 +3,7 @@
 -- Brings the lines of these persons up to date. Returns how many lines changed, and those persons whose changes no plan
 -- holds.
 create function koppeling.rewrite_lines(
-    p_plan bigint, p_instance bigint, p_persons bigint[], out changed bigint, out exempt bigint[])
+    p_plan bigint, p_instance bigint, p_persons bigint[], p_by_hand boolean, out changed bigint, out exempt bigint[])
     language plpgsql
     -- No scan of the lines, which would meet all those that are being written.
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_seqscan = off
@@ -12,7 +12,8 @@ declare
     v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
-        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
+        select d.person_id, d.change, d.reason, d.exempt
+        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
         delete from koppeling.change_plan_line l
         using unnest(p_persons) s (person_id)
@@ -152,7 +153,7 @@ begin
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
         select * into v_applied
-        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true, false));
         perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan

@@ -67,7 +67,9 @@ begin atomic
                select from koppeling.suppression s
                join koppeling.suppression_lift l on l.suppression_id = s.id
                where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
-                 and (s.address_key = (m.known).address_key or s.contact_id = (m.known).contact_id)),
+                 and (s.address_key = (m.known).address_key or s.contact_id = (m.known).contact_id)
+                 -- Of the archiving that stands, and not of one before it that nobody was there to be told of.
+                 and greatest(s.occurred_at, l.lifted_at) >= (m.known).last_changed),
            i.keeps_adopted,
            exists (
                select from koppeling.restored_no r
@@ -146,9 +148,10 @@ create function koppeling.needed_action(s koppeling.audience_member, p_claims bi
             then 'update'
     end;
 
--- An address flips too often when it is to be created for the second time after an archive of the same hour.
+-- An address flips too often when it is to be created for the second time after an archive of the same hour. Refused:
+-- it is to be archived, and a no binds it, which no template holds back.
 create type koppeling.member_need as (
-    member_id bigint, key text, waiting text, needed text, oscillates boolean
+    member_id bigint, key text, waiting text, needed text, oscillates boolean, refused boolean
 );
 
 -- Stages what these members need, and supersedes what they no longer need. Of those that were made just now for those
@@ -163,9 +166,11 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
+    perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
+    from koppeling.connector_instance i where i.id = p_instance;
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
-            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
+            select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
             from unnest(p_made) m
             where m <> all (v_members));
     perform koppeling.cancel_jobs(array(
@@ -178,8 +183,8 @@ begin
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
         array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
         array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
+        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
                        when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
@@ -208,12 +213,19 @@ as $$
 declare
     v_queue text := koppeling.instance_queue(p_instance);
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
+    -- Where archives wait for somebody; else nobody has to know whether a no wants them.
+    v_parks bigint := (
+        select i.target_group_id
+        from koppeling.connector_instance i
+        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
+        where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, s.waiting, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
+           r.refused
     from (
-        select f.known, f.key, w.action as waiting,
+        select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
                    f.keeps_adopted, f.is_running, f.restores_no,
                    f.has_invitation and koppeling.invited_at((f.known).id) is not null, v_silent) as needed
@@ -231,13 +243,18 @@ begin
             offset 0
         ) f
         left join lateral (
-            select j.args ->> 'action' as action
+            select j.args ->> 'action' as action, j.run_at = 'infinity' as is_parked
             from koppeling.job j
             where j.queue = v_queue and j.key = f.key and j.state <> 'running'
             limit 1
         ) w on true
         offset 0
-    ) s;
+    ) s
+    cross join lateral (
+        select case when s.needed = 'delete' and v_parks is not null then koppeling.is_refused(v_parks, s.known)
+                    else false end as refused
+        offset 0
+    ) r;
 end $$;
 
 -- Commits the intent of one call, if what it was decided on still holds. False: decide again.
@@ -371,26 +388,4 @@ begin
             array(select c.person_id from koppeling.claim c where c.member_id = p_member), 'mailchimp',
             koppeling.now(), '{}');
     end if;
-end $$;
-
--- The claimants' move cannot be made: the old address is left, and each claim goes to the new one.
-create function koppeling.replace_contact(p_member bigint) returns void
-    language plpgsql
-    set search_path = koppeling, pg_temp
-as $$
-declare
-    v_instance bigint;
-    v_touched  bigint[];
-begin
-    update koppeling.audience_member set moving_to = null where id = p_member
-    returning instance_id into v_instance;
-    with moved as (
-        update koppeling.claim c
-        set member_id = koppeling.member_for(v_instance, c.address, c.address_key)
-        from koppeling.audience_member m
-        where c.member_id = p_member and m.id = p_member and c.address_key <> m.address_key
-        returning c.member_id
-    )
-    select coalesce(array_agg(distinct member_id), '{}') into v_touched from moved;
-    perform koppeling.stage_members(v_instance, v_touched || p_member);
 end $$;

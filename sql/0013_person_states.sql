@@ -28,7 +28,7 @@ begin
     )
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     select d.target_group_id, v_person, 'override', '"include"', '"none"', p_actor, 'archive' from dropped d;
-    perform koppeling.request_evaluation(array[v_person], 'archive');
+    perform koppeling.request_evaluation(array[v_person], 'archive', true);
     return v_person;
 end $$;
 
@@ -45,7 +45,7 @@ begin
     if found then
         insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause)
         values (v_person, 'person', '"archived"', '"active"', p_actor, 'reactivate');
-        perform koppeling.request_evaluation(array[v_person], 'reactivate');
+        perform koppeling.request_evaluation(array[v_person], 'reactivate', true);
     end if;
     return v_person;
 end $$;
@@ -110,11 +110,9 @@ grant select on koppeling.target_group_members to koppeling_reader;
 
 revoke execute on function
     koppeling.put_person(jsonb), koppeling.put_persons(jsonb),
-    koppeling.archive_person(text, text, text), koppeling.reactivate_person(text, text, text),
-    koppeling.unsubscribe_person(text, text, text, text)
+    koppeling.archive_person(text, text, text), koppeling.reactivate_person(text, text, text)
 from public;
 grant execute on function
     koppeling.put_person(jsonb), koppeling.put_persons(jsonb),
-    koppeling.archive_person(text, text, text), koppeling.reactivate_person(text, text, text),
-    koppeling.unsubscribe_person(text, text, text, text)
+    koppeling.archive_person(text, text, text), koppeling.reactivate_person(text, text, text)
 to koppeling_writer;

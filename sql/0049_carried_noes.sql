@@ -69,7 +69,11 @@ create function koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
     select count(distinct n.address_key)
-    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
+    from (
+        select koppeling.every_group()
+        union
+        select koppeling.groups_to_carry_from(p_account, p_list, p_others)
+    ) g (id)
     cross join lateral koppeling.portable_noes(g.id) n;
 end;
 
@@ -115,8 +119,8 @@ begin
     return cardinality(v_carried);
 end $$;
 
--- Binds the holders of the addresses at which these entries stand, and has them looked for once more after all is
--- committed. Returns everybody whom the entries concern.
+-- Binds the holders of the addresses at which these entries stand, and the claimants of the contacts there, and has the
+-- holders looked for once more after all is committed. Returns everybody whom the entries concern.
 create function koppeling.bind_carried(p_entries bigint[]) returns bigint[]
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -126,6 +130,12 @@ declare
         from koppeling.suppression s
         join koppeling.email_address e on e.address_key = s.address_key
         where s.id = any (p_entries));
+    v_claimants bigint[] := koppeling.bind_claimants(array(
+        select m.id
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        where s.id = any (p_entries)));
 begin
     perform koppeling.bind_holders(v_holders);
     insert into koppeling.holder_check (suppression_id)
@@ -133,7 +143,7 @@ begin
     if found then
         perform koppeling.enqueue(kind => 'group.evaluate');
     end if;
-    return v_holders || array(
+    return v_holders || v_claimants || array(
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
@@ -168,8 +178,9 @@ begin
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
     where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
-      -- What came from another list is in all of them already.
-      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id;
+      -- What came from another list, or was said to all, is in all of them already.
+      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
+      and not s.detail ? 'saidTo';
     -- Without a key: nothing waits here for another transaction while the group is locked.
     if found and current_setting('koppeling.noes_spread', true) is distinct from pg_current_xact_id()::text then
         perform koppeling.enqueue(kind => 'group.evaluate');

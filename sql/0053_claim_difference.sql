@@ -5,16 +5,18 @@
 -- erasure, a change by hand, what a plan that is being applied says.
 -- In SQL without settings, so that it becomes part of its caller's statement: merge fields are then put together only
 -- for those whom the caller asks about them, or who have a claim to compare them with.
-create function koppeling.claim_difference(p_instance bigint, p_persons bigint[])
+create function koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean)
     returns table (person_id bigint, change text, exempt boolean, reason text, address text, address_key text,
                    fields jsonb, manual boolean, member_id bigint, readdressed boolean)
     language sql stable
 begin atomic
     select s.person_id, d.change,
            l.person_id is not null or case d.change
-               when 'join' then m.via = 'manual' and i.activated
-               when 'leave' then coalesce(m.reasons[1], '') in ('erased', 'complained', 'unsubscribed', 'cleaned',
-                                                               'forgotten', 'removedInMailchimp', 'manual')
+               when 'join' then (p_by_hand or m.via = 'manual') and i.activated
+               -- Whichever of her reasons is the one to show.
+               when 'leave' then p_by_hand or coalesce(
+                   m.reasons && array['erased', 'complained', 'unsubscribed', 'cleaned', 'forgotten',
+                                      'removedInMailchimp', 'manual'], false)
                else d.change = 'edit'
            end,
            case d.change
@@ -113,7 +115,8 @@ begin atomic
 end;
 
 -- What is to be applied of it: all, or only what no plan may hold.
-create function koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean)
+create function koppeling.changes_due(
+    p_instance bigint, p_persons bigint[], p_exempt_only boolean, p_by_hand boolean)
     returns koppeling.claim_change[]
     language plpgsql stable
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
@@ -122,6 +125,6 @@ begin
     return array(
         select row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual, d.member_id,
                     d.readdressed)::koppeling.claim_change
-        from koppeling.claim_difference(p_instance, p_persons) d
+        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
         where d.exempt or not p_exempt_only);
 end $$;

@@ -96,7 +96,7 @@ begin
     values (p_group, p_person, 'readmitted', to_jsonb(array(
         select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
         p_cause);
-    perform koppeling.end_suppressions(p_group, v_ids, p_source, 'readmitted');
+    perform koppeling.end_suppressions(p_group, v_ids, p_source, 'readmitted', p_source = 'user');
     update koppeling.task t
     set done_at = koppeling.now(), done_by = case p_source when 'user' then p_actor end
     where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;

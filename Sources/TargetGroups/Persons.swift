@@ -77,9 +77,9 @@ public struct Persons: Sendable {
         }
     }
 
-    /// Records the person's own no: for one group, or for every linked one.
+    /// Records the person's own no: for one group, or for every one, linked or not, and those that are made later.
     ///
-    /// - Returns: For how many groups it was recorded.
+    /// - Returns: For how many groups that there are it was recorded.
     @discardableResult
     public func unsubscribe(
         source: String, id: String, group: String? = nil, actor: String

@@ -55,6 +55,35 @@ struct ActionTests {
         }
     }
 
+    @Test("wait for nobody where a no binds: its archive runs at once, also one that waited already")
+    func archivesOfNoes() async throws {
+        try await LinkedList.run(persons: 3) { list in
+            func has(_ id: String, isMember: Bool) async throws {
+                let emails = #"{"zakelijk": "\#(list.address(id))", "prive": "prive\#(id)@post.koppeling.nl"}"#
+                try await list.put(id, isMember: isMember, #"{"emails": \#(emails)}"#)
+            }
+            try await list.instances.setAutomatic(false, template: "delete", instance: list.instance.name)
+            try await list.quiet()
+            try await has("0", isMember: true)
+            try await has("1", isMember: false)
+            try await has("2", isMember: false)
+            try await list.quiet()
+            #expect(try await ids(list, "parked").count == 2)
+            // Each says no at the other address that they have.
+            for id in 0..<2 {
+                try await list.control(
+                    "POST", "lists/\(list.list)/contacts", #"{"email_address": "prive\#(id)@post.koppeling.nl"}"#)
+                try await list.asContact("unsubscribe", "prive\(id)@post.koppeling.nl")
+            }
+            try await list.pull()
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            #expect(try await list.status(list.address("0")) == "archived", "left by the no")
+            #expect(try await list.status(list.address("1")) == "archived", "left before it")
+            #expect(try await list.status(list.address("2")) == "subscribed")
+            #expect(try await ids(list, "parked").count == 1)
+        }
+    }
+
     @Test("that were rejected are listed by reason, run again all with the same, and superseded by what comes after")
     func rejected() async throws {
         var switches = SandboxSwitches()

@@ -35,6 +35,20 @@ struct CarriedNoesTests {
         try await list.quiet()
     }
 
+    @Test("by a user for a person, and not for one group, bars from every list that is linked later, also uncarried")
+    func saidToAll() async throws {
+        try await LinkedList.run(persons: 2) { list in
+            try await list.quiet()
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.quiet()
+            let other = try await list.addList("Tweede")
+            try await other.control("POST", "lists/\(other.list)/contacts", #"{"email_address": "\#(list.address("0"))"}"#)
+            try await activate(try await link(other, carries: false), list)
+            #expect(try await other.status(list.address("0")) == "unsubscribed", "Mailchimp is told")
+            #expect(try await other.status(list.address("1")) == "subscribed")
+        }
+    }
+
     @Test("bars from a list that is linked later, unless that is declined", arguments: [true, false])
     func carried(carries: Bool) async throws {
         try await LinkedList.run(persons: 2) { list in

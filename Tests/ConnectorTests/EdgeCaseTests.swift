@@ -105,6 +105,29 @@ struct EdgeCaseTests {
         }
     }
 
+    @Test("who was let back in once is not taken back over a later archiving inside Mailchimp that found nobody there")
+    func archivedAgain() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.instances.setAutomatic(false, template: "delete", instance: list.instance.name)
+            try await list.quiet()
+            try await list.asAdmin("archive", list.address("0"))
+            try await list.pull()
+            try await list.pool.query(
+                "select koppeling.readmit_person('test', '0', g.name, 'piet') from koppeling.target_group g")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "subscribed")
+            try await list.put("0", isMember: false)
+            try await list.quiet()
+            try await list.control("POST", "clock", #"{"advance": 60}"#)
+            try await list.asAdmin("archive", list.address("0"))
+            try await list.pull()
+            try await list.put("0")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "archived")
+            #expect(try await list.membership("0") == "inactive removedInMailchimp")
+        }
+    }
+
     @Test("added by hand stays when the rule is lost; removed by hand stays out though a rule matches")
     func byHand() async throws {
         try await LinkedList.run(persons: 2) { list in

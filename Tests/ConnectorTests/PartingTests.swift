@@ -110,13 +110,13 @@ struct PartingTests {
     @Test("and a list that is linked no more: who is erased later is told to be looked for there, unless it is gone")
     func erasedLater() async throws {
         struct Report: Decodable {
-            struct List: Decodable, Equatable { var account: String?, list: String, listID: String, group: String }
-            var listsNotReached: [List]
+            struct List: Decodable, Equatable { var account: String?, list: String, list_id: String, group: String }
+            var lists_not_reached: [List]
         }
         try await LinkedList.run(persons: 3) { list in
             func erase(_ id: String) async throws -> [Report.List] {
                 try await Erasures(pool: list.pool, vault: list.instances.vault)
-                    .erase(source: "test", id: id, actor: "test").decode(Report.self).listsNotReached
+                    .erase(source: "test", id: id, actor: "test").decode(Report.self).lists_not_reached
             }
             try await turnOff(list)
             #expect(try await erase("2") == [])
@@ -129,7 +129,7 @@ struct PartingTests {
             #expect(
                 try await erase("0") == [
                     .init(
-                        account: "Instituut", list: "Nieuwsbrief", listID: list.list,
+                        account: "Instituut", list: "Nieuwsbrief", list_id: list.list,
                         group: "Mailchimp - Nieuwsbrief")
                 ])
             #expect(try await erase("2") == [], "it was linked then")

@@ -77,6 +77,73 @@ struct PlanTests {
         }
     }
 
+    @Test("never holds a no of somebody who is archived as well")
+    func archivedToo() async throws {
+        try await LinkedList.run(persons: 4) { list in
+            try await list.quiet()
+            try await list.pool.query("update koppeling.connector_instance set removals_count = 0, removals_share = 0")
+            try await list.pool.query(
+                """
+                with archived as (
+                    update koppeling.person set state = 'archived' where external_id in ('0', '1') returning id
+                )
+                select koppeling.request_evaluation(array_agg(id), 'import of persons.csv') from archived
+                """)
+            try await list.quiet()
+            #expect(try await held(list)?.leaves == 2)
+            try await list.pool.query(
+                """
+                select koppeling.open_suppression(g.id, 'unsubscribed', null, null,
+                    array[koppeling.find_person('test', '1')], 'mailchimp', koppeling.now(), '{}')
+                from koppeling.target_group g
+                """)
+            try await list.quiet()
+            #expect(try await list.status(list.address("1")) == "archived")
+            #expect(try await held(list)?.leaves == 1)
+        }
+    }
+
+    @Test("never holds what one person's change by hand means for that person, and goes on holding the rest")
+    func byHand() async throws {
+        try await LinkedList.run(persons: 5) { list in
+            try await list.decide("include", "0")
+            try await list.put("0", isMember: false)
+            try await list.quiet()
+            try await list.pool.query(
+                """
+                update koppeling.connector_instance
+                set removals_count = 0, removals_share = 0, joins_count = 0, joins_share = 0
+                """)
+            try await list.decide("none", "0")
+            try await list.pool.query("select koppeling.archive_person('test', '1')")
+            try await list.decide("exclude", "2")
+            try await list.quiet()
+            for id in 0..<3 { #expect(try await list.status(list.address("\(id)")) == "archived", "person \(id)") }
+            #expect(try await held(list) == nil)
+            try await list.put("3", isMember: false)
+            try await list.put("6")
+            try await list.quiet()
+            try await list.pool.query("select koppeling.reactivate_person('test', '1')")
+            try await list.decide("none", "2")
+            try await list.quiet()
+            for id in 1..<4 { #expect(try await list.status(list.address("\(id)")) == "subscribed", "person \(id)") }
+            let plan = try #require(try await held(list))
+            #expect(plan.leaves == 1 && plan.joins == 1)
+            // Somebody else's hand lets the one go who is held.
+            try await list.decide("exclude", "3")
+            try await list.quiet()
+            #expect(try await list.status(list.address("3")) == "archived")
+            #expect(try await list.status(list.address("6")) == nil)
+            try await list.asAdmin("archive", list.address("4"))
+            try await list.pull()
+            #expect(try await list.membership("4") == "inactive removedInMailchimp")
+            try await list.pool.query(
+                "select koppeling.readmit_person('test', '4', g.name, 'piet') from koppeling.target_group g")
+            try await list.quiet()
+            #expect(try await list.status(list.address("4")) == "subscribed")
+        }
+    }
+
     @Test("holds names that would be emptied, and the old names stay in the list")
     func emptied() async throws {
         try await LinkedList.run(persons: 10) { list in

@@ -7,14 +7,14 @@ import Testing
 struct UnsubscribeTests {
     private let newsletter = ["Mailingen / Nieuwsbrief"]
 
-    @Test("holds in every linked group at once, and the person stays active", .database)
+    @Test("holds in every group at once, linked or not, and the person stays active", .database)
     func everyGroup() async throws {
         let world = World()
         let groups = [try await world.group("Een"), try await world.group("Twee")]
         let unlinked = try await world.groups.create("Los")
         let person = try await world.put("1", email: "jan@example.nl", categories: newsletter)
         try await world.evaluate()
-        #expect(try await world.persons.unsubscribe(source: "CRM", id: "1", actor: "piet") == 2)
+        #expect(try await world.persons.unsubscribe(source: "CRM", id: "1", actor: "piet") == 3)
         for group in groups { #expect(try await world.membership(person, group) == .inactive("unsubscribed")) }
         #expect(try await world.membership(person, unlinked.id) == nil)
         #expect(try await world.persons.find(source: "crm", id: "1")?.state == .active)
@@ -23,7 +23,46 @@ struct UnsubscribeTests {
             select count(*) from koppeling.suppression
             where source = 'user' and (address_key = 'jan@example.nl' or person_id = \(person)::bigint)
             """)
-        #expect(try entries.scalar(as: Int64.self) == 4)
+        // At the address and at her, in each of the three, and in those to come.
+        #expect(try entries.scalar(as: Int64.self) == 8)
+    }
+
+    @Test("holds in a group that is made later, whatever her address is by then, and also where there was none", .database)
+    func laterGroup() async throws {
+        let world = World()
+        let person = try await world.put("1", email: "jan@example.nl", categories: newsletter)
+        #expect(try await world.persons.unsubscribe(source: "crm", id: "1", actor: "piet") == 0)
+        try await world.put("1", email: "nieuw@example.nl")
+        let group = try await world.group()
+        let other = try await world.put("2", email: "jan@example.nl", categories: newsletter)
+        try await world.evaluate()
+        #expect(try await world.membership(person, group) == .inactive("unsubscribed"))
+        #expect(try await world.membership(other, group) == .inactive("unsubscribed"), "the address is barred too")
+    }
+
+    @Test("holds in a group that is being made when it is recorded", .database)
+    func groupBeingMade() async throws {
+        let world = World()
+        let person = try await world.put("1", email: "jan@example.nl", categories: newsletter)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            try await world.pool.transaction { connection in
+                try await connection.query("insert into koppeling.target_group (name) values ('Straks')")
+                tasks.addTask { try await world.persons.unsubscribe(source: "crm", id: "1", actor: "piet") }
+                try await eventually("it waits for the group") {
+                    try await world.pool.query(
+                        "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+                    ).scalar()
+                }
+            }
+            try await tasks.waitForAll()
+        }
+        let reasons: [String] = try await world.pool.query(
+            """
+            select r.reasons from koppeling.target_group g,
+                koppeling.open_reasons(g.id, array[\(person)::bigint]) r
+            """
+        ).scalar()
+        #expect(reasons == ["unsubscribed"])
     }
 
     @Test("holds in the one group that is named, without regard to case", .database)

@@ -89,18 +89,19 @@ struct PersonCommand: AsyncParsableCommand {
 
     struct Unsubscribe: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Record that a person wants no mail, from one group or from every linked one.")
+            abstract: "Record that a person wants no mail, from one group or from all, also those made later.")
 
         @OptionGroup var person: PersonArguments
 
-        @Option(help: "The group; every linked one without.")
+        @Option(help: "The group; without, every one that there is, linked or not, and every one that is made later.")
         var group: String?
 
         func run() async throws {
             try await Runtime.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .unsubscribe(source: person.source, id: person.id, group: group, actor: runtime.actor)
-                Console.line("Recorded for \(groups) groups.")
+                let later = group == nil ? ", and for every one that is made later" : ""
+                Console.line("Recorded for \(groups) group(s)\(later).")
             }
         }
     }
