@@ -32,6 +32,8 @@ create table koppeling.connector_instance (
     -- The first plan has been approved.
     activated          boolean not null default false,
     keeps_adopted      boolean not null default false,
+    -- Whoever signs up again in Mailchimp after a no is let back in by that; else a task tells of it.
+    reactivate_on_resubscribe boolean not null default false,
     -- Nothing is sent; what would be waits, and is shown.
     dry_run            boolean not null default false,
     webhook_secret_hash bytea not null check (octet_length(webhook_secret_hash) = 32),

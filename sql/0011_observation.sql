@@ -154,28 +154,35 @@ begin
                      or exists (select from koppeling.claim c where c.member_id = v_id) then v_id end;
 end $$;
 
--- Mailchimp reports a contact subscribed: a bounce is over; a no of the person stands, and somebody is told.
+-- Mailchimp reports a contact subscribed: a bounce is over; a no of the person stands, and somebody is told, unless the
+-- instance lets back in who signs up again and nothing stands against that.
 create function koppeling.resubscribed(p_instance bigint, p_group bigint, p_member bigint, p_before text) returns void
     language plpgsql
     set search_path = koppeling, pg_temp
 as $$
 declare
     v_member koppeling.audience_member;
+    v_person bigint;
 begin
     select * into strict v_member from koppeling.audience_member where id = p_member;
     perform koppeling.lift_suppression(s.id, 'mailchimp', 'subscribed again')
     from koppeling.open_suppression s
     where s.target_group_id = p_group and s.reason = 'cleaned'
       and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
-    if p_before in ('unsubscribed', 'archived') then
-        perform koppeling.open_task('resubscribed', p_instance, b.person_id, jsonb_build_object('member', p_member))
-        from (
+    if p_before in ('unsubscribed', 'archived', 'pending') then
+        for v_person in
             select distinct s.person_id
             from koppeling.open_suppression s
             join koppeling.email_address e on e.person_id = s.person_id
             where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
               and e.address_key = v_member.address_key
-        ) b;
+            order by s.person_id
+        loop
+            if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+                perform koppeling.open_task(
+                    'resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
+            end if;
+        end loop;
     end if;
 end $$;
 

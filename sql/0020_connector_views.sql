@@ -80,7 +80,7 @@ select i.id, i.name as instance, a.name as account, i.list_name, g.name as targe
        exists (select from koppeling.permit_wait w
                where w.resource = a.permit_resource and w.holder = koppeling.instance_queue(i.id)
                  and w.seen_at > koppeling.now() - interval '1 second') as waits_for_permit,
-       p.throttled_until
+       p.throttled_until, i.reactivate_on_resubscribe
 from koppeling.connector_instance i
 join koppeling.mailchimp_account a on a.id = i.account_id
 join koppeling.account_permits p on p.account_id = a.id
@@ -212,6 +212,17 @@ begin atomic
         and j.run_at <= koppeling.now() + interval '5 minutes';
 end;
 
+-- Lets whoever signs up again in Mailchimp after a no back in by that, or has a task tell of it.
+create function koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) returns void
+    language sql set search_path = koppeling, pg_temp
+begin atomic
+    select koppeling.note_instance(i.id, 'instance.reactivateOnResubscribe', to_jsonb(i.reactivate_on_resubscribe),
+        to_jsonb(p_reactivates), p_actor)
+    from koppeling.connector_instance i where i.id = p_instance;
+    update koppeling.connector_instance set reactivate_on_resubscribe = p_reactivates
+    where id = p_instance and reactivate_on_resubscribe <> p_reactivates;
+end;
+
 -- Makes a template automatic or manual, or with null removes it. Says whether there is one to remove.
 create function koppeling.set_template(p_instance bigint, p_action text, p_mode text, p_actor text) returns boolean
     language plpgsql set search_path = koppeling, pg_temp
@@ -310,7 +321,8 @@ end $$;
 
 revoke execute on function
     koppeling.note_instance(bigint, text, jsonb, jsonb, text), koppeling.note_enabled(bigint, boolean, text),
-    koppeling.set_dry_run(bigint, boolean, text), koppeling.set_template(bigint, text, text, text),
+    koppeling.set_dry_run(bigint, boolean, text), koppeling.set_reactivation(bigint, boolean, text),
+    koppeling.set_template(bigint, text, text, text),
     koppeling.run_actions(bigint[], text), koppeling.run_waiting_actions(text, text, text),
     koppeling.run_rejected_actions(text, text, text, text), koppeling.finish_tasks(bigint[], text)
 from public;

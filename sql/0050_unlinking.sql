@@ -143,12 +143,13 @@ begin
     perform koppeling.begin_pass();
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     insert into koppeling.connector_instance (
-        account_id, name, list_id, list_name, target_group_id, keeps_adopted, dry_run, webhook_secret_hash,
-        webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share, joins_cap)
+        account_id, name, list_id, list_name, target_group_id, keeps_adopted, reactivate_on_resubscribe, dry_run,
+        webhook_secret_hash, webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share,
+        joins_cap)
     values (
-        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.dry_run, p_secret_hash,
-        p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap, v_old.joins_count,
-        v_old.joins_share, v_old.joins_cap)
+        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.reactivate_on_resubscribe,
+        v_old.dry_run, p_secret_hash, p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap,
+        v_old.joins_count, v_old.joins_share, v_old.joins_cap)
     returning id into v_new;
     insert into koppeling.action_template (instance_id, action, automatic)
     select v_new, t.action, t.automatic from unnest(v_templates) t;

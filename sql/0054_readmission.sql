@@ -3,7 +3,7 @@
 -- The open noes and removals that keep a person out of a group, and since when: hers, and those at the address that the
 -- group writes to or at the contact that stands there. What stands at another address of hers is not hers to end.
 create function koppeling.entries_against(p_group bigint, p_person bigint)
-    returns table (id bigint, reason text, occurred_at timestamptz)
+    returns table (id bigint, reason text, source text, occurred_at timestamptz)
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
     with held as (
@@ -12,14 +12,14 @@ begin atomic
         join koppeling.email_address e on e.person_id = p_person and e.kind = g.email_kind
         where g.id = p_group
     )
-    select s.id, s.reason, s.occurred_at
+    select s.id, s.reason, s.source, s.occurred_at
     from koppeling.open_suppression s where s.target_group_id = p_group and s.person_id = p_person
     union
-    select s.id, s.reason, s.occurred_at
+    select s.id, s.reason, s.source, s.occurred_at
     from koppeling.open_suppression s join held h on h.address_key = s.address_key
     where s.target_group_id = p_group
     union
-    select s.id, s.reason, s.occurred_at
+    select s.id, s.reason, s.source, s.occurred_at
     from koppeling.connector_instance i
     join koppeling.audience_member m on m.instance_id = i.id
     join held h on h.address_key in (m.address_key, m.file_key)
@@ -43,14 +43,17 @@ begin atomic
                 where r.instance_id = i.id and r.contact_id = m.contact_id and r.restored_at is null));
 end;
 
--- What stands against letting a person back in, and what to do; null when nothing does.
-create function koppeling.readmission_obstacle(p_group bigint, p_person bigint, out message text, out hint text)
+-- What stands against letting a person back in, and what to do; null when nothing does. What a user recorded was said
+-- by our clock, and may have been said that much later by Mailchimp's.
+create function koppeling.readmission_obstacle(
+    p_group bigint, p_person bigint, p_clocks_differ_by interval, out message text, out hint text)
     language plpgsql stable set search_path = koppeling, pg_temp
 as $$
 declare
     v_reasons text[] := array(select distinct e.reason from koppeling.entries_against(p_group, p_person) e);
     v_said timestamptz := (
-        select max(e.occurred_at) from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
+        select max(e.occurred_at + case e.source when 'user' then p_clocks_differ_by else '0' end)
+        from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
 begin
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'the person is archived';
@@ -78,32 +81,59 @@ begin
     end if;
 end $$;
 
--- Lets a person back in who was archived inside Mailchimp, or who said no and whose contact has signed up again since.
--- No call makes anybody subscribed by that: who signed up is subscribed, and who was archived is looked at first. Returns
--- how many entries it ended.
+-- Ends what is open of a person's unsubscribes and removals, when nothing stands against it. No call makes anybody
+-- subscribed by that: who signed up is subscribed, and who was archived is looked at first. Returns how many.
+create function koppeling.end_entries_against(
+    p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) returns bigint
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+declare
+    v_ids bigint[] := array(
+        select e.id from koppeling.entries_against(p_group, p_person) e
+        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
+begin
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
+    values (p_group, p_person, 'readmitted', to_jsonb(array(
+        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
+        p_cause);
+    perform koppeling.end_suppressions(p_group, v_ids, p_source, 'readmitted');
+    update koppeling.task t
+    set done_at = koppeling.now(), done_by = case p_source when 'user' then p_actor end
+    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
+    return cardinality(v_ids);
+end $$;
+
+-- A user lets a person back in who was archived inside Mailchimp, or who said no and whose contact has signed up again
+-- since. Returns how many entries it ended.
 create function koppeling.readmit(p_group bigint, p_person bigint, p_actor text) returns bigint
     language plpgsql set search_path = koppeling, pg_temp
 as $$
 declare
     v_obstacle record;
-    v_ids bigint[];
 begin
     perform koppeling.lock_group(p_group);
-    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person);
+    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person, '0');
     if v_obstacle.message is not null then
         raise exception using errcode = 'restrict_violation', message = v_obstacle.message, hint = v_obstacle.hint;
     end if;
-    v_ids := array(
-        select e.id from koppeling.entries_against(p_group, p_person) e
-        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
-    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
-    values (p_group, p_person, 'readmitted', to_jsonb(array(
-        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
-        'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
-    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
-    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
-    return cardinality(v_ids);
+    return koppeling.end_entries_against(p_group, p_person, 'user', p_actor, 'by hand');
+end $$;
+
+-- Where the instance is set so, the contact's own signing up again does what a user would do. Says whether it did.
+create function koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) returns boolean
+    language plpgsql set search_path = koppeling, pg_temp
+as $$
+begin
+    if not (select i.reactivate_on_resubscribe from koppeling.connector_instance i where i.id = p_instance) then
+        return false;
+    end if;
+    perform koppeling.lock_group(p_group);
+    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, '4 minutes') o) is not null then
+        return false;
+    end if;
+    perform koppeling.end_entries_against(
+        p_group, p_person, 'mailchimp', 'connector', 'the contact signed up again in Mailchimp');
+    return true;
 end $$;
 
 -- The same, by names, for whoever may write.
@@ -126,7 +156,9 @@ end $$;
 
 revoke execute on function
     koppeling.entries_against(bigint, bigint), koppeling.opted_in_since(bigint, bigint, timestamptz),
-    koppeling.readmission_obstacle(bigint, bigint), koppeling.readmit(bigint, bigint, text),
+    koppeling.readmission_obstacle(bigint, bigint, interval),
+    koppeling.end_entries_against(bigint, bigint, text, text, text), koppeling.readmit(bigint, bigint, text),
+    koppeling.readmit_resubscribed(bigint, bigint, bigint),
     koppeling.readmit_person(text, text, text, text)
 from public;
 grant execute on function koppeling.readmit_person(text, text, text, text) to koppeling_writer;

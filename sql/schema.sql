@@ -1970,6 +1970,7 @@ CREATE TABLE koppeling.connector_instance (
     paused_reason text,
     activated boolean DEFAULT false NOT NULL,
     keeps_adopted boolean DEFAULT false NOT NULL,
+    reactivate_on_resubscribe boolean DEFAULT false NOT NULL,
     dry_run boolean DEFAULT false NOT NULL,
     webhook_secret_hash bytea NOT NULL,
     webhook_secret bytea NOT NULL,
@@ -3104,6 +3105,26 @@ begin
     return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
 end $$;
 
+CREATE FUNCTION koppeling.end_entries_against(p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_ids bigint[] := array(
+        select e.id from koppeling.entries_against(p_group, p_person) e
+        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
+begin
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
+    values (p_group, p_person, 'readmitted', to_jsonb(array(
+        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
+        p_cause);
+    perform koppeling.end_suppressions(p_group, v_ids, p_source, 'readmitted');
+    update koppeling.task t
+    set done_at = koppeling.now(), done_by = case p_source when 'user' then p_actor end
+    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
+    return cardinality(v_ids);
+end $$;
+
 CREATE TABLE koppeling.audit_entry (
     id bigint NOT NULL,
     at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
@@ -3468,7 +3489,7 @@ CREATE FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at tim
     LANGUAGE sql
     RETURN koppeling.enqueue_internal((s).kind, (s).args, (s).queue, (s).key, (s).key_mode, (s).order_key, (s).limit_key, run_at, (s).priority, (s).max_attempts);
 
-CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, occurred_at timestamp with time zone)
+CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, source text, occurred_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -3480,12 +3501,14 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
          )
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM koppeling.open_suppression s
    WHERE ((s.target_group_id = entries_against.p_group) AND (s.person_id = entries_against.p_person))
  UNION
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM (koppeling.open_suppression s
       JOIN held h ON ((h.address_key = s.address_key)))
@@ -3493,6 +3516,7 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
  UNION
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM (((koppeling.connector_instance i
       JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
@@ -8277,14 +8301,15 @@ begin
     return next v_own.id;
 end $$;
 
-CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
+CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, p_clocks_differ_by interval, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
     v_reasons text[] := array(select distinct e.reason from koppeling.entries_against(p_group, p_person) e);
     v_said timestamptz := (
-        select max(e.occurred_at) from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
+        select max(e.occurred_at + case e.source when 'user' then p_clocks_differ_by else '0' end)
+        from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
 begin
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'the person is archived';
@@ -8318,24 +8343,13 @@ CREATE FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text)
     AS $$
 declare
     v_obstacle record;
-    v_ids bigint[];
 begin
     perform koppeling.lock_group(p_group);
-    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person);
+    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person, '0');
     if v_obstacle.message is not null then
         raise exception using errcode = 'restrict_violation', message = v_obstacle.message, hint = v_obstacle.hint;
     end if;
-    v_ids := array(
-        select e.id from koppeling.entries_against(p_group, p_person) e
-        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
-    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
-    values (p_group, p_person, 'readmitted', to_jsonb(array(
-        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
-        'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
-    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
-    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
-    return cardinality(v_ids);
+    return koppeling.end_entries_against(p_group, p_person, 'user', p_actor, 'by hand');
 end $$;
 
 CREATE FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -8353,6 +8367,23 @@ begin
             hint = 'List the groups to see their names.';
     end if;
     return koppeling.readmit(v_group, v_person, p_actor);
+end $$;
+
+CREATE FUNCTION koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if not (select i.reactivate_on_resubscribe from koppeling.connector_instance i where i.id = p_instance) then
+        return false;
+    end if;
+    perform koppeling.lock_group(p_group);
+    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, '4 minutes') o) is not null then
+        return false;
+    end if;
+    perform koppeling.end_entries_against(
+        p_group, p_person, 'mailchimp', 'connector', 'the contact signed up again in Mailchimp');
+    return true;
 end $$;
 
 CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) RETURNS text
@@ -8765,12 +8796,13 @@ begin
     perform koppeling.begin_pass();
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     insert into koppeling.connector_instance (
-        account_id, name, list_id, list_name, target_group_id, keeps_adopted, dry_run, webhook_secret_hash,
-        webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share, joins_cap)
+        account_id, name, list_id, list_name, target_group_id, keeps_adopted, reactivate_on_resubscribe, dry_run,
+        webhook_secret_hash, webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share,
+        joins_cap)
     values (
-        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.dry_run, p_secret_hash,
-        p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap, v_old.joins_count,
-        v_old.joins_share, v_old.joins_cap)
+        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.reactivate_on_resubscribe,
+        v_old.dry_run, p_secret_hash, p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap,
+        v_old.joins_count, v_old.joins_share, v_old.joins_cap)
     returning id into v_new;
     insert into koppeling.action_template (instance_id, action, automatic)
     select v_new, t.action, t.automatic from unnest(v_templates) t;
@@ -9180,21 +9212,27 @@ CREATE FUNCTION koppeling.resubscribed(p_instance bigint, p_group bigint, p_memb
     AS $$
 declare
     v_member koppeling.audience_member;
+    v_person bigint;
 begin
     select * into strict v_member from koppeling.audience_member where id = p_member;
     perform koppeling.lift_suppression(s.id, 'mailchimp', 'subscribed again')
     from koppeling.open_suppression s
     where s.target_group_id = p_group and s.reason = 'cleaned'
       and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
-    if p_before in ('unsubscribed', 'archived') then
-        perform koppeling.open_task('resubscribed', p_instance, b.person_id, jsonb_build_object('member', p_member))
-        from (
+    if p_before in ('unsubscribed', 'archived', 'pending') then
+        for v_person in
             select distinct s.person_id
             from koppeling.open_suppression s
             join koppeling.email_address e on e.person_id = s.person_id
             where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
               and e.address_key = v_member.address_key
-        ) b;
+            order by s.person_id
+        loop
+            if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+                perform koppeling.open_task(
+                    'resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
+            end if;
+        end loop;
     end if;
 end $$;
 
@@ -9732,6 +9770,17 @@ CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETUR
     BEGIN ATOMIC
  INSERT INTO koppeling.permit_budget AS b (resource, budget)
    VALUES (set_permit_budget.resource, set_permit_budget.budget) ON CONFLICT(resource) DO UPDATE SET budget = excluded.budget;
+END;
+
+CREATE FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.reactivateOnResubscribe'::text, to_jsonb(i.reactivate_on_resubscribe), to_jsonb(set_reactivation.p_reactivates), set_reactivation.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = set_reactivation.p_instance);
+ UPDATE koppeling.connector_instance SET reactivate_on_resubscribe = set_reactivation.p_reactivates
+   WHERE ((connector_instance.id = set_reactivation.p_instance) AND (connector_instance.reactivate_on_resubscribe <> set_reactivation.p_reactivates));
 END;
 
 CREATE FUNCTION koppeling.set_retention(outcome text, keep interval) RETURNS void
@@ -11011,7 +11060,8 @@ CREATE VIEW koppeling.instance_status AS
     (EXISTS ( SELECT
            FROM koppeling.permit_wait w
           WHERE ((w.resource = a.permit_resource) AND (w.holder = koppeling.instance_queue(i.id)) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval))))) AS waits_for_permit,
-    p.throttled_until
+    p.throttled_until,
+    i.reactivate_on_resubscribe
    FROM (((koppeling.connector_instance i
      JOIN koppeling.mailchimp_account a ON ((a.id = i.account_id)))
      JOIN koppeling.account_permits p ON ((p.account_id = a.id)))
@@ -12569,6 +12619,8 @@ REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM P
 
 REVOKE ALL ON FUNCTION koppeling.empty_group(p_group bigint, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.end_entries_against(p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) FROM PUBLIC;
@@ -12720,12 +12772,14 @@ REVOKE ALL ON FUNCTION koppeling.put_schedule_object(name text, definition jsonb
 REVOKE ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
-REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, p_clocks_differ_by interval, OUT message text, OUT hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) FROM PUBLIC;
 
@@ -12793,6 +12847,8 @@ REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text,
 REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 

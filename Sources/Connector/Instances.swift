@@ -202,6 +202,17 @@ public struct Instances: Sendable {
         }
     }
 
+    /// Lets whoever signs up again in Mailchimp after a no back into the group by that, or has a task tell a user.
+    ///
+    /// What tasks tell of already is left to the user.
+    public func setReactivation(_ isOn: Bool, instance name: String, actor: String? = nil) async throws {
+        let instance = try await find(name)
+        try await pool.transaction { connection in
+            try await connection.query(
+                "select koppeling.set_reactivation(\(instance.id)::bigint, \(isOn)::boolean, \(actor)::text)")
+        }
+    }
+
     /// Asks for a pull now.
     public func requestPull(instance name: String, full: Bool) async throws {
         let instance = try await find(name)

@@ -42,11 +42,10 @@ struct InstancesDoor: Sendable {
             return Response(status: .accepted)
         }
         router.put("/api/v1/instances/:name/dry-run") { request, context in
-            let actor = try await gate.actor(of: request, with: .link)
-            guard let isOn = try await Fields(bodyOf: request, known: ["on"]).flag("on") else {
-                throw Problem(.unprocessableContent, "is missing: true or false", field: "on")
-            }
-            return try await change(context) { try await $0.setDryRun(isOn, instance: $1, actor: actor) }
+            try await set(request, context) { try await $0.setDryRun($2, instance: $1, actor: $3) }
+        }
+        router.put("/api/v1/instances/:name/reactivate-on-resubscribe") { request, context in
+            try await set(request, context) { try await $0.setReactivation($2, instance: $1, actor: $3) }
         }
         router.put("/api/v1/instances/:name/templates/:template") { request, context in
             let actor = try await gate.actor(of: request, with: .link)
@@ -72,6 +71,18 @@ struct InstancesDoor: Sendable {
         let actor = try await gate.actor(of: request, with: .link)
         _ = try await Fields(bodyOf: request, known: [])
         return try await change(context) { try await $0.setEnabled(isOn, instance: $1, actor: actor) }
+    }
+
+    /// Sets what the body's only field, `on`, says.
+    private func set(
+        _ request: Request, _ context: BasicRequestContext,
+        _ body: (Instances, String, Bool, String) async throws -> Void
+    ) async throws -> Response {
+        let actor = try await gate.actor(of: request, with: .link)
+        guard let isOn = try await Fields(bodyOf: request, known: ["on"]).flag("on") else {
+            throw Problem(.unprocessableContent, "is missing: true or false", field: "on")
+        }
+        return try await change(context) { try await body($0, $1, isOn, actor) }
     }
 
     /// Changes the instance that the path names, and shows how it is then.

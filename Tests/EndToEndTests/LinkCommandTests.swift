@@ -51,6 +51,24 @@ struct LinkCommandTests {
         }
     }
 
+    @Test func `who signs up again is let in by a user, or by signing up`() async throws {
+        struct Status: Decodable { var reactivate_on_resubscribe: Bool }
+        try await CommandWorld.run { world in
+            try await link(world, persons: 1)
+            func isOn() async throws -> [Bool] {
+                try await world.done("instance status News --json").decode(Status.self)
+                    .map(\.reactivate_on_resubscribe)
+            }
+            #expect(try await isOn() == [false])
+            try await world.done("instance reactivate-on-resubscribe News")
+            #expect(try await isOn() == [true])
+            try await world.done("instance reactivate-on-resubscribe 1 --off")
+            #expect(try await isOn() == [false])
+            #expect(
+                try await world.refused("instance reactivate-on-resubscribe Other").contains("koppeling instance list"))
+        }
+    }
+
     @Test func `a plan is looked at, exported, discarded or approved as it was seen`() async throws {
         try await CommandWorld.run { world in
             try await link(world, persons: 3)

@@ -69,7 +69,7 @@ struct LinkDoorTests {
     }
 
     private struct Status: Decodable {
-        var instance: String, enabled: Bool, dry_run: Bool
+        var instance: String, enabled: Bool, dry_run: Bool, reactivate_on_resubscribe: Bool
         var templates: [String: String]
     }
 
@@ -92,6 +92,8 @@ struct LinkDoorTests {
                 #expect(try manual.decode(Status.self).templates["create"] == "manual")
                 let dry = try await knock.send("PUT", Knock.instance + "/dry-run", #"{"on": true}"#)
                 #expect(try dry.decode(Status.self).dry_run)
+                let back = try await knock.send("PUT", Knock.instance + "/reactivate-on-resubscribe", #"{"on": true}"#)
+                #expect(try back.decode(Status.self).reactivate_on_resubscribe)
                 let pulled = try await knock.send("POST", Knock.instance + "/pull", #"{"full": true}"#).status
                 #expect(pulled == 202)
             }
@@ -108,9 +110,12 @@ struct LinkDoorTests {
 
             #expect(try await audited("instance.enabled") == ["token desk: true", "token desk: false"])
             #expect(try await audited("instance.dryRun") == ["token desk: true"])
+            #expect(try await audited("instance.reactivateOnResubscribe") == ["token desk: true"])
             #expect(try await audited("template.create") == [#"token desk: "manual""#])
             #expect(try await knock.fault("PUT", Knock.instance + "/dry-run", "{}") == "422 on")
             #expect(try await knock.fault("PUT", Knock.instance + "/dry-run", #"{"on": 1}"#) == "422 on")
+            let unsaid = try await knock.fault("PUT", Knock.instance + "/reactivate-on-resubscribe", "{}")
+            #expect(unsaid == "422 on")
             #expect(try await knock.fault("PUT", Knock.instance + "/templates/create", "{}") == "422 mode")
             #expect(
                 try await knock.fault("PUT", Knock.instance + "/templates/erase", #"{"mode": "manual"}"#) == "404 -")
@@ -329,6 +334,7 @@ struct LinkDoorTests {
                 ("GET", "actions/reasons"), ("POST", "actions/run"), ("GET", "tasks"), ("POST", "tasks/done"),
                 ("GET", "instances"), ("GET", "instances/x"), ("POST", "instances/x/enable"),
                 ("POST", "instances/x/disable"), ("POST", "instances/x/pull"), ("PUT", "instances/x/dry-run"),
+                ("PUT", "instances/x/reactivate-on-resubscribe"),
                 ("PUT", "instances/x/templates/create"), ("DELETE", "instances/x/templates/create"),
                 ("GET", "restored-nos"), ("GET", "instances/x/merge-fields"),
                 ("POST", "instances/x/merge-fields/refresh"), ("PUT", "instances/x/merge-fields/X"),

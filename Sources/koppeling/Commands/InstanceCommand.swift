@@ -8,7 +8,7 @@ struct InstanceCommand: AsyncParsableCommand {
         commandName: "instance", abstract: "Link lists, turn the links on and off, read lists again.",
         subcommands: [
             Link.self, List.self, Status.self, Enable.self, Disable.self, Pull.self, Template.self, Restored.self,
-            DryRun.self, Relink.self,
+            DryRun.self, ReactivateOnResubscribe.self, Relink.self,
         ])
 
     struct List: AsyncParsableCommand {
