@@ -821,7 +821,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'updating'::text THEN ((s.claims > 0) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
-             WHEN 'archiving'::text THEN ((s.claims = 0) OR (s.moving_to IS NOT NULL))
+             WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
              ELSE NULL::boolean
          END)
@@ -888,7 +888,8 @@ begin
         from koppeling.member_states(p_members) s
         -- A minute less than absence may be relied on: the call itself takes time.
         join koppeling.connector_instance i
-            on i.id = s.instance_id and i.last_pull_at > koppeling.now() - interval '14 minutes'
+            on i.id = s.instance_id
+               and i.last_pull_at between koppeling.now() - interval '14 minutes' and koppeling.now()
         where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
           and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
         returning m.id, s.wanted_address as address, s.wanted_fields as fields
@@ -4283,6 +4284,32 @@ begin
     return waiting;
 end $$;
 
+CREATE FUNCTION koppeling.forgotten_until(p_group bigint, p_member koppeling.audience_member) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH RECURSIVE said AS (
+          SELECT s.id,
+             s.follows
+            FROM koppeling.open_suppression s
+           WHERE ((s.target_group_id = forgotten_until.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (forgotten_until.p_member).address_key) OR (s.contact_id = (forgotten_until.p_member).contact_id)) AND ((forgotten_until.p_member).opted_in_at > (s.occurred_at + '00:04:00'::interval)))
+         ), ended AS (
+          SELECT s.id
+            FROM said s
+         UNION
+          SELECT s.follows
+            FROM said s
+           WHERE (s.follows IS NOT NULL)
+         UNION
+          SELECT s.id
+            FROM (ended e_1
+              JOIN koppeling.open_suppression s ON ((s.follows = e_1.id)))
+           WHERE ((s.target_group_id = forgotten_until.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text))
+         )
+  SELECT COALESCE(array_agg(e.id ORDER BY e.id), '{}'::bigint[]) AS "coalesce"
+    FROM ended e;
+END;
+
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6613,12 +6640,15 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
+                 and (m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending')
+                      -- Deleted for good, and there again as another contact.
+                      or m.contact_id <> v_contact) then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
         file_key = case when v_key = m.moving_to then v_key else coalesce(m.file_key, v_key) end,
-        moving_to = case when v_key = m.moving_to then null else m.moving_to end
+        moving_to = case when v_key = m.moving_to then null else m.moving_to end,
+        newness_unseen = m.newness_unseen and not coalesce(m.contact_id <> v_contact, false)
     where m.id = v_id;
 
     if v_status not in ('subscribed', 'pending', 'archived') then
@@ -6648,7 +6678,8 @@ begin
             v_old.status is distinct from v_status or v_changed > v_old.last_changed);
     end if;
     if v_status = 'subscribed' then
-        perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
+        perform koppeling.resubscribed(p_instance, v_group, v_id,
+            case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
     if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
@@ -6670,6 +6701,7 @@ CREATE FUNCTION koppeling.observe_page(p_instance bigint, p_page jsonb, p_read_a
 declare
     v_touched bigint[];
     v_told    bigint[];
+    v_back    bigint[];
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
@@ -6687,14 +6719,24 @@ begin
                       where m.instance_id = p_instance and m.contact_id = o.contact_id)
     order by koppeling.address_key(o.email_address)
     on conflict do nothing
-    returning id, address_key
+    returning id, address_key, status
     )
-    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to.
-    select coalesce(array_agg(m.id), '{}') into v_told
+    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to; and whoever said no in
+    -- another list may have signed up in this one.
+    select coalesce(array_agg(m.id) filter (where n.is_told), '{}'),
+           coalesce(array_agg(m.id) filter (where m.status = 'subscribed'), '{}')
+    into v_told, v_back
     from met m
-    where exists (select from koppeling.open_suppression s
-                  join koppeling.connector_instance i on i.target_group_id = s.target_group_id
-                  where i.id = p_instance and s.address_key = m.address_key and s.source = 'user');
+    cross join lateral (
+        select bool_or(s.source = 'user') as is_told
+        from koppeling.open_suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        where i.id = p_instance and s.address_key = m.address_key
+    ) n
+    where n.is_told is not null;
+    perform koppeling.resubscribed(p_instance, i.target_group_id, m, null)
+    from koppeling.connector_instance i, unnest(v_back) m
+    where i.id = p_instance;
 
     select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
     from (
@@ -6704,7 +6746,8 @@ begin
             -- Nothing new, or older than what we did ourselves: the next overlapping pull reads it again.
             select from koppeling.audience_member m
             where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id'
-              and (m.acted_at >= p_read_at
+              -- What we did at a time to come we did before the clock went back.
+              and (m.acted_at between p_read_at and koppeling.now()
                    or m.status = o.member ->> 'status' and m.address = o.member ->> 'email_address'
                       and m.last_changed = nullif(o.member ->> 'last_changed', '')::timestamptz))
     ) t;
@@ -7499,7 +7542,7 @@ CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS TABLE(id bigint, r
    WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL));
 END;
 
-CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) RETURNS jsonb
+CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone, p_again text[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -7509,6 +7552,9 @@ declare
     v_entry bigint;
     v_audit bigint;
     v_contacts jsonb;
+    v_page jsonb := jsonb_build_object('members', array(
+        select o.member from jsonb_array_elements(p_page -> 'members') o (member)
+        where coalesce(o.member ->> 'contact_id', '') <> all (p_again)));
 begin
     -- Nobody else writes of this group until all of this is taken back.
     perform koppeling.lock_group(v_group);
@@ -7516,7 +7562,7 @@ begin
     v_audit := (select coalesce(max(a.id), 0) from koppeling.audit_entry a);
     with shown as (
         select o.status, m.id is not null as is_known, m.status is distinct from o.status as differs
-        from jsonb_to_recordset(p_page -> 'members') o (contact_id text, email_address text, status text)
+        from jsonb_to_recordset(v_page -> 'members') o (contact_id text, email_address text, status text)
         left join lateral (
             select m.id, m.status from koppeling.audience_member m
             where m.instance_id = p_instance
@@ -7535,7 +7581,7 @@ begin
                     from (select status, count(*) as contacts from shown where is_known and differs
                           group by status) n))
     into v_contacts;
-    perform koppeling.observe_page(p_instance, p_page, p_read_at, 0);
+    perform koppeling.observe_page(p_instance, v_page, p_read_at, 0);
     return v_contacts || jsonb_build_object(
         -- One event leaves an entry at each that it concerns: the one at the address stands for it.
         'noes', (
@@ -8423,7 +8469,8 @@ begin
     update koppeling.audience_member
     set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
-        observed_at = koppeling.now(), acted_at = koppeling.now()
+        -- Whoever comes there next is another contact, and not ours.
+        newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
     update koppeling.restored_no r set restored_at = koppeling.now()
     where r.instance_id = v_old.instance_id and r.contact_id = v_old.contact_id and r.restored_at is null;
@@ -9219,21 +9266,29 @@ begin
     from koppeling.open_suppression s
     where s.target_group_id = p_group and s.reason = 'cleaned'
       and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
-    if p_before in ('unsubscribed', 'archived', 'pending') then
-        for v_person in
-            select distinct s.person_id
-            from koppeling.open_suppression s
-            join koppeling.email_address e on e.person_id = s.person_id
-            where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
-              and e.address_key = v_member.address_key
-            order by s.person_id
-        loop
-            if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
-                perform koppeling.open_task(
-                    'resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
-            end if;
-        end loop;
+    if p_before = 'subscribed' or v_member.ownership not in ('none', 'foreign') then
+        return;
     end if;
+    perform koppeling.end_suppressions(
+        p_group, koppeling.forgotten_until(p_group, v_member), 'mailchimp', 'signed up again');
+    for v_person in
+        select distinct s.person_id
+        from (
+            select e.person_id from koppeling.email_address e
+            -- Who moved inside Mailchimp is in the person file at the address of before.
+            where e.address_key in (v_member.address_key, v_member.file_key)
+            union
+            select c.person_id from koppeling.claim c where c.member_id = p_member
+        ) h
+        join koppeling.open_suppression s on s.person_id = h.person_id
+        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+          and (p_before is not null or v_member.opted_in_at > s.occurred_at)
+        order by s.person_id
+    loop
+        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+            perform koppeling.open_task('resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
+        end if;
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.resume(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, key text DEFAULT NULL::text) RETURNS boolean
@@ -12745,7 +12800,7 @@ REVOKE ALL ON FUNCTION koppeling.pause_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.present_token(p_hash bytea) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone, p_again text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.prune_history(p_max integer) FROM PUBLIC;
 
