@@ -6,6 +6,13 @@ create function koppeling.strictness(p_status text) returns int
     return case p_status when 'unsubscribed' then 4 when 'cleaned' then 3 when 'archived' then 2
                          when 'pending' then 1 else 0 end;
 
+-- Which no a contact's status tells of, and the reason that Mailchimp gives with it.
+create function koppeling.no_reason(p_status text, p_given text) returns text
+    language sql immutable parallel safe
+    return case when p_status = 'cleaned' then 'cleaned'
+                when p_given ~* '(abuse|spam)' then 'complained'
+                else 'unsubscribed' end;
+
 -- The claimants of a member: a no binds them.
 create function koppeling.claimants(p_member bigint) returns bigint[]
     language sql stable set search_path = koppeling, pg_temp
@@ -124,9 +131,7 @@ begin
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
         and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
-        v_reason := case when v_status = 'cleaned' then 'cleaned'
-                         when p_answer ->> 'unsubscribe_reason' ~* '(abuse|spam)' then 'complained'
-                         else 'unsubscribed' end;
+        v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then
@@ -319,7 +324,8 @@ as $$
 declare
     v_hash bytea;
 begin
-    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance;
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: then the list is read once more.
+    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then
         return 'unknown';

@@ -9,6 +9,12 @@ create table koppeling.former_link (
     account_id bigint not null,
     list_id text not null,
     list_name text not null,
+    -- The instance of then.
+    instance_id bigint not null,
+    -- Up to when the list was read before the end, in Mailchimp's own time; null when it never was.
+    read_until timestamptz,
+    -- When it was read after the end; null as long as a no that was said in between may not be known.
+    looked_at timestamptz,
     ended_at timestamptz not null default koppeling.now(),
     ended_by text not null
 );

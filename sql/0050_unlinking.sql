@@ -100,6 +100,7 @@ as $$
 declare
     v_instance koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
     v_group bigint := v_instance.target_group_id;
+    v_link bigint;
 begin
     -- Hooks that nobody looked at: a no in one of them counts.
     perform koppeling.believe_webhook(h.instance_id, h.body)
@@ -112,9 +113,15 @@ begin
     update koppeling.change_plan p
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
-    insert into koppeling.former_link (target_group_id, target_group, account_id, list_id, list_name, ended_by)
-    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_actor
-    from koppeling.target_group g where g.id = v_group;
+    insert into koppeling.former_link (
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, looked_at, ended_by)
+    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
+           v_instance.pull_cursor, case when p_list_is_gone then koppeling.now() end, p_actor
+    from koppeling.target_group g where g.id = v_group
+    returning id into strict v_link;
+    if not p_list_is_gone then
+        perform koppeling.request_last_look(v_link, p_instance);
+    end if;
     perform koppeling.cancel_jobs(array(
         select j.id from koppeling.job j where j.queue = koppeling.instance_queue(p_instance)), 'superseded');
     delete from koppeling.claim c where c.instance_id = p_instance;

@@ -2616,6 +2616,9 @@ CREATE TABLE koppeling.former_link (
     account_id bigint NOT NULL,
     list_id text NOT NULL,
     list_name text NOT NULL,
+    instance_id bigint NOT NULL,
+    read_until timestamp with time zone,
+    looked_at timestamp with time zone,
     ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     ended_by text NOT NULL
 );
@@ -3201,6 +3204,7 @@ CREATE FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_
 declare
     v_instance koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
     v_group bigint := v_instance.target_group_id;
+    v_link bigint;
 begin
     -- Hooks that nobody looked at: a no in one of them counts.
     perform koppeling.believe_webhook(h.instance_id, h.body)
@@ -3213,9 +3217,15 @@ begin
     update koppeling.change_plan p
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
-    insert into koppeling.former_link (target_group_id, target_group, account_id, list_id, list_name, ended_by)
-    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_actor
-    from koppeling.target_group g where g.id = v_group;
+    insert into koppeling.former_link (
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, looked_at, ended_by)
+    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
+           v_instance.pull_cursor, case when p_list_is_gone then koppeling.now() end, p_actor
+    from koppeling.target_group g where g.id = v_group
+    returning id into strict v_link;
+    if not p_list_is_gone then
+        perform koppeling.request_last_look(v_link, p_instance);
+    end if;
     perform koppeling.cancel_jobs(array(
         select j.id from koppeling.job j where j.queue = koppeling.instance_queue(p_instance)), 'superseded');
     delete from koppeling.claim c where c.instance_id = p_instance;
@@ -4182,6 +4192,22 @@ begin
         perform koppeling.request_evaluation(array(select c.id from import_change c), p_cause);
     end if;
 end $$;
+
+CREATE TABLE koppeling.former_contact (
+    former_link_id bigint NOT NULL,
+    contact_id text NOT NULL,
+    person_id bigint NOT NULL
+);
+
+CREATE FUNCTION koppeling.finish_last_look(p_link bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.former_link f SET looked_at = koppeling.now()
+   WHERE ((f.id = finish_last_look.p_link) AND (f.looked_at IS NULL));
+ DELETE FROM koppeling.former_contact c
+   WHERE (c.former_link_id = finish_last_look.p_link);
+END;
 
 CREATE FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
@@ -6462,6 +6488,10 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
+CREATE FUNCTION koppeling.no_reason(p_status text, p_given text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_status = 'cleaned'::text) THEN 'cleaned'::text WHEN (p_given ~* '(abuse|spam)'::text) THEN 'complained'::text ELSE 'unsubscribed'::text END;
+
 CREATE FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6535,6 +6565,41 @@ begin
         where (f.name, f.type, f.required, f.choices)
             is distinct from (excluded.name, excluded.type, excluded.required, excluded.choices);
     perform koppeling.tell_field_faults(p_instance);
+end $$;
+
+CREATE FUNCTION koppeling.observe_former(p_link bigint, p_page jsonb) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_link koppeling.former_link;
+    v_said record;
+    v_count bigint := 0;
+begin
+    select * into v_link from koppeling.former_link f where f.id = p_link and f.looked_at is null;
+    if not found then
+        return 0;
+    end if;
+    perform koppeling.lock_group(v_link.target_group_id);
+    for v_said in
+        select o.email_address, koppeling.no_reason(o.status, o.unsubscribe_reason) as reason,
+               coalesce(nullif(o.last_changed, '')::timestamptz, koppeling.now()) as said_at, array(
+                   select coalesce(p.merged_into, p.id)
+                   from koppeling.former_contact c
+                   join koppeling.person p on p.id = c.person_id
+                   where c.former_link_id = p_link and c.contact_id = o.contact_id
+                   order by 1) as persons
+        from jsonb_to_recordset(p_page -> 'members') o (
+            contact_id text, email_address text, status text, unsubscribe_reason text, last_changed text)
+        where o.status in ('unsubscribed', 'cleaned') and koppeling.address_key(o.email_address) <> ''
+        order by koppeling.address_key(o.email_address)
+    loop
+        -- By the address only: a contact's id means nothing in another list.
+        perform koppeling.open_suppression(v_link.target_group_id, v_said.reason, v_said.email_address, null,
+            v_said.persons, 'mailchimp', v_said.said_at, jsonb_build_object('formerLink', p_link));
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
 end $$;
 
 CREATE FUNCTION koppeling.observe_invited(p_member bigint, p_status text, p_is_newer boolean) RETURNS void
@@ -6660,9 +6725,7 @@ begin
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
         and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
-        v_reason := case when v_status = 'cleaned' then 'cleaned'
-                         when p_answer ->> 'unsubscribe_reason' ~* '(abuse|spam)' then 'complained'
-                         else 'unsubscribed' end;
+        v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then
@@ -8439,7 +8502,8 @@ CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea
 declare
     v_hash bytea;
 begin
-    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance;
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: then the list is read once more.
+    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then
         return 'unknown';
@@ -9054,6 +9118,28 @@ begin
         values (p_group, p_person, 'invitation', '"requested"', p_actor, 'invite');
     end if;
     perform koppeling.stage_members(p_instance, array[p_member]);
+end $$;
+
+CREATE FUNCTION koppeling.request_last_look(p_link bigint, p_instance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    insert into koppeling.former_contact (former_link_id, contact_id, person_id)
+    select p_link, m.contact_id, c.person_id
+    from koppeling.claim c
+    join koppeling.audience_member m on m.id = c.member_id
+    where c.instance_id = p_instance and c.address_key <> m.address_key and m.contact_id is not null
+    union
+    select p_link, m.contact_id, e.person_id
+    from koppeling.audience_member m
+    join koppeling.email_address e on e.address_key in (m.file_key, m.moving_to) and e.address_key <> m.address_key
+    where m.instance_id = p_instance and m.contact_id is not null
+        and (m.file_key <> m.address_key or m.moving_to is not null);
+    -- Whoever ends the link looks at once; a minute later also that is seen which Mailchimp shows late.
+    perform koppeling.enqueue_internal('link.look', jsonb_build_object('link', p_link), key => 'look-' || p_link,
+        run_at => koppeling.now() + interval '1 minute');
 end $$;
 
 CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_at timestamp with time zone) RETURNS bigint
@@ -10650,6 +10736,7 @@ begin
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
+    delete from koppeling.former_contact c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
     values (p_person, 'person', '"erased"', p_actor, 'erase');
     return v_removed;
@@ -12107,6 +12194,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_pkey PRIMARY KEY (former_link_id, contact_id, person_id);
+
 ALTER TABLE ONLY koppeling.former_link
     ADD CONSTRAINT former_link_pkey PRIMARY KEY (id);
 
@@ -12288,6 +12378,8 @@ CREATE INDEX criterion_by_value ON koppeling.criterion USING btree (kind, value_
 CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeling.fold(name));
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
+
+CREATE INDEX former_contact_person ON koppeling.former_contact USING btree (person_id);
 
 CREATE INDEX former_link_list ON koppeling.former_link USING btree (list_id);
 
@@ -12535,6 +12627,12 @@ ALTER TABLE ONLY koppeling.erased_hash
 ALTER TABLE ONLY koppeling.erasure_contact
     ADD CONSTRAINT erasure_contact_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
 
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_former_link_id_fkey FOREIGN KEY (former_link_id) REFERENCES koppeling.former_link(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
+
 ALTER TABLE ONLY koppeling.gender_text
     ADD CONSTRAINT gender_text_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
@@ -12718,6 +12816,8 @@ REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, 
 
 REVOKE ALL ON FUNCTION koppeling.find_traces(p_texts text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.fold_back(p_jobs koppeling.job[]) FROM PUBLIC;
@@ -12777,6 +12877,8 @@ REVOKE ALL ON FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p
 REVOKE ALL ON FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.observe_former(p_link bigint, p_page jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
 
@@ -12864,6 +12966,8 @@ REVOKE ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new tex
 GRANT ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.request_erasure_check(p_persons bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.request_last_look(p_link bigint, p_instance bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) FROM PUBLIC;
 

@@ -40,8 +40,11 @@ extension Instances {
             }
             let list = try await lastReading(old, link, acceptsUnread)
             let value = try await body(list)
+            guard list == .read, try await old.link() == nil else { return (value, list) }
+            // The job that is due looks again; what is found now holds before anybody can approve the next plan.
+            try? await LastLook(pool: pool, accounts: accounts, permits: permits).look(formerInstance: instance.id)
             // A webhook that stays behind reports to an address that is nobody's.
-            if list == .read, !link.isDryRun, try await old.link() == nil { try? await old.removeWebhooks(link) }
+            if !link.isDryRun { try? await old.removeWebhooks(link) }
             return (value, list)
         }
     }
@@ -59,7 +62,7 @@ extension Instances {
             guard acceptsUnread else {
                 throw ConnectorError(
                     .wrongState,
-                    "the list of now cannot be read, so a no that was said there lately would be lost (\(error)): mend that, "
+                    "the list of now cannot be read, so a no that was said there lately is not known (\(error)): mend that, "
                         + "or add --unread to go on without")
             }
             return .unread

@@ -74,9 +74,20 @@ extension ConnectorInstance {
     ///
     /// - Throws: `MailchimpError` when a page cannot be read.
     func readBeforeParting(_ link: Link) async throws {
+        var latest: Date?
         for status in [nil, MemberStatus.archived] {
-            _ = try await readPages(status: status, since: link.cursor, link) { try await self.store($0, sweep: 0) }
+            let seen = try await readPages(status: status, since: link.cursor, link) {
+                try await self.store($0, sweep: 0)
+            }
+            latest = [latest, seen].compactMap { $0 }.max()
         }
+        // From here on the list is looked at once more when the link has ended.
+        try await pool.query(
+            """
+            update koppeling.connector_instance
+            set pull_cursor = greatest(pull_cursor, \(latest)::timestamptz - interval '10 minutes')
+            where id = \(self.id)::bigint
+            """)
     }
 
     /// Queues the pull that follows: the guarantee behind the hooks, and more often where there are none.

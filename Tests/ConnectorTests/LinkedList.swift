@@ -104,6 +104,7 @@ struct LinkedList: Sendable {
                         handlers: [
                             EvaluateHandler(pool: pool), PullRequestHandler(pool: pool),
                             ErasureHandler(pool: pool, vault: instances.vault),
+                            LastLookHandler(pool: pool, accounts: accounts, worker: worker),
                         ])
                 }
             }

@@ -5,7 +5,7 @@ extension InstanceCommand {
     struct ReactivateOnResubscribe: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "reactivate-on-resubscribe",
-            abstract: "Let whoever signs up again in Mailchimp after a no back in by that, or with --off by a user only.",
+            abstract: "Let in again whoever signs up again in Mailchimp after a no, or with --off only by a user.",
             discussion: """
                 It is off at first: a task tells of whoever signed up again, and koppeling group readmit lets in. A \
                 complaint, a no that was said later, and a no at another address stand in any case.

@@ -23,7 +23,7 @@ extension InstanceCommand {
         @Flag(help: "Make the merge fields FNAME and LNAME where the list has none.")
         var makeFields = false
 
-        @Flag(help: "Go on although the old list cannot be read: a no that was said there lately is lost then.")
+        @Flag(help: "Go on although the old list cannot be read: a no said there lately is found once it can be.")
         var unread = false
 
         func run() async throws {
@@ -45,7 +45,7 @@ extension InstanceCommand {
             case .read: Console.line("The old list keeps \(relinked.left) contacts of ours, subscribed as they are.")
             case .unread:
                 Console.line(
-                    "The old list could not be read: a no said there lately is not known. It keeps \(relinked.left) contacts of ours."
+                    "The old list could not be read: a no said there lately is not known before it can be. It keeps \(relinked.left) contacts of ours."
                 )
             }
             Console.line("\(relinked.noes) addresses that said no are barred from the new list.")

@@ -62,7 +62,8 @@ struct WorkerService: Service {
                     queue: "default",
                     handlers: [
                         EvaluateHandler(pool: pool), PutPersonsHandler(pool: pool), PullRequestHandler(pool: pool),
-                        ErasureHandler(pool: pool, vault: vault), EchoHandler(),
+                        ErasureHandler(pool: pool, vault: vault),
+                        LastLookHandler(pool: pool, accounts: accounts, worker: worker), EchoHandler(),
                     ])
             }
             // A consumption of its own: no edit waits while a large plan is applied.
