@@ -166,7 +166,7 @@ end $$;
 -- The entries by which a contact who was deleted for good is forgotten, and whatever followed from them, when he has
 -- signed up by himself since: no call brings him back. Our clock says when the deletion was found, and may differ from
 -- Mailchimp's. What an erasure left stays.
-create function koppeling.forgotten_until(p_group bigint, p_member koppeling.audience_member) returns bigint[]
+create function koppeling.ended_deletions(p_group bigint, p_member koppeling.audience_member) returns bigint[]
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
     with recursive said as (
@@ -209,7 +209,7 @@ begin
         return;
     end if;
     perform koppeling.end_suppressions(
-        p_group, koppeling.forgotten_until(p_group, v_member), 'mailchimp', 'signed up again');
+        p_group, koppeling.ended_deletions(p_group, v_member), 'mailchimp', 'signed up again');
     for v_person in
         select distinct s.person_id
         from (

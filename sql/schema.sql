@@ -3262,6 +3262,32 @@ begin
     return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
 end $$;
 
+CREATE FUNCTION koppeling.ended_deletions(p_group bigint, p_member koppeling.audience_member) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH RECURSIVE said AS (
+          SELECT s.id,
+             s.follows
+            FROM koppeling.open_suppression s
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (ended_deletions.p_member).address_key) OR (s.contact_id = (ended_deletions.p_member).contact_id)) AND ((ended_deletions.p_member).opted_in_at > (s.occurred_at + '00:04:00'::interval)))
+         ), ended AS (
+          SELECT s.id
+            FROM said s
+         UNION
+          SELECT s.follows
+            FROM said s
+           WHERE (s.follows IS NOT NULL)
+         UNION
+          SELECT s.id
+            FROM (ended e_1
+              JOIN koppeling.open_suppression s ON ((s.follows = e_1.id)))
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text))
+         )
+  SELECT COALESCE(array_agg(e.id ORDER BY e.id), '{}'::bigint[]) AS "coalesce"
+    FROM ended e;
+END;
+
 CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4309,32 +4335,6 @@ begin
     end if;
     return waiting;
 end $$;
-
-CREATE FUNCTION koppeling.forgotten_until(p_group bigint, p_member koppeling.audience_member) RETURNS bigint[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- WITH RECURSIVE said AS (
-          SELECT s.id,
-             s.follows
-            FROM koppeling.open_suppression s
-           WHERE ((s.target_group_id = forgotten_until.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (forgotten_until.p_member).address_key) OR (s.contact_id = (forgotten_until.p_member).contact_id)) AND ((forgotten_until.p_member).opted_in_at > (s.occurred_at + '00:04:00'::interval)))
-         ), ended AS (
-          SELECT s.id
-            FROM said s
-         UNION
-          SELECT s.follows
-            FROM said s
-           WHERE (s.follows IS NOT NULL)
-         UNION
-          SELECT s.id
-            FROM (ended e_1
-              JOIN koppeling.open_suppression s ON ((s.follows = e_1.id)))
-           WHERE ((s.target_group_id = forgotten_until.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text))
-         )
-  SELECT COALESCE(array_agg(e.id ORDER BY e.id), '{}'::bigint[]) AS "coalesce"
-    FROM ended e;
-END;
 
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
@@ -9356,7 +9356,7 @@ begin
         return;
     end if;
     perform koppeling.end_suppressions(
-        p_group, koppeling.forgotten_until(p_group, v_member), 'mailchimp', 'signed up again');
+        p_group, koppeling.ended_deletions(p_group, v_member), 'mailchimp', 'signed up again');
     for v_person in
         select distinct s.person_id
         from (

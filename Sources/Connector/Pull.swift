@@ -74,13 +74,7 @@ extension ConnectorInstance {
     ///
     /// - Throws: `MailchimpError` when a page cannot be read.
     func readBeforeParting(_ link: Link) async throws {
-        var latest: Date?
-        for status in [nil, MemberStatus.archived] {
-            let seen = try await readPages(status: status, since: link.cursor, link) {
-                try await self.store($0, sweep: 0)
-            }
-            latest = [latest, seen].compactMap { $0 }.max()
-        }
+        let latest = try await readChanges(since: link.cursor, sweep: 0, link)
         // From here on the list is looked at once more when the link has ended.
         try await pool.query(
             """
