@@ -274,7 +274,7 @@ begin atomic
               when 'updating' then s.claims > 0 and s.wanted_fields = p_fields
               when 'moving' then s.claims > 0 and s.reasons = '{}' and s.target_reasons = '{}'
                                  and s.moving_to is not null
-              when 'archiving' then s.claims = 0 or s.moving_to is not null
+              when 'archiving' then s.claims = 0 and s.status = 'subscribed' or s.moving_to is not null
               when 'unsubscribing' then s.unsubscribe_here or s.restores_no
           end
     returning true;
@@ -379,7 +379,8 @@ begin
     update koppeling.audience_member
     set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
-        observed_at = koppeling.now(), acted_at = koppeling.now()
+        -- Whoever comes there next is another contact, and not ours.
+        newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
     update koppeling.restored_no r set restored_at = koppeling.now()
     where r.instance_id = v_old.instance_id and r.contact_id = v_old.contact_id and r.restored_at is null;

@@ -111,12 +111,15 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
+                 and (m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending')
+                      -- Deleted for good, and there again as another contact.
+                      or m.contact_id <> v_contact) then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
         file_key = case when v_key = m.moving_to then v_key else coalesce(m.file_key, v_key) end,
-        moving_to = case when v_key = m.moving_to then null else m.moving_to end
+        moving_to = case when v_key = m.moving_to then null else m.moving_to end,
+        newness_unseen = m.newness_unseen and not coalesce(m.contact_id <> v_contact, false)
     where m.id = v_id;
 
     if v_status not in ('subscribed', 'pending', 'archived') then
@@ -144,7 +147,8 @@ begin
             v_old.status is distinct from v_status or v_changed > v_old.last_changed);
     end if;
     if v_status = 'subscribed' then
-        perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
+        perform koppeling.resubscribed(p_instance, v_group, v_id,
+            case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
     if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
@@ -159,8 +163,35 @@ begin
                      or exists (select from koppeling.claim c where c.member_id = v_id) then v_id end;
 end $$;
 
--- Mailchimp reports a contact subscribed: a bounce is over; a no of the person stands, and somebody is told, unless the
--- instance lets back in who signs up again and nothing stands against that.
+-- The entries by which a contact who was deleted for good is forgotten, and whatever followed from them, when he has
+-- signed up by himself since: no call brings him back. Our clock says when the deletion was found, and may differ from
+-- Mailchimp's. What an erasure left stays.
+create function koppeling.ended_deletions(p_group bigint, p_member koppeling.audience_member) returns bigint[]
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    with recursive said as (
+        select s.id, s.follows
+        from koppeling.open_suppression s
+        where s.target_group_id = p_group and s.reason = 'forgotten' and s.source = 'mailchimp'
+          and (s.address_key = (p_member).address_key or s.contact_id = (p_member).contact_id)
+          and (p_member).opted_in_at > s.occurred_at + interval '4 minutes'
+    ), ended as (
+        select s.id from said s
+        union
+        -- What stands at the address follows from what stands at the contact, who has another id by now.
+        select s.follows from said s where s.follows is not null
+        union
+        select s.id
+        from ended e
+        join koppeling.open_suppression s on s.follows = e.id
+        where s.target_group_id = p_group and s.reason = 'forgotten' and s.source = 'mailchimp'
+    )
+    select coalesce(array_agg(e.id order by e.id), '{}') from ended e;
+end;
+
+-- Mailchimp reports a contact subscribed: a bounce is over, and a deletion for good when he signed up by himself. A no
+-- of the person stands, and somebody is told when the contact came back by himself, unless the instance lets back in
+-- who does and nothing stands against that. Before is null when he was never seen: then what was said earlier counts.
 create function koppeling.resubscribed(p_instance bigint, p_group bigint, p_member bigint, p_before text) returns void
     language plpgsql
     set search_path = koppeling, pg_temp
@@ -174,21 +205,29 @@ begin
     from koppeling.open_suppression s
     where s.target_group_id = p_group and s.reason = 'cleaned'
       and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
-    if p_before in ('unsubscribed', 'archived', 'pending') then
-        for v_person in
-            select distinct s.person_id
-            from koppeling.open_suppression s
-            join koppeling.email_address e on e.person_id = s.person_id
-            where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
-              and e.address_key = v_member.address_key
-            order by s.person_id
-        loop
-            if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
-                perform koppeling.open_task(
-                    'resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
-            end if;
-        end loop;
+    if p_before = 'subscribed' or v_member.ownership not in ('none', 'foreign') then
+        return;
     end if;
+    perform koppeling.end_suppressions(
+        p_group, koppeling.ended_deletions(p_group, v_member), 'mailchimp', 'signed up again');
+    for v_person in
+        select distinct s.person_id
+        from (
+            select e.person_id from koppeling.email_address e
+            -- Who moved inside Mailchimp is in the person file at the address of before.
+            where e.address_key in (v_member.address_key, v_member.file_key)
+            union
+            select c.person_id from koppeling.claim c where c.member_id = p_member
+        ) h
+        join koppeling.open_suppression s on s.person_id = h.person_id
+        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+          and (p_before is not null or v_member.opted_in_at > s.occurred_at)
+        order by s.person_id
+    loop
+        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+            perform koppeling.open_task('resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
+        end if;
+    end loop;
 end $$;
 
 -- Takes in a page of a pull, read at p_read_at: what we carried out since is newer. Returns how many it told of.
@@ -200,6 +239,7 @@ as $$
 declare
     v_touched bigint[];
     v_told    bigint[];
+    v_back    bigint[];
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
@@ -217,14 +257,24 @@ begin
                       where m.instance_id = p_instance and m.contact_id = o.contact_id)
     order by koppeling.address_key(o.email_address)
     on conflict do nothing
-    returning id, address_key
+    returning id, address_key, status
     )
-    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to.
-    select coalesce(array_agg(m.id), '{}') into v_told
+    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to; and whoever said no in
+    -- another list may have signed up in this one.
+    select coalesce(array_agg(m.id) filter (where n.is_told), '{}'),
+           coalesce(array_agg(m.id) filter (where m.status = 'subscribed'), '{}')
+    into v_told, v_back
     from met m
-    where exists (select from koppeling.open_suppression s
-                  join koppeling.connector_instance i on i.target_group_id = s.target_group_id
-                  where i.id = p_instance and s.address_key = m.address_key and s.source = 'user');
+    cross join lateral (
+        select bool_or(s.source = 'user') as is_told
+        from koppeling.open_suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        where i.id = p_instance and s.address_key = m.address_key
+    ) n
+    where n.is_told is not null;
+    perform koppeling.resubscribed(p_instance, i.target_group_id, m, null)
+    from koppeling.connector_instance i, unnest(v_back) m
+    where i.id = p_instance;
 
     select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
     from (
@@ -234,7 +284,8 @@ begin
             -- Nothing new, or older than what we did ourselves: the next overlapping pull reads it again.
             select from koppeling.audience_member m
             where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id'
-              and (m.acted_at >= p_read_at
+              -- What we did at a time to come we did before the clock went back.
+              and (m.acted_at between p_read_at and koppeling.now()
                    or m.status = o.member ->> 'status' and m.address = o.member ->> 'email_address'
                       and m.last_changed = nullif(o.member ->> 'last_changed', '')::timestamptz))
     ) t;

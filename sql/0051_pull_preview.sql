@@ -1,6 +1,7 @@
--- What a page of a pull would change; for a transaction that is rolled back.
+-- What a page of a pull would change, beside what the page before it had too; for a transaction that is rolled back.
 
-create function koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamptz) returns jsonb
+create function koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamptz, p_again text[])
+    returns jsonb
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -8,6 +9,9 @@ declare
     v_entry bigint;
     v_audit bigint;
     v_contacts jsonb;
+    v_page jsonb := jsonb_build_object('members', array(
+        select o.member from jsonb_array_elements(p_page -> 'members') o (member)
+        where coalesce(o.member ->> 'contact_id', '') <> all (p_again)));
 begin
     -- Nobody else writes of this group until all of this is taken back.
     perform koppeling.lock_group(v_group);
@@ -15,7 +19,7 @@ begin
     v_audit := (select coalesce(max(a.id), 0) from koppeling.audit_entry a);
     with shown as (
         select o.status, m.id is not null as is_known, m.status is distinct from o.status as differs
-        from jsonb_to_recordset(p_page -> 'members') o (contact_id text, email_address text, status text)
+        from jsonb_to_recordset(v_page -> 'members') o (contact_id text, email_address text, status text)
         left join lateral (
             select m.id, m.status from koppeling.audience_member m
             where m.instance_id = p_instance
@@ -34,7 +38,7 @@ begin
                     from (select status, count(*) as contacts from shown where is_known and differs
                           group by status) n))
     into v_contacts;
-    perform koppeling.observe_page(p_instance, p_page, p_read_at, 0);
+    perform koppeling.observe_page(p_instance, v_page, p_read_at, 0);
     return v_contacts || jsonb_build_object(
         -- One event leaves an entry at each that it concerns: the one at the address stands for it.
         'noes', (
@@ -48,4 +52,4 @@ begin
               and a.old ->> 'status' = 'active' and a.new ->> 'status' = 'inactive'));
 end $$;
 
-revoke execute on function koppeling.preview_page(bigint, jsonb, timestamptz) from public;
+revoke execute on function koppeling.preview_page(bigint, jsonb, timestamptz, text[]) from public;

@@ -50,8 +50,7 @@ CREATE TYPE koppeling.member_need AS (
 	key text,
 	waiting text,
 	needed text,
-	oscillates boolean,
-	refused boolean
+	oscillates boolean
 );
 
 CREATE TYPE koppeling.membership_difference AS (
@@ -522,7 +521,7 @@ begin
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
         select * into v_applied
-        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true, false));
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
         perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan
@@ -588,7 +587,7 @@ begin
     )
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     select d.target_group_id, v_person, 'override', '"include"', '"none"', p_actor, 'archive' from dropped d;
-    perform koppeling.request_evaluation(array[v_person], 'archive', true);
+    perform koppeling.request_evaluation(array[v_person], 'archive');
     return v_person;
 end $$;
 
@@ -822,7 +821,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'updating'::text THEN ((s.claims > 0) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
-             WHEN 'archiving'::text THEN ((s.claims = 0) OR (s.moving_to IS NOT NULL))
+             WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
              ELSE NULL::boolean
          END)
@@ -889,7 +888,8 @@ begin
         from koppeling.member_states(p_members) s
         -- A minute less than absence may be relied on: the call itself takes time.
         join koppeling.connector_instance i
-            on i.id = s.instance_id and i.last_pull_at > koppeling.now() - interval '14 minutes'
+            on i.id = s.instance_id
+               and i.last_pull_at between koppeling.now() - interval '14 minutes' and koppeling.now()
         where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
           and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
         returning m.id, s.wanted_address as address, s.wanted_fields as fields
@@ -960,16 +960,6 @@ CREATE FUNCTION koppeling.begin_pass() RETURNS void
  SELECT pg_advisory_xact_lock_shared(hashtextextended('koppeling.pass'::text, (0)::bigint)) AS pg_advisory_xact_lock_shared;
 END;
 
-CREATE FUNCTION koppeling.begin_with_noes() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-begin
-    perform koppeling.lock_group(koppeling.every_group());
-    perform koppeling.carry_noes(koppeling.every_group(), new.id, 'system');
-    return null;
-end $$;
-
 CREATE FUNCTION koppeling.believe_webhook(p_instance bigint, p_body jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1006,12 +996,6 @@ declare
         from koppeling.suppression s
         join koppeling.email_address e on e.address_key = s.address_key
         where s.id = any (p_entries));
-    v_claimants bigint[] := koppeling.bind_claimants(array(
-        select m.id
-        from koppeling.suppression s
-        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
-        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
-        where s.id = any (p_entries)));
 begin
     perform koppeling.bind_holders(v_holders);
     insert into koppeling.holder_check (suppression_id)
@@ -1019,50 +1003,8 @@ begin
     if found then
         perform koppeling.enqueue(kind => 'group.evaluate');
     end if;
-    return v_holders || v_claimants || array(
+    return v_holders || array(
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
-end $$;
-
-CREATE FUNCTION koppeling.bind_claimants(p_members bigint[]) RETURNS bigint[]
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    AS $$
-declare
-    v_bound bigint[];
-begin
-    with claimed as (
-        select i.target_group_id, c.person_id, m.contact_id, m.address_key
-        from unnest(p_members) g (id)
-        cross join lateral (select * from koppeling.claim c where c.member_id = g.id offset 0) c
-        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
-        join koppeling.connector_instance i on i.id = m.instance_id
-    ), bound as (
-        insert into koppeling.suppression (
-            target_group_id, reason, person_id, follows, source, occurred_at, detail)
-        select distinct on (s.target_group_id, s.reason, c.person_id)
-            s.target_group_id, s.reason, c.person_id, s.id, s.source, s.occurred_at, '{"because": "contact"}'
-        from claimed c
-        cross join lateral (
-            select o.* from koppeling.open_suppression o
-            where o.target_group_id = c.target_group_id and o.contact_id = c.contact_id
-            union all
-            select o.* from koppeling.open_suppression o
-            where o.target_group_id = c.target_group_id and o.address_key = c.address_key
-        ) s
-        where s.reason in ('complained', 'unsubscribed', 'forgotten')
-            and not exists (
-                select from koppeling.open_suppression o
-                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
-        order by s.target_group_id, s.reason, c.person_id, s.id
-        returning person_id
-    )
-    select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;
-    return v_bound;
 end $$;
 
 CREATE FUNCTION koppeling.bind_given_addresses() RETURNS trigger
@@ -1443,7 +1385,7 @@ CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, c
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (num_nonnulls(job_functions, departments, companies) = 0) THEN '{}'::koppeling.position_input[] WHEN (((job_functions IS NULL) OR koppeling.is_plain(job_functions)) AND ((departments IS NULL) OR koppeling.is_plain(departments)) AND ((companies IS NULL) OR koppeling.is_plain(companies))) THEN ARRAY[ROW(job_functions, departments, companies)::koppeling.position_input] ELSE koppeling.clean_positions(job_functions, departments, companies) END;
 
-CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean, p_by_hand boolean) RETURNS koppeling.claim_change[]
+CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS koppeling.claim_change[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -1452,7 +1394,7 @@ begin
     return array(
         select row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual, d.member_id,
                     d.readdressed)::koppeling.claim_change
-        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
+        from koppeling.claim_difference(p_instance, p_persons) d
         where d.exempt or not p_exempt_only);
 end $$;
 
@@ -2029,6 +1971,7 @@ CREATE TABLE koppeling.connector_instance (
     paused_reason text,
     activated boolean DEFAULT false NOT NULL,
     keeps_adopted boolean DEFAULT false NOT NULL,
+    reactivate_on_resubscribe boolean DEFAULT false NOT NULL,
     dry_run boolean DEFAULT false NOT NULL,
     webhook_secret_hash bytea NOT NULL,
     webhook_secret bytea NOT NULL,
@@ -2143,15 +2086,15 @@ CREATE TABLE koppeling.target_group (
     CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
 );
 
-CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT s.person_id,
      d.change,
      ((l.person_id IS NOT NULL) OR
          CASE d.change
-             WHEN 'join'::text THEN ((claim_difference.p_by_hand OR (m.via = 'manual'::text)) AND i.activated)
-             WHEN 'leave'::text THEN (claim_difference.p_by_hand OR COALESCE((m.reasons && ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]), false))
+             WHEN 'join'::text THEN ((m.via = 'manual'::text) AND i.activated)
+             WHEN 'leave'::text THEN (COALESCE(m.reasons[1], ''::text) = ANY (ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]))
              ELSE (d.change = 'edit'::text)
          END),
          CASE d.change
@@ -2666,10 +2609,6 @@ begin
     return cardinality(v_subjects);
 end $$;
 
-CREATE FUNCTION koppeling.every_group() RETURNS bigint
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN 0;
-
 CREATE TABLE koppeling.former_link (
     id bigint NOT NULL,
     target_group_id bigint NOT NULL,
@@ -2677,6 +2616,9 @@ CREATE TABLE koppeling.former_link (
     account_id bigint NOT NULL,
     list_id text NOT NULL,
     list_name text NOT NULL,
+    instance_id bigint NOT NULL,
+    read_until timestamp with time zone,
+    looked_at timestamp with time zone,
     ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     ended_by text NOT NULL
 );
@@ -2771,9 +2713,7 @@ CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
  SELECT count(DISTINCT n.address_key) AS count
-    FROM (( SELECT koppeling.every_group() AS every_group
-         UNION
-          SELECT koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) AS groups_to_carry_from) g(id)
+    FROM (koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g(id)
       CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
 END;
 
@@ -3169,6 +3109,26 @@ begin
     return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
 end $$;
 
+CREATE FUNCTION koppeling.end_entries_against(p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_ids bigint[] := array(
+        select e.id from koppeling.entries_against(p_group, p_person) e
+        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
+begin
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
+    values (p_group, p_person, 'readmitted', to_jsonb(array(
+        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
+        p_cause);
+    perform koppeling.end_suppressions(p_group, v_ids, p_source, 'readmitted');
+    update koppeling.task t
+    set done_at = koppeling.now(), done_by = case p_source when 'user' then p_actor end
+    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
+    return cardinality(v_ids);
+end $$;
+
 CREATE TABLE koppeling.audit_entry (
     id bigint NOT NULL,
     at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
@@ -3244,6 +3204,7 @@ CREATE FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_
 declare
     v_instance koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
     v_group bigint := v_instance.target_group_id;
+    v_link bigint;
 begin
     -- Hooks that nobody looked at: a no in one of them counts.
     perform koppeling.believe_webhook(h.instance_id, h.body)
@@ -3256,9 +3217,15 @@ begin
     update koppeling.change_plan p
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
-    insert into koppeling.former_link (target_group_id, target_group, account_id, list_id, list_name, ended_by)
-    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_actor
-    from koppeling.target_group g where g.id = v_group;
+    insert into koppeling.former_link (
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, looked_at, ended_by)
+    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
+           v_instance.pull_cursor, case when p_list_is_gone then koppeling.now() end, p_actor
+    from koppeling.target_group g where g.id = v_group
+    returning id into strict v_link;
+    if not p_list_is_gone then
+        perform koppeling.request_last_look(v_link, p_instance);
+    end if;
     perform koppeling.cancel_jobs(array(
         select j.id from koppeling.job j where j.queue = koppeling.instance_queue(p_instance)), 'superseded');
     delete from koppeling.claim c where c.instance_id = p_instance;
@@ -3266,7 +3233,7 @@ begin
     delete from koppeling.connector_instance i where i.id = p_instance;
 end $$;
 
-CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text, p_by_hand boolean DEFAULT false) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -3292,8 +3259,34 @@ begin
     where coalesce(e.person_id, a.person_id) is not null;
     -- Who was let go but holds another address with a no is bound by that one.
     perform koppeling.bind_holders(v_persons);
-    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source, p_by_hand);
+    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
 end $$;
+
+CREATE FUNCTION koppeling.ended_deletions(p_group bigint, p_member koppeling.audience_member) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH RECURSIVE said AS (
+          SELECT s.id,
+             s.follows
+            FROM koppeling.open_suppression s
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (ended_deletions.p_member).address_key) OR (s.contact_id = (ended_deletions.p_member).contact_id)) AND ((ended_deletions.p_member).opted_in_at > (s.occurred_at + '00:04:00'::interval)))
+         ), ended AS (
+          SELECT s.id
+            FROM said s
+         UNION
+          SELECT s.follows
+            FROM said s
+           WHERE (s.follows IS NOT NULL)
+         UNION
+          SELECT s.id
+            FROM (ended e_1
+              JOIN koppeling.open_suppression s ON ((s.follows = e_1.id)))
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text))
+         )
+  SELECT COALESCE(array_agg(e.id ORDER BY e.id), '{}'::bigint[]) AS "coalesce"
+    FROM ended e;
+END;
 
 CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3533,7 +3526,7 @@ CREATE FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at tim
     LANGUAGE sql
     RETURN koppeling.enqueue_internal((s).kind, (s).args, (s).queue, (s).key, (s).key_mode, (s).order_key, (s).limit_key, run_at, (s).priority, (s).max_attempts);
 
-CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, occurred_at timestamp with time zone)
+CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, source text, occurred_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -3545,12 +3538,14 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
          )
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM koppeling.open_suppression s
    WHERE ((s.target_group_id = entries_against.p_group) AND (s.person_id = entries_against.p_person))
  UNION
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM (koppeling.open_suppression s
       JOIN held h ON ((h.address_key = s.address_key)))
@@ -3558,6 +3553,7 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
  UNION
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM (((koppeling.connector_instance i
       JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
@@ -3656,10 +3652,10 @@ CREATE FUNCTION koppeling.evaluate_requests(p_limit bigint) RETURNS bigint
 declare
     v_persons bigint[];
     v_causes text[];
-    v_by_hand boolean[];
+    v_caused bigint[];
     v_groups bigint[];
     v_group bigint;
-    v_cause record;
+    v_cause text;
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -3684,11 +3680,9 @@ begin
             select person_id from koppeling.evaluation_request
             where not (after_pass and v_passing)
             order by requested_at, person_id limit p_limit for update skip locked))
-        returning person_id, cause, by_hand
+        returning person_id, cause
     )
-    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}'), coalesce(array_agg(by_hand), '{}')
-    into v_persons, v_causes, v_by_hand
-    from taken;
+    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
     if cardinality(v_persons) = 0 then
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
@@ -3703,8 +3697,8 @@ begin
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
     if koppeling.is_passing() then
-        insert into koppeling.evaluation_request (person_id, cause, after_pass, by_hand)
-        select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
+        insert into koppeling.evaluation_request (person_id, cause, after_pass)
+        select p, c, true from unnest(v_persons, v_causes) t (p, c);
     end if;
 
     v_groups := array(
@@ -3725,16 +3719,13 @@ begin
     -- After the locks, so that a no which was being recorded meanwhile is seen.
     perform koppeling.bind_holders(v_persons);
     foreach v_group in array v_groups loop
-        for v_cause in
-            select t.cause, t.by_hand, array_agg(t.person) as persons
-            from unnest(v_persons, v_causes, v_by_hand) t (person, cause, by_hand)
-            group by t.cause, t.by_hand
-            order by t.cause, t.by_hand
-        loop
-            perform koppeling.derive_memberships(v_group, v_cause.persons, v_cause.cause, 'evaluation');
+        for v_cause in select distinct c from unnest(v_causes) c order by c loop
+            v_caused := array(
+                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause);
+            perform koppeling.derive_memberships(v_group, v_caused, v_cause, 'evaluation');
             perform koppeling.membership_changed(v_group, array(
                 select m.person_id from koppeling.membership m
-                where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
+                where m.target_group_id = v_group and m.person_id = any (v_caused)));
         end loop;
     end loop;
     return cardinality(v_persons);
@@ -4228,6 +4219,22 @@ begin
     end if;
 end $$;
 
+CREATE TABLE koppeling.former_contact (
+    former_link_id bigint NOT NULL,
+    contact_id text NOT NULL,
+    person_id bigint NOT NULL
+);
+
+CREATE FUNCTION koppeling.finish_last_look(p_link bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.former_link f SET looked_at = koppeling.now()
+   WHERE ((f.id = finish_last_look.p_link) AND (f.looked_at IS NULL));
+ DELETE FROM koppeling.former_contact c
+   WHERE (c.former_link_id = finish_last_look.p_link);
+END;
+
 CREATE FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4328,11 +4335,6 @@ begin
     end if;
     return waiting;
 end $$;
-
-CREATE FUNCTION koppeling.followers(p_group bigint, p_key text, p_contact text) RETURNS bigint[]
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    RETURN ARRAY(WITH stands AS MATERIALIZED (SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = followers.p_key)))) WHERE (i.target_group_id = followers.p_group) UNION SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = followers.p_contact)))) WHERE (i.target_group_id = followers.p_group)) SELECT c.person_id FROM (stands s JOIN koppeling.claim c ON ((c.member_id = s.id))) UNION SELECT e.person_id FROM (stands s JOIN koppeling.email_address e ON ((e.address_key = s.file_key))) WHERE (NOT (EXISTS (SELECT FROM koppeling.audience_member o WHERE ((o.instance_id = s.instance_id) AND (o.address_key = s.file_key) AND (o.status <> 'absent'::text))))));
 
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
@@ -4787,11 +4789,6 @@ begin
     end if;
     return true;
 end $$;
-
-CREATE FUNCTION koppeling.is_refused(p_group bigint, p_member koppeling.audience_member) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    RETURN ((koppeling.binding_reasons(p_group, (p_member).address_key, (p_member).contact_id, (p_member).id) || koppeling.binding_reasons(p_group, (p_member).file_key, NULL::text, NULL::bigint)) && ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text]);
 
 CREATE FUNCTION koppeling.job_entry_fault(entry jsonb) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -5611,7 +5608,7 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
      (EXISTS ( SELECT
             FROM (koppeling.suppression s
               JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id)) AND (GREATEST(s.occurred_at, l.lifted_at) >= (m.known).last_changed)))) AS "exists",
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id))))) AS "exists",
      i.keeps_adopted,
      (EXISTS ( SELECT
             FROM koppeling.restored_no r
@@ -5676,19 +5673,12 @@ CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RE
 declare
     v_queue text := koppeling.instance_queue(p_instance);
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
-    -- Where archives wait for somebody; else nobody has to know whether a no wants them.
-    v_parks bigint := (
-        select i.target_group_id
-        from koppeling.connector_instance i
-        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
-        where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
-           r.refused
+    select (s.known).id, s.key, s.waiting, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
     from (
-        select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
+        select f.known, f.key, w.action as waiting,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
                    f.keeps_adopted, f.is_running, f.restores_no,
                    f.has_invitation and koppeling.invited_at((f.known).id) is not null, v_silent) as needed
@@ -5706,21 +5696,16 @@ begin
             offset 0
         ) f
         left join lateral (
-            select j.args ->> 'action' as action, j.run_at = 'infinity' as is_parked
+            select j.args ->> 'action' as action
             from koppeling.job j
             where j.queue = v_queue and j.key = f.key and j.state <> 'running'
             limit 1
         ) w on true
         offset 0
-    ) s
-    cross join lateral (
-        select case when s.needed = 'delete' and v_parks is not null then koppeling.is_refused(v_parks, s.known)
-                    else false end as refused
-        offset 0
-    ) r;
+    ) s;
 end $$;
 
-CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[], p_by_hand boolean DEFAULT false) RETURNS void
+CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -5756,7 +5741,7 @@ begin
             select v_joins + count(*) filter (where change = 'join'),
                    v_removals + count(*) filter (where change in ('leave', 'empty'))
             into v_joins, v_removals
-            from koppeling.claim_difference(v_instance, v_some, p_by_hand)
+            from koppeling.claim_difference(v_instance, v_some)
             where not exempt;
             v_because := koppeling.brake(v_instance, v_joins, v_removals);
             if v_because is null then
@@ -5767,7 +5752,7 @@ begin
             v_is_new := true;
             v_some := v_persons[:v_last];
         end if;
-        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some, p_by_hand);
+        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some);
         v_changed := v_changed + v_lines.changed;
         v_exempt := v_exempt || v_lines.exempt;
     end loop;
@@ -5789,8 +5774,7 @@ begin
         where p.id = v_plan;
     end if;
     select * into v_applied
-    from koppeling.apply_claims(
-        v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null, p_by_hand));
+    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
@@ -6504,6 +6488,10 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
+CREATE FUNCTION koppeling.no_reason(p_status text, p_given text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_status = 'cleaned'::text) THEN 'cleaned'::text WHEN (p_given ~* '(abuse|spam)'::text) THEN 'complained'::text ELSE 'unsubscribed'::text END;
+
 CREATE FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6538,9 +6526,8 @@ begin
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
     where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
-      -- What came from another list, or was said to all, is in all of them already.
-      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
-      and not s.detail ? 'saidTo';
+      -- What came from another list is in all of them already.
+      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id;
     -- Without a key: nothing waits here for another transaction while the group is locked.
     if found and current_setting('koppeling.noes_spread', true) is distinct from pg_current_xact_id()::text then
         perform koppeling.enqueue(kind => 'group.evaluate');
@@ -6578,6 +6565,41 @@ begin
         where (f.name, f.type, f.required, f.choices)
             is distinct from (excluded.name, excluded.type, excluded.required, excluded.choices);
     perform koppeling.tell_field_faults(p_instance);
+end $$;
+
+CREATE FUNCTION koppeling.observe_former(p_link bigint, p_page jsonb) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_link koppeling.former_link;
+    v_said record;
+    v_count bigint := 0;
+begin
+    select * into v_link from koppeling.former_link f where f.id = p_link and f.looked_at is null;
+    if not found then
+        return 0;
+    end if;
+    perform koppeling.lock_group(v_link.target_group_id);
+    for v_said in
+        select o.email_address, koppeling.no_reason(o.status, o.unsubscribe_reason) as reason,
+               coalesce(nullif(o.last_changed, '')::timestamptz, koppeling.now()) as said_at, array(
+                   select coalesce(p.merged_into, p.id)
+                   from koppeling.former_contact c
+                   join koppeling.person p on p.id = c.person_id
+                   where c.former_link_id = p_link and c.contact_id = o.contact_id
+                   order by 1) as persons
+        from jsonb_to_recordset(p_page -> 'members') o (
+            contact_id text, email_address text, status text, unsubscribe_reason text, last_changed text)
+        where o.status in ('unsubscribed', 'cleaned') and koppeling.address_key(o.email_address) <> ''
+        order by koppeling.address_key(o.email_address)
+    loop
+        -- By the address only: a contact's id means nothing in another list.
+        perform koppeling.open_suppression(v_link.target_group_id, v_said.reason, v_said.email_address, null,
+            v_said.persons, 'mailchimp', v_said.said_at, jsonb_build_object('formerLink', p_link));
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
 end $$;
 
 CREATE FUNCTION koppeling.observe_invited(p_member bigint, p_status text, p_is_newer boolean) RETURNS void
@@ -6683,12 +6705,15 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
+                 and (m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending')
+                      -- Deleted for good, and there again as another contact.
+                      or m.contact_id <> v_contact) then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
         file_key = case when v_key = m.moving_to then v_key else coalesce(m.file_key, v_key) end,
-        moving_to = case when v_key = m.moving_to then null else m.moving_to end
+        moving_to = case when v_key = m.moving_to then null else m.moving_to end,
+        newness_unseen = m.newness_unseen and not coalesce(m.contact_id <> v_contact, false)
     where m.id = v_id;
 
     if v_status not in ('subscribed', 'pending', 'archived') then
@@ -6700,9 +6725,7 @@ begin
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
         and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
-        v_reason := case when v_status = 'cleaned' then 'cleaned'
-                         when p_answer ->> 'unsubscribe_reason' ~* '(abuse|spam)' then 'complained'
-                         else 'unsubscribed' end;
+        v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then
@@ -6718,7 +6741,8 @@ begin
             v_old.status is distinct from v_status or v_changed > v_old.last_changed);
     end if;
     if v_status = 'subscribed' then
-        perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
+        perform koppeling.resubscribed(p_instance, v_group, v_id,
+            case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
     if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
@@ -6740,6 +6764,7 @@ CREATE FUNCTION koppeling.observe_page(p_instance bigint, p_page jsonb, p_read_a
 declare
     v_touched bigint[];
     v_told    bigint[];
+    v_back    bigint[];
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
@@ -6757,14 +6782,24 @@ begin
                       where m.instance_id = p_instance and m.contact_id = o.contact_id)
     order by koppeling.address_key(o.email_address)
     on conflict do nothing
-    returning id, address_key
+    returning id, address_key, status
     )
-    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to.
-    select coalesce(array_agg(m.id), '{}') into v_told
+    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to; and whoever said no in
+    -- another list may have signed up in this one.
+    select coalesce(array_agg(m.id) filter (where n.is_told), '{}'),
+           coalesce(array_agg(m.id) filter (where m.status = 'subscribed'), '{}')
+    into v_told, v_back
     from met m
-    where exists (select from koppeling.open_suppression s
-                  join koppeling.connector_instance i on i.target_group_id = s.target_group_id
-                  where i.id = p_instance and s.address_key = m.address_key and s.source = 'user');
+    cross join lateral (
+        select bool_or(s.source = 'user') as is_told
+        from koppeling.open_suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        where i.id = p_instance and s.address_key = m.address_key
+    ) n
+    where n.is_told is not null;
+    perform koppeling.resubscribed(p_instance, i.target_group_id, m, null)
+    from koppeling.connector_instance i, unnest(v_back) m
+    where i.id = p_instance;
 
     select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
     from (
@@ -6774,7 +6809,8 @@ begin
             -- Nothing new, or older than what we did ourselves: the next overlapping pull reads it again.
             select from koppeling.audience_member m
             where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id'
-              and (m.acted_at >= p_read_at
+              -- What we did at a time to come we did before the clock went back.
+              and (m.acted_at between p_read_at and koppeling.now()
                    or m.status = o.member ->> 'status' and m.address = o.member ->> 'email_address'
                       and m.last_changed = nullif(o.member ->> 'last_changed', '')::timestamptz))
     ) t;
@@ -6955,7 +6991,6 @@ CREATE FUNCTION koppeling.open_suppression(p_group bigint, p_reason text, p_addr
 declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
-    v_bound bigint[];
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -6964,11 +6999,7 @@ begin
     v_renews := p_reason in ('complained', 'unsubscribed')
         and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
-    v_bound := v_holders || p_persons;
-    if p_reason in ('complained', 'unsubscribed', 'forgotten') then
-        v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
-    end if;
-    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
         p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
@@ -6999,7 +7030,7 @@ begin
     select p_group, p_reason, b.person_id, b.file_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
     from (
         select person_id, null as file_key
-        from unnest(v_bound) person_id
+        from unnest(v_holders || p_persons) person_id
         where p_reason <> 'cleaned'
         group by person_id
         union all
@@ -7024,7 +7055,7 @@ begin
             perform set_config('koppeling.holders_checked', pg_current_xact_id()::text, true);
         end if;
     end if;
-    return query select * from koppeling.rederive(p_group, v_bound, p_reason, p_source);
+    return query select * from koppeling.rederive(p_group, v_holders || p_persons, p_reason, p_source);
 end $$;
 
 CREATE TABLE koppeling.task (
@@ -7068,40 +7099,6 @@ CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_mome
                     FROM koppeling.restored_no r
                    WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
 END;
-
-CREATE FUNCTION koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
-    AS $$
-declare
-    v_group bigint := (
-        select i.target_group_id
-        from koppeling.connector_instance i
-        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
-        where i.id = p_instance);
-    v_refusing bigint[];
-begin
-    if v_group is null then
-        return '{}';
-    end if;
-    v_refusing := array(
-        select r.person_id from koppeling.open_reasons(v_group, p_persons) r
-        where r.reasons && array['complained', 'unsubscribed', 'forgotten']);
-    return array(
-        select distinct m.id
-        from koppeling.email_address e
-        cross join lateral (
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.address_key = e.address_key
-            union all
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.file_key = e.address_key
-        ) m
-        join koppeling.job j on j.queue = koppeling.instance_queue(p_instance) and j.key = koppeling.member_key(m.id)
-            and j.state <> 'running' and j.args ->> 'action' = 'delete' and j.run_at = 'infinity'
-        where e.person_id = any (v_refusing));
-end $$;
 
 CREATE FUNCTION koppeling.parsed_cron(p_cron text) RETURNS koppeling.cron_times
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -7608,7 +7605,7 @@ CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS TABLE(id bigint, r
    WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL));
 END;
 
-CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) RETURNS jsonb
+CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone, p_again text[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -7618,6 +7615,9 @@ declare
     v_entry bigint;
     v_audit bigint;
     v_contacts jsonb;
+    v_page jsonb := jsonb_build_object('members', array(
+        select o.member from jsonb_array_elements(p_page -> 'members') o (member)
+        where coalesce(o.member ->> 'contact_id', '') <> all (p_again)));
 begin
     -- Nobody else writes of this group until all of this is taken back.
     perform koppeling.lock_group(v_group);
@@ -7625,7 +7625,7 @@ begin
     v_audit := (select coalesce(max(a.id), 0) from koppeling.audit_entry a);
     with shown as (
         select o.status, m.id is not null as is_known, m.status is distinct from o.status as differs
-        from jsonb_to_recordset(p_page -> 'members') o (contact_id text, email_address text, status text)
+        from jsonb_to_recordset(v_page -> 'members') o (contact_id text, email_address text, status text)
         left join lateral (
             select m.id, m.status from koppeling.audience_member m
             where m.instance_id = p_instance
@@ -7644,7 +7644,7 @@ begin
                     from (select status, count(*) as contacts from shown where is_known and differs
                           group by status) n))
     into v_contacts;
-    perform koppeling.observe_page(p_instance, p_page, p_read_at, 0);
+    perform koppeling.observe_page(p_instance, v_page, p_read_at, 0);
     return v_contacts || jsonb_build_object(
         -- One event leaves an entry at each that it concerns: the one at the address stands for it.
         'noes', (
@@ -8296,7 +8296,7 @@ begin
     if found then
         insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause)
         values (v_person, 'person', '"archived"', '"active"', p_actor, 'reactivate');
-        perform koppeling.request_evaluation(array[v_person], 'reactivate', true);
+        perform koppeling.request_evaluation(array[v_person], 'reactivate');
     end if;
     return v_person;
 end $$;
@@ -8410,14 +8410,15 @@ begin
     return next v_own.id;
 end $$;
 
-CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
+CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, p_clocks_differ_by interval, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
     v_reasons text[] := array(select distinct e.reason from koppeling.entries_against(p_group, p_person) e);
     v_said timestamptz := (
-        select max(e.occurred_at) from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
+        select max(e.occurred_at + case e.source when 'user' then p_clocks_differ_by else '0' end)
+        from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
 begin
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'the person is archived';
@@ -8451,24 +8452,13 @@ CREATE FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text)
     AS $$
 declare
     v_obstacle record;
-    v_ids bigint[];
 begin
     perform koppeling.lock_group(p_group);
-    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person);
+    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person, '0');
     if v_obstacle.message is not null then
         raise exception using errcode = 'restrict_violation', message = v_obstacle.message, hint = v_obstacle.hint;
     end if;
-    v_ids := array(
-        select e.id from koppeling.entries_against(p_group, p_person) e
-        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
-    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
-    values (p_group, p_person, 'readmitted', to_jsonb(array(
-        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
-        'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted', true);
-    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
-    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
-    return cardinality(v_ids);
+    return koppeling.end_entries_against(p_group, p_person, 'user', p_actor, 'by hand');
 end $$;
 
 CREATE FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -8488,6 +8478,23 @@ begin
     return koppeling.readmit(v_group, v_person, p_actor);
 end $$;
 
+CREATE FUNCTION koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if not (select i.reactivate_on_resubscribe from koppeling.connector_instance i where i.id = p_instance) then
+        return false;
+    end if;
+    perform koppeling.lock_group(p_group);
+    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, '4 minutes') o) is not null then
+        return false;
+    end if;
+    perform koppeling.end_entries_against(
+        p_group, p_person, 'mailchimp', 'connector', 'the contact signed up again in Mailchimp');
+    return true;
+end $$;
+
 CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -8495,7 +8502,8 @@ CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea
 declare
     v_hash bytea;
 begin
-    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance;
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: then the list is read once more.
+    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then
         return 'unknown';
@@ -8525,7 +8533,8 @@ begin
     update koppeling.audience_member
     set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
-        observed_at = koppeling.now(), acted_at = koppeling.now()
+        -- Whoever comes there next is another contact, and not ours.
+        newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
     update koppeling.restored_no r set restored_at = koppeling.now()
     where r.instance_id = v_old.instance_id and r.contact_id = v_old.contact_id and r.restored_at is null;
@@ -8718,29 +8727,7 @@ CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS v
    WHERE ((m.id = record_nothing.p_member) AND (record_nothing.p_note = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (m.status IS DISTINCT FROM record_nothing.p_note));
 END;
 
-CREATE FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
-    v_address text;
-begin
-    for v_address in
-        select e.address from koppeling.email_address e
-        where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind)
-        union all
-        select null where not exists (
-            select from koppeling.email_address e
-            where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
-    loop
-        perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
-            koppeling.now(), jsonb_build_object('actor', p_actor)
-                || case when p_to_all then '{"saidTo": "every group"}' else '{}'::jsonb end);
-    end loop;
-end $$;
-
-CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_by_hand boolean DEFAULT false) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -8750,7 +8737,7 @@ begin
         return;
     end if;
     v_changed := koppeling.derive_memberships(p_group, p_persons, p_cause, p_actor);
-    perform koppeling.membership_changed(p_group, p_persons, p_by_hand);
+    perform koppeling.membership_changed(p_group, p_persons);
     return query select unnest(v_changed);
 end $$;
 
@@ -8920,12 +8907,13 @@ begin
     perform koppeling.begin_pass();
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     insert into koppeling.connector_instance (
-        account_id, name, list_id, list_name, target_group_id, keeps_adopted, dry_run, webhook_secret_hash,
-        webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share, joins_cap)
+        account_id, name, list_id, list_name, target_group_id, keeps_adopted, reactivate_on_resubscribe, dry_run,
+        webhook_secret_hash, webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share,
+        joins_cap)
     values (
-        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.dry_run, p_secret_hash,
-        p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap, v_old.joins_count,
-        v_old.joins_share, v_old.joins_cap)
+        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.reactivate_on_resubscribe,
+        v_old.dry_run, p_secret_hash, p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap,
+        v_old.joins_count, v_old.joins_share, v_old.joins_cap)
     returning id into v_new;
     insert into koppeling.action_template (instance_id, action, automatic)
     select v_new, t.action, t.automatic from unnest(v_templates) t;
@@ -9079,7 +9067,7 @@ begin
     perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
 end $$;
 
-CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text, by_hand boolean DEFAULT false) RETURNS void
+CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
@@ -9087,11 +9075,10 @@ begin
         return;
     end if;
     -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
-    insert into koppeling.evaluation_request as r (person_id, cause, by_hand)
-    select p, request_evaluation.cause, request_evaluation.by_hand from unnest(persons) p group by p order by p
+    insert into koppeling.evaluation_request (person_id, cause)
+    select p, request_evaluation.cause from unnest(persons) p group by p order by p
     on conflict (person_id) do update
-    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false,
-        by_hand = r.by_hand or excluded.by_hand;
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
@@ -9131,6 +9118,28 @@ begin
         values (p_group, p_person, 'invitation', '"requested"', p_actor, 'invite');
     end if;
     perform koppeling.stage_members(p_instance, array[p_member]);
+end $$;
+
+CREATE FUNCTION koppeling.request_last_look(p_link bigint, p_instance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    insert into koppeling.former_contact (former_link_id, contact_id, person_id)
+    select p_link, m.contact_id, c.person_id
+    from koppeling.claim c
+    join koppeling.audience_member m on m.id = c.member_id
+    where c.instance_id = p_instance and c.address_key <> m.address_key and m.contact_id is not null
+    union
+    select p_link, m.contact_id, e.person_id
+    from koppeling.audience_member m
+    join koppeling.email_address e on e.address_key in (m.file_key, m.moving_to) and e.address_key <> m.address_key
+    where m.instance_id = p_instance and m.contact_id is not null
+        and (m.file_key <> m.address_key or m.moving_to is not null);
+    -- Whoever ends the link looks at once; a minute later also that is seen which Mailchimp shows late.
+    perform koppeling.enqueue_internal('link.look', jsonb_build_object('link', p_link), key => 'look-' || p_link,
+        run_at => koppeling.now() + interval '1 minute');
 end $$;
 
 CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_at timestamp with time zone) RETURNS bigint
@@ -9336,22 +9345,36 @@ CREATE FUNCTION koppeling.resubscribed(p_instance bigint, p_group bigint, p_memb
     AS $$
 declare
     v_member koppeling.audience_member;
+    v_person bigint;
 begin
     select * into strict v_member from koppeling.audience_member where id = p_member;
     perform koppeling.lift_suppression(s.id, 'mailchimp', 'subscribed again')
     from koppeling.open_suppression s
     where s.target_group_id = p_group and s.reason = 'cleaned'
       and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
-    if p_before in ('unsubscribed', 'archived') then
-        perform koppeling.open_task('resubscribed', p_instance, b.person_id, jsonb_build_object('member', p_member))
-        from (
-            select distinct s.person_id
-            from koppeling.open_suppression s
-            join koppeling.email_address e on e.person_id = s.person_id
-            where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
-              and e.address_key = v_member.address_key
-        ) b;
+    if p_before = 'subscribed' or v_member.ownership not in ('none', 'foreign') then
+        return;
     end if;
+    perform koppeling.end_suppressions(
+        p_group, koppeling.ended_deletions(p_group, v_member), 'mailchimp', 'signed up again');
+    for v_person in
+        select distinct s.person_id
+        from (
+            select e.person_id from koppeling.email_address e
+            -- Who moved inside Mailchimp is in the person file at the address of before.
+            where e.address_key in (v_member.address_key, v_member.file_key)
+            union
+            select c.person_id from koppeling.claim c where c.member_id = p_member
+        ) h
+        join koppeling.open_suppression s on s.person_id = h.person_id
+        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+          and (p_before is not null or v_member.opted_in_at > s.occurred_at)
+        order by s.person_id
+    loop
+        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+            perform koppeling.open_task('resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
+        end if;
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.resume(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, key text DEFAULT NULL::text) RETURNS boolean
@@ -9504,7 +9527,7 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], p_by_hand boolean, OUT changed bigint, OUT exempt bigint[]) RETURNS record
+CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], OUT changed bigint, OUT exempt bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -9514,8 +9537,7 @@ declare
     v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
-        select d.person_id, d.change, d.reason, d.exempt
-        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
+        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
     ), gone as (
         delete from koppeling.change_plan_line l
         using unnest(p_persons) s (person_id)
@@ -9880,7 +9902,7 @@ begin
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
     perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person], true);
+    perform koppeling.membership_changed(p_group, array[p_person]);
 end $$;
 
 CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETURNS void
@@ -9889,6 +9911,17 @@ CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETUR
     BEGIN ATOMIC
  INSERT INTO koppeling.permit_budget AS b (resource, budget)
    VALUES (set_permit_budget.resource, set_permit_budget.budget) ON CONFLICT(resource) DO UPDATE SET budget = excluded.budget;
+END;
+
+CREATE FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, 'instance.reactivateOnResubscribe'::text, to_jsonb(i.reactivate_on_resubscribe), to_jsonb(set_reactivation.p_reactivates), set_reactivation.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = set_reactivation.p_instance);
+ UPDATE koppeling.connector_instance SET reactivate_on_resubscribe = set_reactivation.p_reactivates
+   WHERE ((connector_instance.id = set_reactivation.p_instance) AND (connector_instance.reactivate_on_resubscribe <> set_reactivation.p_reactivates));
 END;
 
 CREATE FUNCTION koppeling.set_retention(outcome text, keep interval) RETURNS void
@@ -10130,11 +10163,9 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
-    perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
-    from koppeling.connector_instance i where i.id = p_instance;
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
-            select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
+            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
             from unnest(p_made) m
             where m <> all (v_members));
     perform koppeling.cancel_jobs(array(
@@ -10147,8 +10178,8 @@ begin
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
         array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
         array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
+        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
                        when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
@@ -10184,8 +10215,7 @@ begin
         join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
         where i.id = p_instance and e.person_id = any (p_persons)
             -- What a call under way will have made of it is not known yet.
-            and (m.status in ('subscribed', 'pending') or m.intent is not null))
-        || koppeling.parked_refusals(p_instance, p_persons);
+            and (m.status in ('subscribed', 'pending') or m.intent is not null));
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
@@ -10456,20 +10486,27 @@ CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_gr
     AS $$
 declare
     v_person bigint := koppeling.require_person(source, external_id);
-    v_group bigint;
+    v_group record;
+    v_address text;
     v_count bigint := 0;
 begin
-    if p_group is null then
-        -- First of all: a group that is being made waits for this, or is there when the groups are listed.
-        perform koppeling.record_own_no(koppeling.every_group(), v_person, p_actor, true);
-    end if;
     for v_group in
-        select g.id from koppeling.target_group g
-        where p_group is null or koppeling.fold(g.name) = koppeling.fold(p_group)
+        select g.id, g.email_kind from koppeling.target_group g
+        where case when p_group is null then g.linked else koppeling.fold(g.name) = koppeling.fold(p_group) end
         order by g.id
     loop
         v_count := v_count + 1;
-        perform koppeling.record_own_no(v_group, v_person, p_actor, p_group is null);
+        for v_address in
+            select e.address from koppeling.email_address e
+            where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind)
+            union all
+            select null where not exists (
+                select from koppeling.email_address e
+                where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind))
+        loop
+            perform koppeling.open_suppression(v_group.id, 'unsubscribed', v_address, null, array[v_person], 'user',
+                koppeling.now(), jsonb_build_object('actor', p_actor));
+        end loop;
     end loop;
     if v_count = 0 and p_group is not null then
         raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
@@ -10699,6 +10736,7 @@ begin
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
+    delete from koppeling.former_contact c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
     values (p_person, 'person', '"erased"', p_actor, 'erase');
     return v_removed;
@@ -11094,8 +11132,7 @@ CREATE TABLE koppeling.evaluation_request (
     person_id bigint NOT NULL,
     cause text NOT NULL,
     requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    after_pass boolean DEFAULT false NOT NULL,
-    by_hand boolean DEFAULT false NOT NULL
+    after_pass boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE koppeling.former_link ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -11165,7 +11202,8 @@ CREATE VIEW koppeling.instance_status AS
     (EXISTS ( SELECT
            FROM koppeling.permit_wait w
           WHERE ((w.resource = a.permit_resource) AND (w.holder = koppeling.instance_queue(i.id)) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval))))) AS waits_for_permit,
-    p.throttled_until
+    p.throttled_until,
+    i.reactivate_on_resubscribe
    FROM (((koppeling.connector_instance i
      JOIN koppeling.mailchimp_account a ON ((a.id = i.account_id)))
      JOIN koppeling.account_permits p ON ((p.account_id = a.id)))
@@ -12156,6 +12194,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_pkey PRIMARY KEY (former_link_id, contact_id, person_id);
+
 ALTER TABLE ONLY koppeling.former_link
     ADD CONSTRAINT former_link_pkey PRIMARY KEY (id);
 
@@ -12338,6 +12379,8 @@ CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeli
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
+CREATE INDEX former_contact_person ON koppeling.former_contact USING btree (person_id);
+
 CREATE INDEX former_link_list ON koppeling.former_link USING btree (list_id);
 
 CREATE INDEX idempotent_request_created_at ON koppeling.idempotent_request USING btree (created_at);
@@ -12463,8 +12506,6 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.supp
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression_lift FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
 
-CREATE TRIGGER begin_with_noes AFTER INSERT ON koppeling.target_group FOR EACH ROW EXECUTE FUNCTION koppeling.begin_with_noes();
-
 CREATE TRIGGER bind_inserted AFTER INSERT ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
 
 CREATE TRIGGER bind_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
@@ -12585,6 +12626,12 @@ ALTER TABLE ONLY koppeling.erased_hash
 
 ALTER TABLE ONLY koppeling.erasure_contact
     ADD CONSTRAINT erasure_contact_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
+
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_former_link_id_fkey FOREIGN KEY (former_link_id) REFERENCES koppeling.former_link(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
 
 ALTER TABLE ONLY koppeling.gender_text
     ADD CONSTRAINT gender_text_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
@@ -12725,6 +12772,8 @@ REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM P
 
 REVOKE ALL ON FUNCTION koppeling.empty_group(p_group bigint, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.end_entries_against(p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) FROM PUBLIC;
@@ -12766,6 +12815,8 @@ REVOKE ALL ON FUNCTION koppeling.export_person(source text, external_id text) FR
 REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.find_traces(p_texts text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text) FROM PUBLIC;
 
@@ -12827,6 +12878,8 @@ REVOKE ALL ON FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boole
 
 REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.observe_former(p_link bigint, p_page jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.open_kinds(p_queue text, p_kinds text[]) FROM PUBLIC;
@@ -12849,7 +12902,7 @@ REVOKE ALL ON FUNCTION koppeling.pause_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.present_token(p_hash bytea) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone, p_again text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.prune_history(p_max integer) FROM PUBLIC;
 
@@ -12876,20 +12929,20 @@ REVOKE ALL ON FUNCTION koppeling.put_schedule_object(name text, definition jsonb
 REVOKE ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
-REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, p_clocks_differ_by interval, OUT message text, OUT hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
 
+REVOKE ALL ON FUNCTION koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
 
@@ -12913,6 +12966,8 @@ REVOKE ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new tex
 GRANT ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text) TO koppeling_writer;
 
 REVOKE ALL ON FUNCTION koppeling.request_erasure_check(p_persons bigint[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.request_last_look(p_link bigint, p_instance bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) FROM PUBLIC;
 
@@ -12951,6 +13006,8 @@ REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text,
 REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_permit_budget(resource text, budget integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.set_reactivation(p_instance bigint, p_reactivates boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_retention(outcome text, keep interval) FROM PUBLIC;
 

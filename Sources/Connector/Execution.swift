@@ -65,7 +65,7 @@ extension ConnectorInstance {
                 switch performed {
                 case nil: isFresh = false
                 case .finished(let outcome): return outcome
-                case .doubtful(let contact):
+                case .seen(let contact):
                     seen = contact
                     isFresh = true
                 }
@@ -89,8 +89,9 @@ extension ConnectorInstance {
     /// What came of a step.
     enum Performed {
         case finished(Outcome?)
-        /// The contact is subscribed, and was perhaps there before: it is not said that he may be.
-        case doubtful(Member)
+        /// The contact was found so, or absent, which decides what comes next: he is subscribed and perhaps was there
+        /// before, when it is not said that he may be; or he is in a state that cannot be archived.
+        case seen(Member?)
     }
 
     private func perform(
@@ -105,8 +106,14 @@ extension ConnectorInstance {
                 return .finished(try await record(action, created, as: step, of: state, context))
             }
             try await store(created)
-            return .doubtful(created)
+            return .seen(created)
         case .unarchive: return try await unarchive(state, action, link, context)
+        case .archive:
+            if let refused = try await archive(state, link) { return refused }
+            return .finished(
+                try await finish(action, context) { connection in
+                    try await connection.execute("select koppeling.record_archived(\(state.id)::bigint)")
+                })
         default: return .finished(try await performPlainly(step, state, action, link, context))
         }
     }
@@ -126,11 +133,6 @@ extension ConnectorInstance {
             return try await record(action, updated, as: step, of: state, context)
         case .move:
             return try await move(state, action, link, context)
-        case .archive:
-            try await archive(state, link)
-            return try await finish(action, context) { connection in
-                try await connection.execute("select koppeling.record_archived(\(state.id)::bigint)")
-            }
         case .replace:
             return try await replace(state, action, link, context)
         case .unsubscribe:
@@ -141,20 +143,28 @@ extension ConnectorInstance {
             return try await record(action, left, as: step, of: state, context)
         case .invite: return try await invite(state, action, link, context)
         case .erase: return try await erase(state, action, link, context)
-        case .nothing, .read, .verify, .create, .unarchive, .removedInMailchimp, .forget:
+        case .nothing, .read, .verify, .create, .unarchive, .archive, .removedInMailchimp, .forget:
             return nil
         }
     }
 
-    /// Archives; a refusal is judged by what Mailchimp shows now.
-    func archive(_ state: MemberState, _ link: Link) async throws {
+    /// Archives a contact that was just read as subscribed.
+    ///
+    /// - Returns: nil when it is archived, else what it is instead: a refusal is judged by what Mailchimp shows now.
+    func archive(_ state: MemberState, _ link: Link) async throws -> Performed? {
         let list = link.listID
         let reference = state.reference
         do {
             try await call(link) { try await $0.archive(list, reference) }
+            return nil
         } catch let error as MailchimpError where error.code == .methodNotAllowed {
-            // Archived already, or in a state that is never archived: the read says which.
-            _ = try await read(state, link)
+            let seen = try await read(state, link)
+            switch seen?.status {
+            case .archived: return nil
+            // Refused for no reason that shows: asking again would go on for ever.
+            case .subscribed: throw error
+            default: return .seen(seen)
+            }
         }
     }
 

@@ -36,10 +36,16 @@ extension ConnectorInstance {
     func replace(
         _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
     ) async throws -> Outcome? {
-        let archives = state.status == .subscribed && state.isOurs
-        if archives { try await archive(state, link) }
+        var archives = false
+        if state.status == .subscribed, try await read(state, link) != nil,
+            let found = try await MemberState.load(state.id, from: pool)
+        {
+            archives = found.status == .subscribed && found.isOurs
+            if archives { archives = try await archive(found, link) == nil }
+        }
+        let isArchived = archives
         return try await finish(action, context) { connection in
-            if archives { try await connection.query("select koppeling.record_archived(\(state.id)::bigint)") }
+            if isArchived { try await connection.query("select koppeling.record_archived(\(state.id)::bigint)") }
             try await connection.query("select koppeling.replace_contact(\(state.id)::bigint)")
         }
     }

@@ -29,9 +29,6 @@ struct PullHandler: JobHandler {
 }
 
 extension ConnectorInstance {
-    /// Mailchimp's largest page.
-    private static var pageSize: Int { 1000 }
-
     /// Reads the list: what changed since the last time, or all of it when asked for or due.
     ///
     /// Two passes, since Mailchimp leaves archived contacts out of the ordinary listing. The pull is complete, and the
@@ -43,12 +40,10 @@ extension ConnectorInstance {
         let began = try await now()
         let sweep = isSweep ? try await beginSweep() : 0
         do {
-            var latest: Date?
-            for status in [nil, MemberStatus.archived] {
-                let seen = try await readPages(status: status, since: isSweep ? nil : link.cursor, link) {
-                    try await self.store($0, sweep: sweep)
-                }
-                latest = [latest, seen].compactMap { $0 }.max()
+            let latest = try await readChanges(since: isSweep ? nil : link.cursor, sweep: sweep, link)
+            if isSweep, let latest {
+                // Who changed while all was read was not met where he had been: he is no more missing than the others.
+                _ = try await readChanges(since: latest + 1, sweep: sweep, link)
             }
             if isSweep, try await !lookUpMissing(sweep: sweep, link) { return }
             try await finishPull(latest: latest, began: began, isSweep: isSweep)
@@ -63,17 +58,23 @@ extension ConnectorInstance {
         }
     }
 
+    /// Reads what changed since then in both passes, all of it without a moment; returns the latest change seen.
+    private func readChanges(since: Date?, sweep: Int64, _ link: Link) async throws -> Date? {
+        var latest: Date?
+        for status in [nil, MemberStatus.archived] {
+            let seen = try await readPages(status: status, since: since, link) {
+                try await self.store($0, sweep: sweep)
+            }
+            latest = [latest, seen].compactMap { $0 }.max()
+        }
+        return latest
+    }
+
     /// Reads what changed since the last pull, for the last time before the link ends; also while the instance is off.
     ///
     /// - Throws: `MailchimpError` when a page cannot be read.
     func readBeforeParting(_ link: Link) async throws {
-        var latest: Date?
-        for status in [nil, MemberStatus.archived] {
-            let seen = try await readPages(status: status, since: link.cursor, link) {
-                try await self.store($0, sweep: 0)
-            }
-            latest = [latest, seen].compactMap { $0 }.max()
-        }
+        let latest = try await readChanges(since: link.cursor, sweep: 0, link)
         // From here on the list is looked at once more when the link has ended.
         try await pool.query(
             """
@@ -93,43 +94,6 @@ extension ConnectorInstance {
             """)
     }
 
-    /// Reads page after page, each while the one before is taken in; returns the latest change seen, in Mailchimp's own
-    /// time.
-    func readPages(
-        status: MemberStatus?, since: Date?, _ link: Link, _ take: @Sendable (ReadPage) async throws -> Date?
-    ) async throws -> Date? {
-        var latest: Date?
-        let filter = MemberFilter(
-            status: status, sinceLastChanged: since, count: Self.pageSize, sort: .lastChanged,
-            fields: MemberFilter.defaultFields + ["timestamp_signup", "tags_count"])
-        var read = 0
-        var next: ReadPage? = try await readPage(filter, from: 0, link)
-        while let page = next {
-            read += page.raw.count
-            let offset = read
-            async let stored = take(page)
-            async let following = page.raw.count == Self.pageSize ? readPage(filter, from: offset, link) : nil
-            latest = [latest, try await stored].compactMap { $0 }.max()
-            next = try await following
-        }
-        return latest
-    }
-
-    /// A page, and since when it may be out of date.
-    struct ReadPage: Sendable {
-        var readAt: Date
-        var raw: RawPage
-    }
-
-    private func readPage(_ filter: MemberFilter, from offset: Int, _ link: Link) async throws -> ReadPage {
-        let readAt = try await now()
-        var filter = filter
-        filter.offset = offset
-        let page = filter
-        let list = link.listID
-        return ReadPage(readAt: readAt, raw: try await call(link) { try await $0.rawMembers(list, page) })
-    }
-
     /// Stores what a page says; returns the latest change in it.
     private func store(_ page: ReadPage, sweep: Int64) async throws -> Date? {
         try await pool.transaction { connection in
@@ -143,7 +107,7 @@ extension ConnectorInstance {
         }
     }
 
-    private func now() async throws -> Date {
+    func now() async throws -> Date {
         try await pool.query("select koppeling.now()").scalar()
     }
 
@@ -168,13 +132,12 @@ extension ConnectorInstance {
 
     private func finishPull(latest: Date?, began: Date, isSweep: Bool) async throws {
         try await pool.withConnection { connection in
-            // The overlap: a page that changed while it was read is read again next time.
+            // The overlap: who changed while the list was read is read again next time. Our clock has no say in it.
             try await connection.execute(
                 """
                 update koppeling.connector_instance
                 set pull_cursor = greatest(
-                        coalesce(\(latest)::timestamptz - interval '10 minutes', pull_cursor,
-                                 koppeling.now() - interval '1 day'), pull_cursor),
+                        coalesce(\(latest)::timestamptz - interval '10 minutes', pull_cursor, 'epoch'), pull_cursor),
                     last_pull_at = \(began)::timestamptz,
                     last_sweep_at = case when \(isSweep)::boolean then \(began)::timestamptz else last_sweep_at end
                 where id = \(self.id)::bigint
@@ -195,7 +158,7 @@ extension ConnectorInstance {
         guard let row = rows.first else { return true }
         let missing: Int64 = try row.decode("missing")
         let known: Int64 = try row.decode("known")
-        guard missing <= max(25, known / 10) else {
+        guard missing <= max(25, known / 10), missing < known || known <= 1 else {
             try await listIsGone("\(missing) of \(known) known contacts are not in the list any more")
             return false
         }

@@ -96,7 +96,7 @@ extension ConnectorInstance {
                 let preview: JSONText = try await connection.query(
                     """
                     select koppeling.preview_page(\(self.id)::bigint, \(JSONText(utf8: page.raw.bytes))::jsonb,
-                        \(page.readAt)::timestamptz)
+                        \(page.readAt)::timestamptz, \(page.again)::text[])
                     """
                 ).scalar()
                 throw TakenBack(preview: try preview.decode())

@@ -52,7 +52,8 @@ extension MemberState {
         if restoresNo, status == .subscribed || status == .pending || status == .archived { return .unsubscribe }
         if unsubscribeHere { return stepToUnsubscribe(fresh: fresh) }
         if invitedAt != nil { return fresh ? .invite : .read }
-        if claims == 0 { return isOurs && status == .subscribed ? .archive : .nothing(note: nil) }
+        // Archiving hides a no that was said since the last reading.
+        if claims == 0 { return !isOurs || status != .subscribed ? .nothing(note: nil) : fresh ? .archive : .read }
         if let reason = reasons.first { return .nothing(note: reason) }
         switch status {
         case nil: return fresh ? .create : .read

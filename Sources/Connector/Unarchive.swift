@@ -26,7 +26,7 @@ extension ConnectorInstance {
             try await $0.update(list, reference, patch, skipMergeValidation: true)
         }
         try await store(member)
-        return .doubtful(member)
+        return .seen(member)
     }
 
     /// Looks whether a contact whom our call made subscribed had said no, and stores that he is to be unsubscribed again.

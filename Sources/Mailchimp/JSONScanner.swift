@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// Goes once over JSON and checks it by the grammar of RFC 8259, building nothing.
 ///
 /// It refuses what the grammar allows and PostgreSQL does not take: nesting without end, and a number beyond `numeric`.
@@ -10,14 +12,16 @@ struct JSONScanner {
     private let bytes: [UInt8]
     private let list: [UInt8]
     private let moments: [[UInt8]]
+    private static let contactID = Array(#"contact_id""#.utf8), lastChanged = Array(#"last_changed""#.utf8)
     private var index = 0
     private var listsFound = 0
 
     /// What is to be written instead of what, in the order of the places.
     private var repairs: [(place: Range<Int>, by: String)] = []
 
-    /// How many objects the list holds.
-    private(set) var count = 0
+    /// What the list's objects say of themselves.
+    private(set) var contacts: [RawPage.Contact] = []
+    private var contact = RawPage.Contact()
 
     /// A scanner of an object that holds a list of objects under one key, and in each of these moments under others.
     init(_ bytes: [UInt8], list: String, moments: [String]) {
@@ -89,10 +93,15 @@ struct JSONScanner {
                 guard array(depth: depth + 1, ofObjects: true) else { return false }
             } else {
                 // The list's own objects are that deep; what is of the name elsewhere does no harm.
-                let isMoment = depth == 3 && moments.contains { bytes[key..<index].starts(with: $0) }
+                let name = depth == 3 ? bytes[key..<index] : []
                 let start = index
                 guard value(depth: depth) else { return false }
-                if isMoment { checkMoment(start..<index) }
+                if moments.contains(where: { name.starts(with: $0) }) {
+                    let moment = moment(at: start..<index)
+                    if name.starts(with: Self.lastChanged) { contact.lastChanged = moment }
+                } else if name.starts(with: Self.contactID), bytes[start] == UInt8(ascii: "\"") {
+                    contact.id = String(decoding: bytes[start + 1..<index - 1], as: UTF8.self)
+                }
             }
             skipBlanks()
             if take(UInt8(ascii: "}")) { return true }
@@ -101,16 +110,15 @@ struct JSONScanner {
         }
     }
 
-    /// Takes away a moment that is none, which would cost the page.
-    private mutating func checkMoment(_ place: Range<Int>) {
+    /// Reads a moment, and takes away one that is none, which would cost the page.
+    private mutating func moment(at place: Range<Int>) -> Date? {
         let isText = bytes[place.lowerBound] == UInt8(ascii: "\"")
         let text = isText ? bytes[place].dropFirst().dropLast() : bytes[place]
-        guard !(isText ? text.isEmpty : text.elementsEqual("null".utf8)) else { return }
-        if isText, Timestamp.parse(String(decoding: text, as: UTF8.self)) != nil {
-            return
-        }
+        guard !(isText ? text.isEmpty : text.elementsEqual("null".utf8)) else { return nil }
+        if isText, let moment = Timestamp.parse(String(decoding: text, as: UTF8.self)) { return moment }
         while let last = repairs.last, last.place.lowerBound >= place.lowerBound { repairs.removeLast() }
         repairs.append((place, #""""#))
+        return nil
     }
 
     private mutating func array(depth: Int, ofObjects: Bool = false) -> Bool {
@@ -118,8 +126,9 @@ struct JSONScanner {
         skipBlanks()
         if take(UInt8(ascii: "]")) { return true }
         while true {
+            if ofObjects { contact = RawPage.Contact() }
             guard !ofObjects || peek == UInt8(ascii: "{"), value(depth: depth) else { return false }
-            if ofObjects { count += 1 }
+            if ofObjects { contacts.append(contact) }
             skipBlanks()
             if take(UInt8(ascii: "]")) { return true }
             guard take(UInt8(ascii: ",")) else { return false }

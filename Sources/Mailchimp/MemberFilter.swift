@@ -4,11 +4,11 @@ public import FoundationEssentials
 public struct MemberFilter: Sendable, Hashable {
     /// What to sort by.
     public enum Sort: String, Sendable, Hashable {
-        /// By the last change, oldest first.
+        /// By the last change.
         case lastChanged = "last_changed"
-        /// By the moment of opting in, oldest first.
+        /// By the moment of opting in.
         case optedIn = "timestamp_opt"
-        /// By the moment of signing up, oldest first.
+        /// By the moment of signing up.
         case signedUp = "timestamp_signup"
     }
 
@@ -28,6 +28,8 @@ public struct MemberFilter: Sendable, Hashable {
     public var count: Int
     /// What to sort by, or nil for Mailchimp's own order.
     public var sort: Sort?
+    /// Whether the newest come first of what is sorted, and not the oldest.
+    public var newestFirst: Bool
     /// The fields of a member to return, by Mailchimp's names.
     public var fields: [String]
 
@@ -42,7 +44,7 @@ public struct MemberFilter: Sendable, Hashable {
     public init(
         status: MemberStatus? = nil, sinceLastChanged: Date? = nil, beforeLastChanged: Date? = nil,
         unsubscribedSince: Date? = nil, uniqueEmailID: String? = nil, offset: Int = 0, count: Int = 1000,
-        sort: Sort? = nil, fields: [String] = MemberFilter.defaultFields
+        sort: Sort? = nil, newestFirst: Bool = false, fields: [String] = MemberFilter.defaultFields
     ) {
         self.status = status
         self.sinceLastChanged = sinceLastChanged
@@ -52,6 +54,7 @@ public struct MemberFilter: Sendable, Hashable {
         self.offset = offset
         self.count = count
         self.sort = sort
+        self.newestFirst = newestFirst
         self.fields = fields
     }
 
@@ -68,7 +71,7 @@ public struct MemberFilter: Sendable, Hashable {
         if let uniqueEmailID { query.append(("unique_email_id", uniqueEmailID)) }
         if let sinceLastChanged { query.append(("since_last_changed", Timestamp.format(sinceLastChanged))) }
         if let beforeLastChanged { query.append(("before_last_changed", Timestamp.format(beforeLastChanged))) }
-        if let sort { query += [("sort_field", sort.rawValue), ("sort_dir", "ASC")] }
+        if let sort { query += [("sort_field", sort.rawValue), ("sort_dir", newestFirst ? "DESC" : "ASC")] }
         return query
     }
 }

@@ -191,22 +191,6 @@ struct EdgeCaseTests {
         }
     }
 
-    @Test("a no from an old mail, said after our archive, holds when the rule matches again", arguments: [false, true])
-    func leftAfterTheArchive(isBefore: Bool) async throws {
-        try await LinkedList.run(persons: 1) { list in
-            try await list.quiet()
-            if isBefore { try await list.asContact("unsubscribe", list.address("0")) }
-            try await list.put("0", isMember: false)
-            try await list.quiet()
-            if !isBefore { try await list.asContact("unsubscribe", list.address("0")) }
-            try await list.put("0")
-            try await list.quiet()
-            try await list.pull(full: true)
-            #expect(try await list.status(list.address("0")) != "subscribed")
-            #expect(try await list.membership("0") == "inactive unsubscribed")
-        }
-    }
-
     @Test("an instance that paused itself creates nobody; who leaves is archived, and who says no is unsubscribed")
     func paused() async throws {
         try await LinkedList.run(persons: 3) { list in

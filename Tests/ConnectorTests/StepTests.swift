@@ -85,14 +85,15 @@ struct StepTests {
         #expect(archived.step(fresh: true) == .replace)
     }
 
-    @Test("archives only a subscribed contact of ours that nobody claims")
+    @Test("archives only a subscribed contact of ours that nobody claims, on a read just made")
     func archive() {
         let left = state {
             $0.claims = 0
             $0.status = .subscribed
             $0.ownership = .created
         }
-        #expect(left.step(fresh: false) == .archive)
+        #expect(left.step(fresh: false) == .read)
+        #expect(left.step(fresh: true) == .archive)
         for change in [
             { $0.ownership = .foreign }, { $0.status = .unsubscribed }, { $0.status = .cleaned },
             { $0.status = .pending },

@@ -72,6 +72,18 @@ import Testing
         #expect(page(around(moment, "\\u0000")) == around(repaired ?? moment, "\\ufffd"))
     }
 
+    @Test func `Each contact's id and last change are known, without its other values`() throws {
+        let json = #"""
+            {"other":[{"contact_id":"x","last_changed":"2020-01-01T00:00:00Z"}],"members":[
+            {"contact_id":"a","tags":[{"contact_id":"b"}],"last_changed":"2021-11-23T22:51:56+00:00",
+             "merge":{"contact_id":"c"}},
+            {"contact_id":null,"last_changed":""},{"last_changed":"now","contact_id":""},{}],"contact_id":"d"}
+            """#
+        let page = try #require(RawPage(Array(json.utf8), of: "members"))
+        #expect(page.contacts.map(\.id) == ["a", nil, "", nil])
+        #expect(page.contacts.map(\.lastChanged) == [Date(timeIntervalSince1970: 1_637_707_916), nil, nil, nil])
+    }
+
     @Test func `No part of a page passes for the whole, and no noise crashes it`() throws {
         let whole = Array(#"{"members":[{"id":"\ud83d\ude00\u0000","n":[1,2,{"x":"\\\""}]}],"total_items":1}"#.utf8)
         for end in whole.indices { #expect(RawPage(Array(whole[..<end]), of: "members") == nil) }
