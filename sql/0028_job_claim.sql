@@ -20,7 +20,7 @@ create function koppeling.claim_jobs(
     p_suspects boolean default false, p_alone boolean default false
 ) returns table (id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority int,
         attempt int, max_attempts int, run_at timestamptz, enqueued_at timestamptz, claim int,
-        started_at timestamptz)
+        started_at timestamptz, snoozes int)
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
     set enable_seqscan = off set enable_bitmapscan = off
@@ -122,7 +122,7 @@ begin
                 returning j.*
             )
             select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.limit_key, b.priority, b.attempt,
-                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at
+                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at, b.snoozes
             from begun b
             order by b.run_at, b.id;
             -- When there may be more of this priority: content with what there is; or once more, as long as that gets
@@ -137,7 +137,7 @@ begin
     end loop;
     if v_left = p_limit and v_is_cut then
         return query select null::bigint, null, null, null::jsonb, null, null, null, null::int, null::int, null::int,
-            null::timestamptz, null::timestamptz, null::int, null::timestamptz;
+            null::timestamptz, null::timestamptz, null::int, null::timestamptz, null::int;
     -- Whoever found nothing is notified of what comes next; whoever found something looks again by itself.
     elsif v_consumer.waiting <> (v_left = p_limit) and not p_suspects then
         update koppeling.consumer c set waiting = not v_consumer.waiting where c.id = p_consumer;

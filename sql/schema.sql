@@ -2220,7 +2220,7 @@ CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]
           OFFSET 0))));
 END;
 
-CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone)
+CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone, snoozes integer)
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -2324,7 +2324,7 @@ begin
                 returning j.*
             )
             select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.limit_key, b.priority, b.attempt,
-                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at
+                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at, b.snoozes
             from begun b
             order by b.run_at, b.id;
             -- When there may be more of this priority: content with what there is; or once more, as long as that gets
@@ -2339,7 +2339,7 @@ begin
     end loop;
     if v_left = p_limit and v_is_cut then
         return query select null::bigint, null, null, null::jsonb, null, null, null, null::int, null::int, null::int,
-            null::timestamptz, null::timestamptz, null::int, null::timestamptz;
+            null::timestamptz, null::timestamptz, null::int, null::timestamptz, null::int;
     -- Whoever found nothing is notified of what comes next; whoever found something looks again by itself.
     elsif v_consumer.waiting <> (v_left = p_limit) and not p_suspects then
         update koppeling.consumer c set waiting = not v_consumer.waiting where c.id = p_consumer;

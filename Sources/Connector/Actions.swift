@@ -43,6 +43,7 @@ extension ConnectorInstance {
             // It was turned off just now: in a moment nobody here takes its jobs any more.
             return jobs.outcomes(.snooze(.seconds(5)))
         }
+        note(isPaused: link.pausedReason != nil)
         // Whoever ends the dry run ends this wait as well.
         if link.isDryRun { return jobs.outcomes(.snooze(.seconds(300))) }
         if !link.authenticated, try await !credentialWorks(link) { return jobs.outcomes(.snooze(.seconds(60))) }
@@ -70,6 +71,7 @@ extension ConnectorInstance {
         let creates = link.pausedReason == nil ? actions.filter { $0.name == "create" } : []
         if creates.count > 1 {
             let created = try await createInBulk(creates, link, context)
+            try await count(created.count, rejected: false)
             actions.removeAll { created.contains($0.job.id) }
         }
         return outcomes.merging(try await performSingly(actions, link, context)) { $1 }
@@ -110,6 +112,7 @@ extension ConnectorInstance {
     /// - Returns: nil when the job was completed together with the record of what was done.
     private func attempt(_ action: Action, _ link: Link, _ context: JobContext) async -> Outcome? {
         do {
+            if isPaused, action.isHeldByPause, link.pausedReason == nil { return .snooze(.seconds(60)) }
             let outcome: Outcome?
             do {
                 outcome = try await execute(action, link, context)
@@ -118,7 +121,11 @@ extension ConnectorInstance {
             }
             // Nobody has to ask again for somebody to be erased.
             if case .rejected = outcome, action.job.kind == "erase" { return .snooze(.seconds(3600)) }
-            if case .rejected = outcome { try await count(rejected: true) } else { try await count(rejected: false) }
+            switch outcome {
+            case nil, .done: try await count(rejected: false)
+            case .rejected: try await count(rejected: true)
+            case .retry, .snooze, .cancelled: break
+            }
             return outcome
         } catch is CancellationError {
             return .snooze(.zero)

@@ -9,13 +9,18 @@ public struct ApplyPlanHandler: JobHandler {
 
     /// Persons a transaction: a fraction of a second, for which who writes about the group beside it waits, and a few bulk
     /// calls, so that the first leave while the rest is applied.
-    private static let piece: Int32 = 2000
+    private let piece: Int32
 
     private let pool: Pool
 
     /// For the plans of a database.
     public init(pool: Pool) {
+        self.init(pool: pool, piece: 2000)
+    }
+
+    init(pool: Pool, piece: Int32) {
         self.pool = pool
+        self.piece = piece
     }
 
     /// `plan.apply`.
@@ -41,6 +46,6 @@ public struct ApplyPlanHandler: JobHandler {
     }
 
     private func applyPiece(of plan: Int64) async throws -> Bool {
-        try await pool.query("select koppeling.apply_plan(\(plan)::bigint, \(Self.piece)::int)").scalar()
+        try await pool.query("select koppeling.apply_plan(\(plan)::bigint, \(piece)::int)").scalar()
     }
 }

@@ -16,9 +16,9 @@ public actor ConnectorInstance {
     let permits: Permits
     let webhooks: WebhookAddress?
     let logger: Logger
-    /// Outcomes since the process began or the instance last paused, for the brake on rejections.
-    private var performed = 0
-    private var rejected = 0
+    private var outcomes = RecentOutcomes()
+    /// Whether the instance is paused, as far as this process knows: a batch that began before holds back the rest.
+    private(set) var isPaused = false
 
     /// An instance of a database; without an address for webhooks its pulls come more often.
     init(
@@ -94,17 +94,23 @@ public actor ConnectorInstance {
         }
     }
 
+    /// Takes over whether the instance is paused, as its row says; what was rejected before a pause counts no more.
+    func note(isPaused: Bool) {
+        self.isPaused = isPaused
+        if isPaused { outcomes = RecentOutcomes() }
+    }
+
     /// Stops creating and updating until a person looks; what takes contacts away goes on.
     func pause(because reason: String) async throws {
-        performed = 0
-        rejected = 0
-        logger.error("the instance pauses itself", metadata: ["reason": "\(reason)"])
+        note(isPaused: true)
         try await pool.transaction { connection in
-            try await connection.execute(
+            let paused = try await connection.execute(
                 """
                 update koppeling.connector_instance set paused_reason = \(reason)::text
                 where id = \(self.id)::bigint and paused_reason is null
                 """)
+            guard paused > 0 else { return }
+            self.logger.error("the instance pauses itself", metadata: ["reason": "\(reason)"])
             try await connection.query(
                 """
                 select koppeling.open_task('rejections', \(self.id)::bigint, null,
@@ -113,11 +119,9 @@ public actor ConnectorInstance {
         }
     }
 
-    /// Counts an outcome: more than 2 % rejected of at least 100 is no accident of single persons.
-    func count(rejected isRejected: Bool) async throws {
-        performed += 1
-        if isRejected { rejected += 1 }
-        guard performed >= 100, rejected * 50 > performed else { return }
-        try await pause(because: "\(rejected) of \(performed) actions were rejected")
+    /// Counts actions that were carried out, or rejected; what is put off or tried again is neither.
+    func count(_ actions: Int = 1, rejected: Bool) async throws {
+        outcomes.add(actions, rejected: rejected)
+        if let excess = outcomes.excess { try await pause(because: excess) }
     }
 }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import JobQueue
 import Logging
 import Mailchimp
@@ -24,7 +25,7 @@ extension ConnectorInstance {
             try await pause(because: "\(error)")
             return .snooze(.seconds(60))
         case .deferDays:
-            return .snooze(.seconds(86_400 * max(1, min(action.job.attempt, 7))))
+            return .snooze(.seconds(86_400 * action.job.daysToDefer))
         case .suppress:
             try await recordSuppression(error, of: action, link)
             return .done(nil)
@@ -63,5 +64,14 @@ extension ConnectorInstance {
                 """)
             try await connection.query("select koppeling.record_nothing(\(state.id)::bigint, \(reason)::text)")
         }
+    }
+}
+
+extension Job {
+    /// For how many days it is put off: one more each time, up to a week.
+    ///
+    /// How often it was put off counts only as far as it has waited so many days: a pause puts a job off every minute.
+    var daysToDefer: Int {
+        min(snoozes, Int(startedAt.timeIntervalSince(enqueuedAt) / 86_400), 6) + 1
     }
 }

@@ -21,6 +21,8 @@ public struct Job: Sendable, Hashable, Identifiable {
     public var priority: Int
     /// Which attempt this is, counted from one.
     public var attempt: Int
+    /// How often a handler has put it off; that gives the attempt back.
+    public var snoozes: Int
     /// After how many failed attempts it is rejected.
     public var maxAttempts: Int
     /// Since when it might run.
@@ -34,7 +36,10 @@ public struct Job: Sendable, Hashable, Identifiable {
 
     /// The columns that a claim asks for, in the order in which they are read: by place, for names cost time.
     static var columns: String {
-        "id, kind, args, key, order_key, limit_key, priority, attempt, max_attempts, run_at, enqueued_at, started_at, claim"
+        """
+        id, kind, args, key, order_key, limit_key, priority, attempt, max_attempts, run_at, enqueued_at, started_at, claim,
+        snoozes
+        """
     }
 
     init(_ row: Row, queue: String) throws(PostgresError) {
@@ -52,5 +57,6 @@ public struct Job: Sendable, Hashable, Identifiable {
         enqueuedAt = try row.decode(10)
         startedAt = try row.decode(11)
         claim = try row.decode(12)
+        snoozes = Int(try row.decode(13, as: Int32.self))
     }
 }

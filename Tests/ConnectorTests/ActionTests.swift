@@ -84,6 +84,32 @@ struct ActionTests {
         }
     }
 
+    @Test("that are open keep their mode when the template is set to manual, and when it is set back to automatic")
+    func modes() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            let name = list.instance.name
+            try await list.quiet()
+            try await list.hold(true)
+            for (id, count) in [(5, 1), (6, 2), (7, 3)] as [(Int, Int64)] {
+                try await list.instances.setAutomatic(id != 6, template: "create", instance: name)
+                try await list.put("\(id)")
+                try await list.staged(count)
+            }
+            try await list.instances.setAutomatic(false, template: "create", instance: name)
+            try await list.hold(false)
+            try await list.quiet()
+            for id in [5, 7] { #expect(try await list.status(list.address("\(id)")) == "subscribed") }
+            #expect(try await list.status(list.address("6")) == nil)
+            try await list.instances.setAutomatic(true, template: "create", instance: name)
+            try await list.quiet()
+            #expect(try await list.status(list.address("6")) == nil)
+            let run: Int64 = try await list.pool.query("select koppeling.run_waiting_actions(\(name))").scalar()
+            #expect(run == 1)
+            try await list.quiet()
+            #expect(try await list.status(list.address("6")) == "subscribed")
+        }
+    }
+
     @Test("that were rejected are listed by reason, run again all with the same, and superseded by what comes after")
     func rejected() async throws {
         var switches = SandboxSwitches()

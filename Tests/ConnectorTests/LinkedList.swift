@@ -217,13 +217,13 @@ struct LinkedList: Sendable {
         return counts.counts.filter { $0.method != "GET" }.reduce(0) { $0 + $1.count }
     }
 
-    /// Waits until nothing is left to do.
-    func quiet(at location: SourceLocation = #_sourceLocation) async throws {
+    /// Waits until nothing is left to do, besides jobs of a kind that nobody takes.
+    func quiet(besides kind: String = "", at location: SourceLocation = #_sourceLocation) async throws {
         try await eventually("the queue is empty", within: .seconds(60), at: location) {
             try await pool.query(
                 """
                 select count(*) from koppeling.job
-                where run_at < koppeling.now() + interval '30 seconds' and kind <> 'instance.pull'
+                where run_at < koppeling.now() + interval '30 seconds' and kind not in ('instance.pull', \(kind)::text)
                    or kind = 'instance.pull' and run_at <= koppeling.now()
                 """
             ).scalar(as: Int64.self) == 0

@@ -38,6 +38,49 @@ struct OutboundTests {
         }
     }
 
+    @Test("an address that changes twice before the first move ran is one move, of the same contact")
+    func changedTwice() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let before = try #require(try await list.contact(list.address("0")))
+            try await list.hold(true)
+            for address in ["twee@post.koppeling.nl", "drie@post.koppeling.nl"] {
+                try await list.put("0", #"{"emails": {"zakelijk": "\#(address)"}}"#)
+                try await eventually("the move is staged") {
+                    try await list.pool.query("select moving_to from koppeling.audience_member").scalar(
+                        as: String?.self)
+                        == address
+                }
+            }
+            try await list.staged(1)
+            try await list.control("DELETE", "requests")
+            try await list.hold(false)
+            try await list.quiet()
+            let moved = try #require(try await list.contact("drie@post.koppeling.nl"))
+            #expect(moved.contact_id == before.contact_id && moved.status == "subscribed")
+            for gone in [list.address("0"), "twee@post.koppeling.nl"] {
+                #expect(try await list.contact(gone) == nil)
+            }
+            #expect(try await list.writes() == 1)
+        }
+    }
+
+    @Test("who said no at the old address does not move, and is not created at the new one")
+    func unsubscribedBeforeTheMove() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.control("DELETE", "requests")
+            try await list.put("0", #"{"emails": {"zakelijk": "nieuw@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            try await list.pull(full: true)
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+            #expect(try await list.contact("nieuw@post.koppeling.nl") == nil)
+            #expect(try await list.writes() == 0)
+        }
+    }
+
     @Test("sends nothing for a change of case, nor for a put that changes nothing")
     func nothing() async throws {
         try await LinkedList.run(persons: 2) { list in

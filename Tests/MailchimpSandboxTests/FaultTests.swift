@@ -13,7 +13,7 @@ import Testing
                 ("429", 429, "{\"type\""), ("429_empty", 429, ""), ("403_html", 403, "<HTML>"), ("404_empty", 404, ""),
                 ("500", 500, "{\"type\":\"about:blank\""), ("502_html", 502, "<html>"), ("503", 503, ""),
                 ("503_akamai", 503, "{\"type\":\"akamai"), ("compliance", 503, "{\"type\""),
-                ("504_html", 504, "<html>"),
+                ("contact_limit", 400, "{\"type\""), ("504_html", 504, "<html>"),
             ] {
                 for (when, isDone) in [("before", false), ("after", true), ("", false)] {
                     let address = "\(effect).\(when.isEmpty ? "none" : when)@people.test"

@@ -9,7 +9,8 @@ import Testing
             ("429", .tooManyRequests, .retry), ("429_empty", .tooManyRequests, .retry),
             ("403_html", .overloaded, .retry),
             ("500", .overloaded, .retry), ("502_html", .overloaded, .retry), ("503", .overloaded, .retry),
-            ("503_akamai", .overloaded, .retry), ("compliance", .accountBlocked, .stop), ("reset", .transport, .retry),
+            ("503_akamai", .overloaded, .retry), ("compliance", .accountBlocked, .stop),
+            ("contact_limit", .contactLimit, .waitForAccount), ("reset", .transport, .retry),
         ] as [(String, MailchimpError.Code, Advice)])
     func `What goes wrong at Mailchimp or on the way is named, and the next call is none the worse`(
         effect: String, code: MailchimpError.Code, advice: Advice

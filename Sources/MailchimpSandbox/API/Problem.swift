@@ -43,6 +43,9 @@ extension Problem {
     static let userDisabled = Problem(403, "User Disabled", "This account has been disabled.")
     static let forbidden = Problem(403, "Forbidden", "You don't have permission to access this resource.")
     static let complianceBlocked = Problem(503, "ComplianceRelated", "This method has been disabled.")
+    /// Not documented: the words are a guess.
+    static let contactLimit = Problem(
+        400, "Bad Request", "Your account has reached its contact limit. Upgrade the plan or remove contacts.")
     static let methodOverride = Problem(
         422, "InvalidMethodOverride", "The X-HTTP-Method-Override header can only be used with POST requests.")
     static let bothFieldLists = Problem(

@@ -9,6 +9,7 @@ enum FaultEffect: String, Sendable, CaseIterable {
     case unavailable = "503"
     case unavailableAkamai = "503_akamai"
     case complianceBlocked = "compliance"
+    case contactLimit = "contact_limit"
     case gatewayTimeoutHTML = "504_html"
     /// The right answer, late.
     case hang

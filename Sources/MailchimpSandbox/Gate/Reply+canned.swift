@@ -31,6 +31,9 @@ extension Reply {
                 503, "application/json",
                 #"{"type":"akamai_error_message","title":"akamai_503","status":503,"ref_no":"Reference Number: 00.950e16c3"}"#
             )
+        case .contactLimit:
+            let problem = Problem.contactLimit.json(instance: Reply.newRequestID())
+            return text(400, json, String(decoding: problem.bytes, as: UTF8.self))
         default:
             let problem = Problem.complianceBlocked.json(instance: Reply.newRequestID())
             return text(503, json, String(decoding: problem.bytes, as: UTF8.self))
