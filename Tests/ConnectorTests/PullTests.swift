@@ -107,8 +107,11 @@ struct PullTests {
             let link = try #require(try await reader.link())
             await #expect(throws: RestlessList.self) {
                 _ = try await reader.readPages(status: nil, since: nil, link) { page in
-                    let met = try addresses(page)
-                    if pages.withLock({ $0 += 1; return $0 }) == 2 { try await asAdmin("archive", met, list) }
+                    let number = pages.withLock { pages in
+                        pages += 1
+                        return pages
+                    }
+                    if number == 2 { try await asAdmin("archive", try addresses(page), list) }
                     return nil
                 }
             }
