@@ -124,6 +124,8 @@ extension ConnectorInstance {
             switch outcome {
             case nil, .done: try await count(rejected: false)
             case .rejected: try await count(rejected: true)
+            // Its last attempt: the queue rejects it.
+            case .retry where action.job.attempt >= action.job.maxAttempts: try await count(rejected: true)
             case .retry, .snooze, .cancelled: break
             }
             return outcome

@@ -99,6 +99,26 @@ struct RefusalTests {
         }
     }
 
+    @Test("that come of attempts which all failed count as well")
+    func exhausted() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.put(1..<100)
+            try await list.quiet()
+            try await list.hold(true)
+            try await list.put(100..<110)
+            try await list.staged(10)
+            try await list.pool.query("update koppeling.job set max_attempts = 1 where kind = 'action'")
+            try await list.control("POST", "faults", #"{"effect": "500", "match": {"method": "POST"}}"#)
+            try await list.hold(false)
+            try await list.quiet()
+            try await eventually("it is paused") { try await pausedReason(list) != nil }
+            let rejected: Int64 = try await list.pool.query(
+                "select count(*) from koppeling.actions where state = 'rejected'"
+            ).scalar()
+            #expect(rejected >= 3)
+        }
+    }
+
     @Test("of 21 pause the instance after a million actions that went well, and of 20 do not")
     func million() {
         var outcomes = RecentOutcomes()
