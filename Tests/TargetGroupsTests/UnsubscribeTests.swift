@@ -27,7 +27,7 @@ struct UnsubscribeTests {
         #expect(try entries.scalar(as: Int64.self) == 8)
     }
 
-    @Test("holds in a group that is made later, whatever her address is by then, and also where there was none", .database)
+    @Test("holds in a group that is made later, whatever her address is then, also where there was none", .database)
     func laterGroup() async throws {
         let world = World()
         let person = try await world.put("1", email: "jan@example.nl", categories: newsletter)
