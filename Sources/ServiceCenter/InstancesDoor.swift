@@ -109,11 +109,10 @@ struct InstancesDoor: Sendable {
         let shown: String = try await refused {
             try await pool.query(
                 """
-                select (koppeling.in_utc(row_to_json(s))::jsonb || jsonb_build_object('dry_run', i.dry_run, 'templates', (
+                select (koppeling.in_utc(row_to_json(s))::jsonb || jsonb_build_object('templates', (
                     select jsonb_object_agg(t.action, case when t.automatic then 'automatic' else 'manual' end)
-                    from koppeling.action_template t where t.instance_id = i.id)))::text
+                    from koppeling.action_template t where t.instance_id = s.id)))::text
                 from koppeling.instance_status s
-                join koppeling.connector_instance i on i.id = s.id
                 where s.id = koppeling.require_instance(\(name)::text)
                 """
             ).scalar()

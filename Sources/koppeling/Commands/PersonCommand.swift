@@ -100,7 +100,7 @@ struct PersonCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .unsubscribe(source: person.source, id: person.id, group: group, actor: runtime.actor)
-                Console.line("Recorded for \(groups) groups.")
+                Console.line("Recorded for \(groups.counted("group")).")
             }
         }
     }
@@ -122,7 +122,7 @@ struct PersonCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .invite(source: person.source, id: person.id, group: group, actor: runtime.actor)
-                Console.line("Recorded for \(groups) group(s); `koppeling why` shows how far it is.")
+                Console.line("Recorded for \(groups.counted("group")); `koppeling why` shows how far it is.")
             }
         }
     }
