@@ -62,7 +62,7 @@ comment on view koppeling.account_status is 'Each connected account, without its
 
 create view koppeling.instance_status as
 select i.id, i.name as instance, a.name as account, i.list_name, g.name as target_group, a.authenticated, i.enabled,
-       i.activated, i.paused_reason, i.last_pull_at, i.last_sweep_at,
+       i.dry_run, i.activated, i.paused_reason, i.last_pull_at, i.last_sweep_at,
        (select count(*) from koppeling.claim c where c.instance_id = i.id) as claims,
        (select count(*) from koppeling.job j
         where j.queue = koppeling.instance_queue(i.id) and j.kind = 'action' and j.run_at < 'infinity') as open_actions,

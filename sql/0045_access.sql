@@ -80,8 +80,8 @@ begin
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
-                'stands_at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
-                                 else 'address' end)
+                'stands_at', case when s.person_id is not null then 'person'
+                                  when s.contact_id is not null then 'contact' else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
         'changes', coalesce((
@@ -127,6 +127,7 @@ begin
     end if;
     return jsonb_build_object(
         'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
+        'is_dry_run', v_instance.dry_run,
         'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
             select koppeling.invitation_json(v.id) from koppeling.invitation v
@@ -142,7 +143,8 @@ begin
         'contact', case when v_member.id is not null then jsonb_build_object(
             'address', v_member.address, 'contact_id', v_member.contact_id,
             'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
-            'last_changed', koppeling.iso8601(v_member.last_changed), 'seen_at', koppeling.iso8601(v_member.observed_at),
+            'last_changed', koppeling.iso8601(v_member.last_changed),
+            'seen_at', koppeling.iso8601(v_member.observed_at),
             'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
         'actions', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -236,7 +238,8 @@ begin
                 'opted_in_at', koppeling.iso8601(m.opted_in_at), 'last_changed', koppeling.iso8601(m.last_changed),
                 'actions', coalesce((
                     select jsonb_agg(jsonb_build_object(
-                        'action', j.args ->> 'action', 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at),
+                        'action', j.args ->> 'action', 'state', j.state,
+                        'enqueued_at', koppeling.iso8601(j.enqueued_at),
                         'finished_at', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
                     from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
                         key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)

@@ -47,7 +47,9 @@ struct ClusterFolder: Sendable {
         guard Self.isLocked(descriptor) else {
             close(descriptor)
             throw EmbeddedPostgresError(
-                .inUse, "another program uses the database in \(path): stop it, or choose another folder")
+                .inUse,
+                "another program uses the database in \(path), or is starting it: wait, stop it, or choose another folder"
+            )
         }
         chmod(path, 0o700)
         user.own(path)

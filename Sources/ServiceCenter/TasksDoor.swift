@@ -1,3 +1,4 @@
+import Connector
 import Hummingbird
 import Postgres
 
@@ -33,7 +34,7 @@ struct TasksDoor: Sendable {
     private func list(_ fields: Fields, isDisclosed: Bool) async throws -> Response {
         let most = try fields.integer("limit", in: 1...Self.most) ?? 100
         let state = (try fields.choice("state", of: State.self) ?? .open).rawValue
-        let kind = try fields.text("kind")
+        let kind = try fields.choice("kind", of: TaskKind.self)?.rawValue
         let before = try fields.integer("before", in: 1...Int64.max / 2)
         let rows = try await pool.query(
             """

@@ -31,7 +31,7 @@ struct ImportColumns: Sendable {
         }
         for name in ["id", "source"] where !meanings.contains(.field(name)) {
             if name == "source" && hasSource { continue }
-            let hint = name == "source" ? ", or name the source of all rows when importing" : ""
+            let hint = name == "source" ? ", or name the source of all rows (--source)" : ""
             throw TargetGroupsError(.badInput, "line \(header.line): column \"\(name)\" is missing; add it\(hint)")
         }
         self.meanings = meanings

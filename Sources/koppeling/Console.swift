@@ -67,6 +67,13 @@ enum Console {
     }
 }
 
+extension BinaryInteger {
+    /// So many of something: "1 row", "2 rows", "2 addresses".
+    func counted(_ one: String, _ many: String? = nil) -> String {
+        self == 1 ? "1 \(one)" : "\(self) \(many ?? one + "s")"
+    }
+}
+
 /// The lines of stdin that are not blank, with their numbers.
 struct InputLines {
     private var buffer: [UInt8] = []

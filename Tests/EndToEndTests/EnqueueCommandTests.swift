@@ -37,7 +37,10 @@ struct EnqueueCommandTests {
     }
 
     @Test(arguments: [
-        (["nonsense"], "kind: \"nonsense\" is unknown"),
+        (
+            ["nonsense"],
+            "kind: \"nonsense\" is unknown. The kinds that may be enqueued are the public ones of koppeling.job_kind. N"
+        ),
         (["echo", "--args", "{"], "args: not JSON"),
         (["echo", "--args", #"["\u0000"]"#], "args: not JSON"),
         (["echo", "--args", "5"], "args: must be a JSON object or array"),

@@ -102,6 +102,12 @@ struct QueueCommandTests {
         #expect(unknown.code == 1)
     }
 
+    @Test func `retention that is no time is refused as such`() async throws {
+        let wrong = try await koppelingHere("queue", "retention", "done", "soon")
+        #expect(wrong.code == 2)
+        #expect(wrong.errors == "koppeling: \"soon\" is no time: write it like '14 days'.\n")
+    }
+
     @Test func `jobs cancel says which it left alone`() async throws {
         let id = try await enqueue()
         let run = try await koppelingHere("jobs", "cancel", id, "--reason", "a mistake")

@@ -308,6 +308,8 @@ struct LinkDoorTests {
             #expect(page.tasks.map(\.person) == ["Berg, 3", "Berg, 2"])
             let rest = try await knock.get("/api/v1/tasks?kind=resubscribed&before=\(try #require(page.next))")
             #expect(try rest.decode(Page.self).tasks.count == 1)
+            let odd = try await knock.get("/api/v1/tasks?kind=odd")
+            #expect(odd.status == 422 && odd.text.contains("must be one of resubscribed"), "\(odd.text)")
             let blind = try await knock.door.send("GET", "/api/v1/tasks?limit=2", token: knock.blind)
             #expect(try blind.decode(Page.self).tasks.allSatisfy { $0.person == nil })
             let done = #"{"tasks": [\#(page.tasks[0].id), \#(page.tasks[1].id)]}"#

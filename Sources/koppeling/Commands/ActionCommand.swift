@@ -107,7 +107,12 @@ struct ActionCommand: AsyncParsableCommand {
                     } else {
                         "select koppeling.run_actions(\(actions)::bigint[], \(runtime.actor)::text)"
                     }
-                Console.line(String(try await runtime.pool.query(query).scalar(as: Int64.self)))
+                let count: Int64 = try await runtime.pool.query(query).scalar()
+                Console.line(String(count))
+                let left = Int64(Set(actions).count) - count
+                if left > 0 {
+                    Console.error("\(left) of these neither wait for somebody nor were rejected, and were left alone.")
+                }
             }
         }
     }

@@ -52,6 +52,7 @@ enum DeliveryLines {
         }
         var instance: String
         var is_enabled: Bool
+        var is_dry_run: Bool
         var paused_reason: String?
         var is_activated: Bool
         var email_kind: String
@@ -67,6 +68,7 @@ enum DeliveryLines {
     static func of(_ delivery: Delivery?) -> [String] {
         guard let delivery else { return ["", "The group is linked to no list."] }
         var lines = ["", "Instance '\(delivery.instance)'\(delivery.is_enabled ? "" : ", which is off")."]
+        if delivery.is_dry_run { lines.append("It is a dry run: it shows what it would do, and sends nothing.") }
         if let reason = delivery.paused_reason { lines.append("It is paused: \(reason).") }
         if !delivery.is_activated { lines.append("Its first plan was not approved yet.") }
         lines.append(delivery.address.map { "Address: \($0)." } ?? "No e-mail address (\(delivery.email_kind)).")

@@ -129,7 +129,7 @@ private struct JobFault {
         else { return nil }
         self.index = index
         text = String(error.message[close...].drop { "].: ".contains($0) })
-        if let hint = error.hint { text += ". " + hint.prefix { $0 != "." } }
+        if let hint = error.hint { text += ". " + (hint.hasSuffix(".") ? String(hint.dropLast()) : hint) }
     }
 }
 

@@ -82,7 +82,7 @@ extension EnvironmentCommand {
         @Option(help: "on or off.")
         var allLists: Setting
 
-        enum Setting: String, ExpressibleByArgument { case on, off }
+        enum Setting: String, ExpressibleByArgument, CaseIterable { case on, off }
 
         func run() async throws {
             try await LinkServices.with { runtime, services in

@@ -18,7 +18,7 @@ extension GroupCommand {
         @Option(help: "What becomes of the contacts of a linked group: archive or leave.")
         var contacts: Contacts?
 
-        enum Contacts: String, ExpressibleByArgument { case archive, leave }
+        enum Contacts: String, ExpressibleByArgument, CaseIterable { case archive, leave }
 
         @Flag(help: "Yes, delete it.")
         var yes = false
@@ -28,7 +28,9 @@ extension GroupCommand {
                 let groups = Groups(pool: runtime.pool)
                 let found = try await groups.require(group)
                 guard yes else {
-                    throw Failure("\(found.name) has \(found.active) members: add --yes to delete it.")
+                    let more = found.isLinked && contacts == nil ? " and --contacts archive, or leave," : ""
+                    throw Failure(
+                        "\(found.name) has \(found.active.counted("member")): add --yes\(more) to delete it.")
                 }
                 guard found.isLinked, let contacts else {
                     // Of a linked one the refusal says what is missing.
@@ -47,13 +49,14 @@ extension GroupCommand {
 
         private func tell(_ deletion: Instances.GroupDeletion, _ instance: Instances.Instance) {
             guard !deletion.isDone else {
-                return Console.line("Deleted. The list keeps \(deletion.left) contacts of ours.")
+                return Console.line("Deleted. The list keeps \(deletion.left.counted("contact")) of ours.")
             }
-            Console.line("Nobody is wanted in the list any more; \(deletion.left) contacts of ours are still there.")
+            let left = deletion.left.counted("contact of ours is", "contacts of ours are")
+            Console.line("Nobody is wanted in the list any more; \(left) still there.")
             Console.line("1. koppeling instance enable \"\(instance.name)\"")
             if let plan = deletion.plan, let version = deletion.version {
-                Console.line(
-                    "2. koppeling plan approve \(plan) --plan-version \(version)   # \(deletion.leaves ?? 0) removals")
+                let removals = (deletion.leaves ?? 0).counted("removal")
+                Console.line("2. koppeling plan approve \(plan) --plan-version \(version)   # \(removals)")
             } else {
                 Console.line("2. koppeling action run --all \"\(instance.name)\"   # when they wait for somebody")
             }

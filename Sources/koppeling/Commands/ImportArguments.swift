@@ -41,14 +41,14 @@ struct ImportArguments: ParsableArguments {
             Console.line(try JSONText(encoding: report).text)
         } else if report.isImported || dryRun {
             Console.line(
-                "\(report.rows) rows: \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
-                    + "\(report.rejected) with faults; \(report.categoriesMade) new categories."
+                "\(report.rows.counted("row")): \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
+                    + "\(report.rejected) with faults; \(report.categoriesMade.counted("new category", "new categories"))."
                     + anonymised(report.anonymised))
         }
         guard !report.isImported, !dryRun else { return }
         for fault in report.faults { Console.error("\(file): \(fault)") }
         throw Failure(
-            "Nothing was imported, because \(report.rejected) rows have faults: "
+            "Nothing was imported, because \(report.rejected.counted("row has", "rows have")) faults: "
                 + "mend them, or import the others with --skip-bad REJECTS.csv.")
     }
 

@@ -40,19 +40,21 @@ extension InstanceCommand {
         private static func tell(_ relinked: Instances.Relinked) {
             let name = relinked.instance.name
             Console.line("\(relinked.instance.id)  \(name)  \(relinked.instance.targetGroup)")
+            let left = relinked.left.counted("contact of ours", "contacts of ours")
             switch relinked.oldList {
             case .gone: Console.line("The old list is gone in Mailchimp.")
-            case .read: Console.line("The old list keeps \(relinked.left) contacts of ours, subscribed as they are.")
+            case .read: Console.line("The old list keeps \(left), subscribed as before.")
             case .unread:
                 Console.line(
-                    "The old list could not be read: a no said there lately is not known before it can be. It keeps \(relinked.left) contacts of ours."
+                    "The old list could not be read: a no said there lately is not known before it can be. It keeps \(left)."
                 )
             }
-            Console.line("\(relinked.noes) addresses that said no are barred from the new list.")
+            let noes = relinked.noes.counted("address that said no is", "addresses that said no are")
+            Console.line("\(noes) barred from the new list.")
             Console.line("Turn it on, and it reads the new list: koppeling instance enable \"\(name)\"")
             if let plan = relinked.plan, let version = relinked.version {
                 Console.line(
-                    "Then approve its plan of \(relinked.joins ?? 0) persons: koppeling plan approve \(plan) --plan-version \(version)"
+                    "Then approve its plan of \((relinked.joins ?? 0).counted("person")): koppeling plan approve \(plan) --plan-version \(version)"
                 )
             }
         }

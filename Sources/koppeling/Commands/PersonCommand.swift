@@ -101,7 +101,7 @@ struct PersonCommand: AsyncParsableCommand {
                 let groups = try await Persons(pool: runtime.pool)
                     .unsubscribe(source: person.source, id: person.id, group: group, actor: runtime.actor)
                 let later = group == nil ? ", and for every one that is made later" : ""
-                Console.line("Recorded for \(groups) group(s)\(later).")
+                Console.line("Recorded for \(groups.counted("group"))\(later).")
             }
         }
     }
@@ -123,7 +123,7 @@ struct PersonCommand: AsyncParsableCommand {
             try await Runtime.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .invite(source: person.source, id: person.id, group: group, actor: runtime.actor)
-                Console.line("Recorded for \(groups) group(s); `koppeling why` shows how far it is.")
+                Console.line("Recorded for \(groups.counted("group")); `koppeling why` shows how far it is.")
             }
         }
     }

@@ -93,7 +93,9 @@ struct PersonErase: AsyncParsableCommand {
         }
         if !report.is_dry_run {
             lines.append(
-                report.is_complete ? "Complete." : "Not complete: Mailchimp is still to be told, or was just now.")
+                report.is_complete
+                    ? "Complete."
+                    : "Not complete: Mailchimp is still to be told, or is looked at again after 20 minutes.")
         }
         return lines
     }

@@ -22,8 +22,13 @@ struct RetentionCommand: AsyncParsableCommand {
     func run() async throws {
         try await Runtime.with { runtime in
             if let outcome, let keep {
-                try await runtime.pool.query(
-                    "select koppeling.set_retention(\(outcome)::text, \(keep)::text::interval)")
+                do throws(PostgresError) {
+                    try await runtime.pool.query(
+                        "select koppeling.set_retention(\(outcome)::text, \(keep)::text::interval)")
+                } catch {
+                    guard ["22007", "22008", "22015"].contains(error.sqlState) else { throw error }
+                    throw Failure("\"\(keep)\" is no time: write it like '14 days'.", code: 2)
+                }
             }
             try await Listing.show(
                 """

@@ -57,8 +57,8 @@ struct RuleCommand: AsyncParsableCommand {
         private static func show(_ preview: RulePreview) {
             let about = preview.estimated ? "about " : ""
             for rule in preview.rules {
-                Console.line(
-                    "Rule \(rule.rule) matches \(about)\(rule.matches) persons; so far \(about)\(rule.total) in all.")
+                let matches = about + rule.matches.counted("person")
+                Console.line("Rule \(rule.rule) matches \(matches); so far \(about)\(rule.total) in all.")
             }
             Console.line(
                 "\(about)\(preview.joins) join, \(about)\(preview.leaves) leave; "
@@ -124,9 +124,14 @@ struct RuleCommand: AsyncParsableCommand {
             let current = try await rules.list(group: group.id)
             var changed = current.rules
             try body(&changed)
-            let saved = try await rules.save(
-                changed, group: group.id, over: current.version, confirmOnlyNegated: confirm, actor: runtime.actor)
-            Console.line("The group has \(changed.count) rules; \(saved.changed) memberships changed.")
+            do {
+                let saved = try await rules.save(
+                    changed, group: group.id, over: current.version, confirmOnlyNegated: confirm, actor: runtime.actor)
+                Console.line(
+                    "The group has \(changed.count.counted("rule")); \(saved.changed.counted("membership")) changed.")
+            } catch let error as TargetGroupsError where error.code == .needsConfirmation {
+                throw Failure("\(error.message) To confirm, add --confirm.")
+            }
         }
     }
 }

@@ -162,13 +162,13 @@ extension ScheduleCommand {
             do throws(PostgresError) {
                 let rows = try await pool.query(
                     """
-                    select coalesce(to_json(koppeling.put_schedule_object(\(name), jsonb_build_object(
+                    select coalesce(koppeling.iso8601(koppeling.put_schedule_object(\(name), jsonb_build_object(
                         'cron', \(cron)::text, 'kind', \(kind)::text, 'args', \(options.args)::text::jsonb,
                         'time_zone', \(timeZone)::text, 'missed', \(missed)::text, 'queue', \(options.queue)::text,
                         'key', \(options.key)::text, 'key_mode', \(options.keyMode)::text,
                         'order_key', \(options.orderKey)::text,
                         'limit_key', \(options.limitKey)::text, 'priority', \(options.priority)::bigint,
-                        'max_attempts', \(options.maxAttempts)::bigint))) #>> '{}', 'paused')
+                        'max_attempts', \(options.maxAttempts)::bigint))), 'paused')
                     """)
                 return try rows.scalar()
             } catch {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Connector
 import Postgres
 
 /// `koppeling task`: what only a person can settle.
@@ -13,8 +14,8 @@ struct TaskCommand: AsyncParsableCommand {
         @Flag(help: "Those that are done too.")
         var all = false
 
-        @Option(help: "Only this kind, such as resubscribed or mergeFieldMissing.")
-        var kind: String?
+        @Option(help: "Only this kind, such as resubscribed or mergeFieldMissing.", transform: taskKind)
+        var kind: TaskKind?
 
         @Option(help: "Only those with a lower number: the next page.")
         var before: Int64 = .max
@@ -28,7 +29,8 @@ struct TaskCommand: AsyncParsableCommand {
                     \(unsafe: Listing.open)
                     select id, kind, state, instance, target_group, person, detail, created_at, done_at, done_by
                     from koppeling.tasks
-                    where (\(all)::boolean or done_at is null) and (\(kind)::text is null or kind = \(kind)::text)
+                    where (\(all)::boolean or done_at is null) and (\(kind?.rawValue)::text is null
+                        or kind = \(kind?.rawValue)::text)
                         and id < \(before)::bigint
                     order by id desc
                     limit \(listing.limit)
@@ -36,6 +38,13 @@ struct TaskCommand: AsyncParsableCommand {
                     """, from: runtime.pool, json: listing.json)
             }
         }
+    }
+
+    private static func taskKind(_ name: String) throws -> TaskKind {
+        guard let kind = TaskKind(rawValue: name) else {
+            throw ValidationError("it is none of \(TaskKind.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return kind
     }
 
     struct Done: AsyncParsableCommand {
