@@ -251,8 +251,12 @@ begin
         offset 0
     ) s
     cross join lateral (
-        select case when s.needed = 'delete' and v_parks is not null then koppeling.is_refused(v_parks, s.known)
-                    else false end as refused
+        -- At the contact, or at somebody who holds its address or the one that it is known by.
+        select case when s.needed = 'delete' and v_parks is not null then
+                   koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
+                       || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       && array['complained', 'unsubscribed', 'forgotten']
+               else false end as refused
         offset 0
     ) r;
 end $$;

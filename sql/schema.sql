@@ -4788,11 +4788,6 @@ begin
     return true;
 end $$;
 
-CREATE FUNCTION koppeling.is_refused(p_group bigint, p_member koppeling.audience_member) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    RETURN ((koppeling.binding_reasons(p_group, (p_member).address_key, (p_member).contact_id, (p_member).id) || koppeling.binding_reasons(p_group, (p_member).file_key, NULL::text, NULL::bigint)) && ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text]);
-
 CREATE FUNCTION koppeling.job_entry_fault(entry jsonb) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN (jsonb_typeof(entry) <> 'object'::text) THEN ': must be a JSON object'::text ELSE (SELECT CASE WHEN (f.key = ANY (ARRAY['kind'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text])) THEN format('.%s: must be a string, not %s'::text, f.key, "left"((f.value)::text, 50)) WHEN (f.key = ANY (ARRAY['priority'::text, 'max_attempts'::text])) THEN format('.%s: must be a whole number, not %s'::text, f.key, "left"((f.value)::text, 50)) ELSE format('.%s: is not a field of a job'::text, "left"(f.key, 50)) END AS format FROM jsonb_each(job_entry_fault.entry) f(key, value) WHERE (((jsonb_typeof(f.value) <> 'null'::text) AND (NOT CASE WHEN (f.key = ANY (ARRAY['kind'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text])) THEN (jsonb_typeof(f.value) = 'string'::text) WHEN (f.key = ANY (ARRAY['priority'::text, 'max_attempts'::text])) THEN ((f.value)::text ~ '^-?[0-9]{1,9}$'::text) ELSE (f.key = 'args'::text) END)) OR ((jsonb_typeof(f.value) = 'null'::text) AND (f.key <> ALL (ARRAY['kind'::text, 'args'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text, 'priority'::text, 'max_attempts'::text])))) LIMIT 1) END;
@@ -5714,8 +5709,12 @@ begin
         offset 0
     ) s
     cross join lateral (
-        select case when s.needed = 'delete' and v_parks is not null then koppeling.is_refused(v_parks, s.known)
-                    else false end as refused
+        -- At the contact, or at somebody who holds its address or the one that it is known by.
+        select case when s.needed = 'delete' and v_parks is not null then
+                   koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
+                       || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       && array['complained', 'unsubscribed', 'forgotten']
+               else false end as refused
         offset 0
     ) r;
 end $$;
