@@ -51,11 +51,18 @@ begin atomic
            case when (m.known).moving_to is null then '{}'
                 else koppeling.binding_reasons(i.target_group_id, (m.known).moving_to, null, null) end,
            exists (
-               select from koppeling.open_suppression s
-               where s.target_group_id = i.target_group_id and s.reason = 'unsubscribed' and s.source = 'user'
-                 -- Said of the person file's address, which the contact may have left inside Mailchimp.
-                 and (s.address_key in ((m.known).address_key, (m.known).file_key)
-                      or s.contact_id = (m.known).contact_id)
+               -- Two looks, each along its index: one with "or" would go through the noes of the whole group.
+               select
+               from (
+                   -- Said of the person file's address, which the contact may have left inside Mailchimp.
+                   select s.* from koppeling.open_suppression s
+                   where s.address_key in ((m.known).address_key, (m.known).file_key)
+                     and s.target_group_id = i.target_group_id
+                   union all
+                   select s.* from koppeling.open_suppression s
+                   where s.target_group_id = i.target_group_id and s.contact_id = (m.known).contact_id
+               ) s
+               where s.reason = 'unsubscribed' and s.source = 'user'
                  -- Nor when he asked since to be invited, and has not answered: then he is not subscribed.
                  and not ((m.known).status is distinct from 'subscribed' and exists (
                      select from koppeling.invitation v
@@ -64,10 +71,16 @@ begin atomic
                  and not ((m.known).ownership in ('none', 'foreign')
                           and coalesce((m.known).opted_in_at > s.occurred_at, false))),
            exists (
-               select from koppeling.suppression s
+               select
+               from (
+                   select s.* from koppeling.suppression s
+                   where s.address_key = (m.known).address_key and s.target_group_id = i.target_group_id
+                   union all
+                   select s.* from koppeling.suppression s
+                   where s.target_group_id = i.target_group_id and s.contact_id = (m.known).contact_id
+               ) s
                join koppeling.suppression_lift l on l.suppression_id = s.id
-               where s.target_group_id = i.target_group_id and s.reason = 'removedInMailchimp'
-                 and (s.address_key = (m.known).address_key or s.contact_id = (m.known).contact_id)
+               where s.reason = 'removedInMailchimp'
                  -- Of the archiving that stands, and not of one before it that nobody was there to be told of.
                  and greatest(s.occurred_at, l.lifted_at) >= (m.known).last_changed),
            i.keeps_adopted,
@@ -251,8 +264,12 @@ begin
         offset 0
     ) s
     cross join lateral (
-        select case when s.needed = 'delete' and v_parks is not null then koppeling.is_refused(v_parks, s.known)
-                    else false end as refused
+        -- At the contact, or at somebody who holds its address or the one that it is known by.
+        select case when s.needed = 'delete' and v_parks is not null then
+                   koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
+                       || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       && array['complained', 'unsubscribed', 'forgotten']
+               else false end as refused
         offset 0
     ) r;
 end $$;

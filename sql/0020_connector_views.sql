@@ -80,7 +80,7 @@ select i.id, i.name as instance, a.name as account, i.list_name, g.name as targe
        exists (select from koppeling.permit_wait w
                where w.resource = a.permit_resource and w.holder = koppeling.instance_queue(i.id)
                  and w.seen_at > koppeling.now() - interval '1 second') as waits_for_permit,
-       p.throttled_until, i.dry_run, i.reactivate_on_resubscribe, i.keeps_adopted as keep_adopted
+       p.throttled_until, i.reactivate_on_resubscribe, i.keeps_adopted as keep_adopted
 from koppeling.connector_instance i
 join koppeling.mailchimp_account a on a.id = i.account_id
 join koppeling.account_permits p on p.account_id = a.id

@@ -65,13 +65,6 @@ begin
     return v_bound;
 end $$;
 
--- Whether an open no binds the contact: at it, or at somebody who holds its address or the one it is known by.
-create function koppeling.is_refused(p_group bigint, p_member koppeling.audience_member) returns boolean
-    language sql stable set search_path = koppeling, pg_temp
-    return (koppeling.binding_reasons(p_group, p_member.address_key, p_member.contact_id, p_member.id)
-            || koppeling.binding_reasons(p_group, p_member.file_key, null, null))
-        && array['complained', 'unsubscribed', 'forgotten'];
-
 -- The contacts of these persons, known by an address of theirs, whose archive is parked although they said no.
 create function koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) returns bigint[]
     language plpgsql stable set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan

@@ -50,7 +50,8 @@ CREATE TYPE koppeling.member_need AS (
 	key text,
 	waiting text,
 	needed text,
-	oscillates boolean
+	oscillates boolean,
+	refused boolean
 );
 
 CREATE TYPE koppeling.membership_difference AS (
@@ -521,7 +522,7 @@ begin
         where target_group_id = v_plan.target_group_id;
         -- Only what was approved: for who changed since, it was decided when that happened.
         select * into v_applied
-        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true));
+        from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, true, false));
         perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     end if;
     update koppeling.change_plan
@@ -587,7 +588,7 @@ begin
     )
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     select d.target_group_id, v_person, 'override', '"include"', '"none"', p_actor, 'archive' from dropped d;
-    perform koppeling.request_evaluation(array[v_person], 'archive');
+    perform koppeling.request_evaluation(array[v_person], 'archive', true);
     return v_person;
 end $$;
 
@@ -603,6 +604,21 @@ CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
                      ELSE (((e.entry - ARRAY['kind'::text, 'args'::text, 'queue'::text, 'key'::text, 'key_mode'::text, 'order_key'::text, 'limit_key'::text, 'run_at'::text, 'priority'::text, 'max_attempts'::text]) <> '{}'::jsonb) OR (COALESCE(jsonb_typeof((e.entry -> 'kind'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'queue'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'key_mode'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'order_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'limit_key'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR (COALESCE(jsonb_typeof((e.entry -> 'run_at'::text)), 'null'::text) <> ALL (ARRAY['string'::text, 'null'::text])) OR ((jsonb_typeof((e.entry -> 'priority'::text)) <> 'null'::text) AND (((e.entry -> 'priority'::text))::text !~ '^-?[0-9]{1,9}$'::text)) OR ((jsonb_typeof((e.entry -> 'max_attempts'::text)) <> 'null'::text) AND (((e.entry -> 'max_attempts'::text))::text !~ '^-?[0-9]{1,9}$'::text)))
                  END)));
 END;
+
+CREATE FUNCTION koppeling.array_without(p_these bigint[], p_those bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '64MB'
+    AS $$
+begin
+    if p_these = '{}' or p_those = '{}' then
+        return p_these;
+    end if;
+    -- In the list of columns, or they would be stored once more before they are joined.
+    return array(
+        select t.person_id from (select unnest(p_these) as person_id) t
+        where not exists (select from (select unnest(p_those) as person_id) o where o.person_id = t.person_id));
+end $$;
 
 CREATE TABLE koppeling.job (
     id bigint NOT NULL,
@@ -620,12 +636,12 @@ CREATE TABLE koppeling.job (
     alone boolean DEFAULT false NOT NULL,
     state text DEFAULT 'ready'::text NOT NULL,
     blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL,
-    kind text NOT NULL,
-    key text,
+    queue text DEFAULT 'default'::text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL COLLATE pg_catalog."C",
+    key text COLLATE pg_catalog."C",
     key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text,
-    limit_key text,
+    order_key text COLLATE pg_catalog."C",
+    limit_key text COLLATE pg_catalog."C",
     error text,
     args jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
@@ -758,7 +774,7 @@ CREATE TABLE koppeling.audience_member (
     contact_id text,
     remote_id text,
     address text NOT NULL,
-    address_key text NOT NULL,
+    address_key text NOT NULL COLLATE pg_catalog."C",
     file_key text,
     status text,
     last_changed timestamp with time zone,
@@ -944,6 +960,16 @@ CREATE FUNCTION koppeling.begin_pass() RETURNS void
  SELECT pg_advisory_xact_lock_shared(hashtextextended('koppeling.pass'::text, (0)::bigint)) AS pg_advisory_xact_lock_shared;
 END;
 
+CREATE FUNCTION koppeling.begin_with_noes() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    perform koppeling.lock_group(koppeling.every_group());
+    perform koppeling.carry_noes(koppeling.every_group(), new.id, 'system');
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.believe_webhook(p_instance bigint, p_body jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -980,6 +1006,12 @@ declare
         from koppeling.suppression s
         join koppeling.email_address e on e.address_key = s.address_key
         where s.id = any (p_entries));
+    v_claimants bigint[] := koppeling.bind_claimants(array(
+        select m.id
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        where s.id = any (p_entries)));
 begin
     perform koppeling.bind_holders(v_holders);
     insert into koppeling.holder_check (suppression_id)
@@ -987,8 +1019,50 @@ begin
     if found then
         perform koppeling.enqueue(kind => 'group.evaluate');
     end if;
-    return v_holders || array(
+    return v_holders || v_claimants || array(
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
+end $$;
+
+CREATE FUNCTION koppeling.bind_claimants(p_members bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+    v_bound bigint[];
+begin
+    with claimed as (
+        select i.target_group_id, c.person_id, m.contact_id, m.address_key
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.claim c where c.member_id = g.id offset 0) c
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        join koppeling.connector_instance i on i.id = m.instance_id
+    ), bound as (
+        insert into koppeling.suppression (
+            target_group_id, reason, person_id, follows, source, occurred_at, detail)
+        select distinct on (s.target_group_id, s.reason, c.person_id)
+            s.target_group_id, s.reason, c.person_id, s.id, s.source, s.occurred_at, '{"because": "contact"}'
+        from claimed c
+        cross join lateral (
+            select o.* from koppeling.open_suppression o
+            where o.target_group_id = c.target_group_id and o.contact_id = c.contact_id
+            union all
+            select o.* from koppeling.open_suppression o
+            where o.target_group_id = c.target_group_id and o.address_key = c.address_key
+        ) s
+        where s.reason in ('complained', 'unsubscribed', 'forgotten')
+            and not exists (
+                select from koppeling.open_suppression o
+                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
+        order by s.target_group_id, s.reason, c.person_id, s.id
+        returning person_id
+    )
+    select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;
+    return v_bound;
 end $$;
 
 CREATE FUNCTION koppeling.bind_given_addresses() RETURNS trigger
@@ -1023,7 +1097,7 @@ CREATE TABLE koppeling.claim (
     person_id bigint NOT NULL,
     member_id bigint NOT NULL,
     address text NOT NULL,
-    address_key text NOT NULL,
+    address_key text NOT NULL COLLATE pg_catalog."C",
     fields jsonb NOT NULL,
     manual boolean NOT NULL,
     claimed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
@@ -1034,7 +1108,7 @@ CREATE TABLE koppeling.email_address (
     person_id bigint NOT NULL,
     kind text NOT NULL,
     address text NOT NULL,
-    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL,
+    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT email_address_address_check CHECK ((length(address) <= 254)),
     CONSTRAINT email_address_kind_check CHECK (((kind <> ''::text) AND (kind = koppeling.fold(kind))))
 );
@@ -1369,7 +1443,7 @@ CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, c
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (num_nonnulls(job_functions, departments, companies) = 0) THEN '{}'::koppeling.position_input[] WHEN (((job_functions IS NULL) OR koppeling.is_plain(job_functions)) AND ((departments IS NULL) OR koppeling.is_plain(departments)) AND ((companies IS NULL) OR koppeling.is_plain(companies))) THEN ARRAY[ROW(job_functions, departments, companies)::koppeling.position_input] ELSE koppeling.clean_positions(job_functions, departments, companies) END;
 
-CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean) RETURNS koppeling.claim_change[]
+CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean, p_by_hand boolean) RETURNS koppeling.claim_change[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -1378,7 +1452,7 @@ begin
     return array(
         select row (d.person_id, d.change, d.address, d.address_key, d.fields, d.manual, d.member_id,
                     d.readdressed)::koppeling.claim_change
-        from koppeling.claim_difference(p_instance, p_persons) d
+        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
         where d.exempt or not p_exempt_only);
 end $$;
 
@@ -2069,15 +2143,15 @@ CREATE TABLE koppeling.target_group (
     CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
 );
 
-CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT s.person_id,
      d.change,
      ((l.person_id IS NOT NULL) OR
          CASE d.change
-             WHEN 'join'::text THEN ((m.via = 'manual'::text) AND i.activated)
-             WHEN 'leave'::text THEN (COALESCE(m.reasons[1], ''::text) = ANY (ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]))
+             WHEN 'join'::text THEN ((claim_difference.p_by_hand OR (m.via = 'manual'::text)) AND i.activated)
+             WHEN 'leave'::text THEN (claim_difference.p_by_hand OR COALESCE((m.reasons && ARRAY['erased'::text, 'complained'::text, 'unsubscribed'::text, 'cleaned'::text, 'forgotten'::text, 'removedInMailchimp'::text, 'manual'::text]), false))
              ELSE (d.change = 'edit'::text)
          END),
          CASE d.change
@@ -2592,6 +2666,10 @@ begin
     return cardinality(v_subjects);
 end $$;
 
+CREATE FUNCTION koppeling.every_group() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 0;
+
 CREATE TABLE koppeling.former_link (
     id bigint NOT NULL,
     target_group_id bigint NOT NULL,
@@ -2693,7 +2771,9 @@ CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
  SELECT count(DISTINCT n.address_key) AS count
-    FROM (koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g(id)
+    FROM (( SELECT koppeling.every_group() AS every_group
+         UNION
+          SELECT koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) AS groups_to_carry_from) g(id)
       CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
 END;
 
@@ -2861,14 +2941,14 @@ begin
         select i.target_group_id into strict v_group from koppeling.connector_instance i
         where i.id = p_instance and not i.enabled;
         v_plan := koppeling.empty_group(v_group, p_actor);
-        return jsonb_build_object('is_done', false, 'left', v_left) || coalesce((
+        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
             from koppeling.plans p where p.id = v_plan), '{}');
     end if;
     v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     perform koppeling.delete_group(v_group, p_actor);
-    return jsonb_build_object('is_done', true, 'left', v_left);
+    return jsonb_build_object('isDone', true, 'left', v_left);
 end $$;
 
 CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
@@ -2968,8 +3048,8 @@ begin
             case when d.status is not null then
                 jsonb_build_object('status', d.status, 'via', d.via, 'reasons', d.reasons) end,
             jsonb_build_object(
-                'rule_match', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
-                'suppressions', coalesce(d.open_reasons, '{}'), 'ever_member', d.ever_member),
+                'ruleMatch', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
+                'suppressions', coalesce(d.open_reasons, '{}'), 'everMember', d.ever_member),
             p_actor, p_cause
         from differing d
         where d.changed
@@ -3186,7 +3266,7 @@ begin
     delete from koppeling.connector_instance i where i.id = p_instance;
 end $$;
 
-CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.end_suppressions(p_group bigint, p_ids bigint[], p_source text, p_cause text, p_by_hand boolean DEFAULT false) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -3212,7 +3292,7 @@ begin
     where coalesce(e.person_id, a.person_id) is not null;
     -- Who was let go but holds another address with a no is bound by that one.
     perform koppeling.bind_holders(v_persons);
-    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source);
+    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source, p_by_hand);
 end $$;
 
 CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
@@ -3521,7 +3601,7 @@ end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN isfinite(moment) THEN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'::text) ELSE (moment)::text END;
+    RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
 
 CREATE TABLE koppeling.erasure (
     id bigint NOT NULL,
@@ -3545,7 +3625,7 @@ CREATE TABLE koppeling.erasure_contact (
 
 CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erased_at', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'is_complete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'puts_skipped', e.puts_skipped, 'last_skipped_at', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
 
 CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -3576,10 +3656,10 @@ CREATE FUNCTION koppeling.evaluate_requests(p_limit bigint) RETURNS bigint
 declare
     v_persons bigint[];
     v_causes text[];
-    v_caused bigint[];
+    v_by_hand boolean[];
     v_groups bigint[];
     v_group bigint;
-    v_cause text;
+    v_cause record;
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -3604,9 +3684,11 @@ begin
             select person_id from koppeling.evaluation_request
             where not (after_pass and v_passing)
             order by requested_at, person_id limit p_limit for update skip locked))
-        returning person_id, cause
+        returning person_id, cause, by_hand
     )
-    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}') into v_persons, v_causes from taken;
+    select coalesce(array_agg(person_id), '{}'), coalesce(array_agg(cause), '{}'), coalesce(array_agg(by_hand), '{}')
+    into v_persons, v_causes, v_by_hand
+    from taken;
     if cardinality(v_persons) = 0 then
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
@@ -3621,8 +3703,8 @@ begin
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
     if koppeling.is_passing() then
-        insert into koppeling.evaluation_request (person_id, cause, after_pass)
-        select p, c, true from unnest(v_persons, v_causes) t (p, c);
+        insert into koppeling.evaluation_request (person_id, cause, after_pass, by_hand)
+        select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
     v_groups := array(
@@ -3643,13 +3725,16 @@ begin
     -- After the locks, so that a no which was being recorded meanwhile is seen.
     perform koppeling.bind_holders(v_persons);
     foreach v_group in array v_groups loop
-        for v_cause in select distinct c from unnest(v_causes) c order by c loop
-            v_caused := array(
-                select t.person from unnest(v_persons, v_causes) t (person, cause) where t.cause = v_cause);
-            perform koppeling.derive_memberships(v_group, v_caused, v_cause, 'evaluation');
+        for v_cause in
+            select t.cause, t.by_hand, array_agg(t.person) as persons
+            from unnest(v_persons, v_causes, v_by_hand) t (person, cause, by_hand)
+            group by t.cause, t.by_hand
+            order by t.cause, t.by_hand
+        loop
+            perform koppeling.derive_memberships(v_group, v_cause.persons, v_cause.cause, 'evaluation');
             perform koppeling.membership_changed(v_group, array(
                 select m.person_id from koppeling.membership m
-                where m.target_group_id = v_group and m.person_id = any (v_caused)));
+                where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
     return cardinality(v_persons);
@@ -3737,25 +3822,23 @@ begin
         where instance_id = v_instance.id and address_key = v_address.address_key;
     end if;
     return jsonb_build_object(
-        'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
-        'is_dry_run', v_instance.dry_run,
-        'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
+        'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
+        'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
             select koppeling.invitation_json(v.id) from koppeling.invitation v
             where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
             order by v.id desc limit 1),
-        'email_kind', v_group.email_kind, 'address', v_address.address, 'is_claimed', v_is_claimed,
+        'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
-                'plan', p.id, 'change', l.change, 'reason', l.reason, 'held_because', p.held_because)
+                'plan', p.id, 'change', l.change, 'reason', l.reason, 'heldBecause', p.held_because)
             from koppeling.change_plan p
             join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id = p_person
             where p.target_group_id = p_group and p.state = 'held'),
         'contact', case when v_member.id is not null then jsonb_build_object(
-            'address', v_member.address, 'contact_id', v_member.contact_id,
+            'address', v_member.address, 'contactId', v_member.contact_id,
             'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
-            'last_changed', koppeling.iso8601(v_member.last_changed),
-            'seen_at', koppeling.iso8601(v_member.observed_at),
+            'lastChanged', koppeling.iso8601(v_member.last_changed), 'seenAt', koppeling.iso8601(v_member.observed_at),
             'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
         'actions', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3769,8 +3852,8 @@ begin
             where v_member.id is not null and j.enqueued_at <= v_at), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'type', w.body ->> 'type', 'received_at', koppeling.iso8601(w.received_at),
-                'processed_at', koppeling.iso8601(w.processed_at)) order by w.id desc)
+                'type', w.body ->> 'type', 'receivedAt', koppeling.iso8601(w.received_at),
+                'processedAt', koppeling.iso8601(w.processed_at)) order by w.id desc)
             from (
                 select r.* from (
                     select * from koppeling.webhook_inbox i
@@ -3791,8 +3874,8 @@ declare
 begin
     if p_at is null then
         select jsonb_build_object(
-            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'rule_match', m.rule_match,
-            'rule', m.matched_rule_id, 'override', m.override, 'ever_member', m.ever_member)
+            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'ruleMatch', m.rule_match,
+            'rule', m.matched_rule_id, 'override', m.override, 'everMember', m.ever_member)
         into v_facts
         from koppeling.membership m
         where m.target_group_id = p_group and m.person_id = p_person;
@@ -3812,20 +3895,20 @@ begin
         'at', case when p_at is not null then koppeling.iso8601(p_at) end,
         'status', v_facts -> 'status', 'via', v_facts -> 'via',
         'reasons', coalesce(nullif(v_facts -> 'reasons', 'null'), '[]'),
-        'rule_match', coalesce((v_facts -> 'rule_match')::boolean, false),
-        'matched_rule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
-        'rule_text', koppeling.rule_text((v_facts ->> 'rule')::bigint),
+        'ruleMatch', coalesce((v_facts -> 'ruleMatch')::boolean, false),
+        'matchedRule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
+        'ruleText', koppeling.rule_text((v_facts ->> 'rule')::bigint),
         'override', coalesce(v_facts ->> 'override', 'none'),
-        'ever_member', coalesce((v_facts -> 'ever_member')::boolean or v_facts ->> 'status' = 'active', false),
-        'is_pending', p_at is null and exists (
+        'everMember', coalesce((v_facts -> 'everMember')::boolean or v_facts ->> 'status' = 'active', false),
+        'isPending', p_at is null and exists (
             select from koppeling.evaluation_request q where q.person_id = p_person
             union all
             select from koppeling.erasure_check q where q.person_id = p_person),
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
-                'stands_at', case when s.person_id is not null then 'person'
-                                  when s.contact_id is not null then 'contact' else 'address' end)
+                'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at),
+                'standsAt', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
+                                 else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
         'changes', coalesce((
@@ -3852,16 +3935,16 @@ declare
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
     return jsonb_build_object(
-        'exported_at', koppeling.iso8601(koppeling.now()),
+        'exportedAt', koppeling.iso8601(koppeling.now()),
         'person', koppeling.person_json(v_person) || (
-            select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
-                'changed_at', koppeling.iso8601(p.changed_at))
+            select jsonb_build_object('createdAt', koppeling.iso8601(p.created_at),
+                'changedAt', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
-                'overridden_by', m.overridden_by, 'rule_match', m.rule_match, 'ever_member', m.ever_member,
-                'changed_at', koppeling.iso8601(m.changed_at)) order by g.name)
+                'overriddenBy', m.overridden_by, 'ruleMatch', m.rule_match, 'everMember', m.ever_member,
+                'changedAt', koppeling.iso8601(m.changed_at)) order by g.name)
             from koppeling.membership m
             join koppeling.target_group g on g.id = m.target_group_id
             where m.person_id = v_person), '[]'),
@@ -3870,8 +3953,8 @@ begin
                 'group', g.name, 'reason', s.reason, 'source', s.source,
                 'at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                            else 'address' end,
-                'occurred_at', koppeling.iso8601(s.occurred_at), 'recorded_at', koppeling.iso8601(s.recorded_at),
-                'detail', s.detail, 'lifted_at', koppeling.iso8601(l.lifted_at), 'lifted_by', l.source) order by s.id)
+                'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
+                'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
             from koppeling.suppression s
             -- It may have been deleted since: what was said stays.
             left join koppeling.target_group g on g.id = s.target_group_id
@@ -3884,14 +3967,13 @@ begin
             where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contact_id', m.contact_id,
+                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
                 'status', m.status, 'ownership', m.ownership, 'fields', m.applied_fields, 'note', m.note,
-                'opted_in_at', koppeling.iso8601(m.opted_in_at), 'last_changed', koppeling.iso8601(m.last_changed),
+                'optedInAt', koppeling.iso8601(m.opted_in_at), 'lastChanged', koppeling.iso8601(m.last_changed),
                 'actions', coalesce((
                     select jsonb_agg(jsonb_build_object(
-                        'action', j.args ->> 'action', 'state', j.state,
-                        'enqueued_at', koppeling.iso8601(j.enqueued_at),
-                        'finished_at', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
+                        'action', j.args ->> 'action', 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at),
+                        'finishedAt', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
                     from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
                         key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)
             from koppeling.audience_member m
@@ -3905,7 +3987,7 @@ begin
             join koppeling.change_plan p on p.id = l.plan_id
             where l.person_id = v_person), '[]'),
         'tasks', coalesce((
-            select jsonb_agg(koppeling.in_utc(row_to_json(t))::jsonb - 'person_id' order by t.id) from koppeling.task t
+            select jsonb_agg(to_jsonb(t) - 'person_id' order by t.id) from koppeling.task t
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3916,7 +3998,7 @@ begin
             where a.person_id = v_person), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
+                'job', j.id, 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at), 'person', a.person)
                 order by j.id)
             from koppeling.jobs j
             cross join lateral jsonb_array_elements(
@@ -3925,7 +4007,7 @@ begin
                 and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
+                'instance', i.name, 'receivedAt', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
             from koppeling.webhook_inbox w
             join koppeling.connector_instance i on i.id = w.instance_id
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
@@ -4247,6 +4329,11 @@ begin
     return waiting;
 end $$;
 
+CREATE FUNCTION koppeling.followers(p_group bigint, p_key text, p_contact text) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN ARRAY(WITH stands AS MATERIALIZED (SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = followers.p_key)))) WHERE (i.target_group_id = followers.p_group) UNION SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = followers.p_contact)))) WHERE (i.target_group_id = followers.p_group)) SELECT c.person_id FROM (stands s JOIN koppeling.claim c ON ((c.member_id = s.id))) UNION SELECT e.person_id FROM (stands s JOIN koppeling.email_address e ON ((e.address_key = s.file_key))) WHERE (NOT (EXISTS (SELECT FROM koppeling.audience_member o WHERE ((o.instance_id = s.instance_id) AND (o.address_key = s.file_key) AND (o.status <> 'absent'::text))))));
+
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4433,10 +4520,6 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION koppeling.in_utc(p_row json) RETURNS json
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (SELECT ((('{'::text || string_agg((((to_json(e.key))::text || ':'::text) || CASE WHEN ((e.key ~ '_(at|until)$|^(latest|tick)$'::text) AND (json_typeof(e.value) = 'string'::text)) THEN (to_json(koppeling.iso8601(((e.value #>> '{}'::text[]))::timestamp with time zone)))::text ELSE (e.value)::text END), ','::text ORDER BY e.place)) || '}'::text))::json AS json FROM json_each(in_utc.p_row) WITH ORDINALITY e(key, value, place));
-
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
@@ -4497,7 +4580,7 @@ END;
 CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (SELECT jsonb_build_object('requested_at', koppeling.iso8601(v.requested_at), 'requested_by', v.requested_by, 'sent_at', koppeling.iso8601(v.sent_at), 'ended_at', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waits_for', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
+    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
 
 CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -5523,7 +5606,7 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
      (EXISTS ( SELECT
             FROM (koppeling.suppression s
               JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id))))) AS "exists",
+           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id)) AND (GREATEST(s.occurred_at, l.lifted_at) >= (m.known).last_changed)))) AS "exists",
      i.keeps_adopted,
      (EXISTS ( SELECT
             FROM koppeling.restored_no r
@@ -5574,7 +5657,7 @@ end $$;
 
 CREATE FUNCTION koppeling.member_key(p_member bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ('member-'::text || p_member);
+    RETURN ('member-'::text || (p_member)::text);
 
 CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RETURNS SETOF koppeling.member_need
     LANGUAGE plpgsql STABLE
@@ -5588,12 +5671,19 @@ CREATE FUNCTION koppeling.member_needs(p_instance bigint, p_members bigint[]) RE
 declare
     v_queue text := koppeling.instance_queue(p_instance);
     v_silent text[] := array(select tag from koppeling.merge_field where instance_id = p_instance and not triggers);
+    -- Where archives wait for somebody; else nobody has to know whether a no wants them.
+    v_parks bigint := (
+        select i.target_group_id
+        from koppeling.connector_instance i
+        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
+        where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, s.waiting, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
+           r.refused
     from (
-        select f.known, f.key, w.action as waiting,
+        select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
                    f.keeps_adopted, f.is_running, f.restores_no,
                    f.has_invitation and koppeling.invited_at((f.known).id) is not null, v_silent) as needed
@@ -5611,16 +5701,25 @@ begin
             offset 0
         ) f
         left join lateral (
-            select j.args ->> 'action' as action
+            select j.args ->> 'action' as action, j.run_at = 'infinity' as is_parked
             from koppeling.job j
             where j.queue = v_queue and j.key = f.key and j.state <> 'running'
             limit 1
         ) w on true
         offset 0
-    ) s;
+    ) s
+    cross join lateral (
+        -- At the contact, or at somebody who holds its address or the one that it is known by.
+        select case when s.needed = 'delete' and v_parks is not null then
+                   koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
+                       || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       && array['complained', 'unsubscribed', 'forgotten']
+               else false end as refused
+        offset 0
+    ) r;
 end $$;
 
-CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[]) RETURNS void
+CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[], p_by_hand boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -5628,10 +5727,16 @@ CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[])
 declare
     v_instance bigint;
     v_persons  bigint[];
+    v_some     bigint[];
+    v_last     int := 0;
     v_plan     bigint;
-    v_joins    bigint;
-    v_removals bigint;
+    v_is_new   boolean := false;
+    v_joins    bigint := 0;
+    v_removals bigint := 0;
     v_because  text;
+    v_lines    record;
+    v_changed  bigint := 0;
+    v_exempt   bigint[] := '{}';
     v_applied  record;
 begin
     select id into v_instance from koppeling.connector_instance where target_group_id = p_group;
@@ -5642,25 +5747,49 @@ begin
     v_persons := case when p_persons is null then koppeling.claim_candidates(p_group, v_instance)
                       else array(select distinct unnest(p_persons)) end;
     select id into v_plan from koppeling.change_plan where target_group_id = p_group and state = 'held' for update;
-    if v_plan is null then
-        select count(*) filter (where change = 'join'), count(*) filter (where change in ('leave', 'empty'))
-        into v_joins, v_removals
-        from koppeling.claim_difference(v_instance, v_persons)
-        where not exempt;
-        v_because := koppeling.brake(v_instance, v_joins, v_removals);
-        if v_because is not null then
+    -- Some at a time: counted until the brake would hold what was counted so far, and from then on written to the plan.
+    while v_last < cardinality(v_persons) loop
+        v_some := v_persons[v_last + 1:v_last + 5000];
+        v_last := v_last + cardinality(v_some);
+        if v_plan is null then
+            select v_joins + count(*) filter (where change = 'join'),
+                   v_removals + count(*) filter (where change in ('leave', 'empty'))
+            into v_joins, v_removals
+            from koppeling.claim_difference(v_instance, v_some, p_by_hand)
+            where not exempt;
+            v_because := koppeling.brake(v_instance, v_joins, v_removals);
+            if v_because is null then
+                continue;
+            end if;
             insert into koppeling.change_plan (target_group_id, held_because) values (p_group, v_because)
             returning id into v_plan;
+            v_is_new := true;
+            v_some := v_persons[:v_last];
         end if;
+        v_lines := koppeling.rewrite_lines(v_plan, v_instance, v_some, p_by_hand);
+        v_changed := v_changed + v_lines.changed;
+        v_exempt := v_exempt || v_lines.exempt;
+    end loop;
+    if v_plan is null then
+        v_exempt := v_persons;
+        if v_joins + v_removals > 0 then
+            insert into koppeling.unapproved_change (target_group_id, joins, removals)
+            values (p_group, v_joins, v_removals);
+        end if;
+    else
+        perform koppeling.settle_plan(v_plan, v_changed);
     end if;
-    if v_plan is not null then
-        v_persons := koppeling.rewrite_plan(v_plan, v_instance, v_persons);
-    elsif v_joins + v_removals > 0 then
-        insert into koppeling.unapproved_change (target_group_id, joins, removals)
-        values (p_group, v_joins, v_removals);
+    if v_is_new then
+        update koppeling.change_plan p
+        set held_because = coalesce((
+            select koppeling.brake(v_instance, count(*) filter (where l.change = 'join'),
+                                   count(*) filter (where l.change <> 'join'))
+            from koppeling.change_plan_line l where l.plan_id = p.id), p.held_because)
+        where p.id = v_plan;
     end if;
     select * into v_applied
-    from koppeling.apply_claims(v_instance, koppeling.changes_due(v_instance, v_persons, v_plan is not null));
+    from koppeling.apply_claims(
+        v_instance, koppeling.changes_due(v_instance, v_exempt, v_plan is not null, p_by_hand));
     perform koppeling.stage_members(v_instance, v_applied.touched, v_applied.made);
     perform koppeling.stage_told(v_instance, p_persons);
 end $$;
@@ -6408,8 +6537,9 @@ begin
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
     where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
-      -- What came from another list is in all of them already.
-      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id;
+      -- What came from another list, or was said to all, is in all of them already.
+      and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
+      and not s.detail ? 'saidTo';
     -- Without a key: nothing waits here for another transaction while the group is locked.
     if found and current_setting('koppeling.noes_spread', true) is distinct from pg_current_xact_id()::text then
         perform koppeling.enqueue(kind => 'group.evaluate');
@@ -6824,6 +6954,7 @@ CREATE FUNCTION koppeling.open_suppression(p_group bigint, p_reason text, p_addr
 declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
+    v_bound bigint[];
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -6832,7 +6963,11 @@ begin
     v_renews := p_reason in ('complained', 'unsubscribed')
         and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
-    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_holders || p_persons,
+    v_bound := v_holders || p_persons;
+    if p_reason in ('complained', 'unsubscribed', 'forgotten') then
+        v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
+    end if;
+    perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
         p_occurred_at, coalesce(p_detail ? 'hook', false));
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
@@ -6863,7 +6998,7 @@ begin
     select p_group, p_reason, b.person_id, b.file_key, v_first, p_source, p_occurred_at, coalesce(p_detail, '{}')
     from (
         select person_id, null as file_key
-        from unnest(v_holders || p_persons) person_id
+        from unnest(v_bound) person_id
         where p_reason <> 'cleaned'
         group by person_id
         union all
@@ -6888,7 +7023,7 @@ begin
             perform set_config('koppeling.holders_checked', pg_current_xact_id()::text, true);
         end if;
     end if;
-    return query select * from koppeling.rederive(p_group, v_holders || p_persons, p_reason, p_source);
+    return query select * from koppeling.rederive(p_group, v_bound, p_reason, p_source);
 end $$;
 
 CREATE TABLE koppeling.task (
@@ -6932,6 +7067,40 @@ CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_mome
                     FROM koppeling.restored_no r
                    WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
 END;
+
+CREATE FUNCTION koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+    v_group bigint := (
+        select i.target_group_id
+        from koppeling.connector_instance i
+        join koppeling.action_template t on t.instance_id = i.id and t.action = 'delete' and not t.automatic
+        where i.id = p_instance);
+    v_refusing bigint[];
+begin
+    if v_group is null then
+        return '{}';
+    end if;
+    v_refusing := array(
+        select r.person_id from koppeling.open_reasons(v_group, p_persons) r
+        where r.reasons && array['complained', 'unsubscribed', 'forgotten']);
+    return array(
+        select distinct m.id
+        from koppeling.email_address e
+        cross join lateral (
+            select m.id from koppeling.audience_member m
+            where m.instance_id = p_instance and m.address_key = e.address_key
+            union all
+            select m.id from koppeling.audience_member m
+            where m.instance_id = p_instance and m.file_key = e.address_key
+        ) m
+        join koppeling.job j on j.queue = koppeling.instance_queue(p_instance) and j.key = koppeling.member_key(m.id)
+            and j.state <> 'running' and j.args ->> 'action' = 'delete' and j.run_at = 'infinity'
+        where e.person_id = any (v_refusing));
+end $$;
 
 CREATE FUNCTION koppeling.parsed_cron(p_cron text) RETURNS koppeling.cron_times
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -7353,19 +7522,26 @@ CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_no
         where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
     ) m
     where not exists (
-            select from koppeling.person_category n
-            where p_not.tags > 0
-                and n.person_id = m.person_id and n.category_id = any (p_not.categories))
-        and not exists (
-            select from koppeling.position n
-            where p_not.seats > 0 and n.person_id = m.person_id
+        select from (
+            select n.person_id
+            from koppeling.person_category n
+            where p_not.tags > 0 and n.category_id = any (p_not.categories)
+                and (p_persons is null or n.person_id = any (p_persons))
+            union all
+            select n.person_id
+            from koppeling.position n
+            where p_not.seats > 0
                 and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
-                    or n.company_id = any (p_not.companies)))
-        and not exists (
-            select from koppeling.position n
+                    or n.company_id = any (p_not.companies))
+                and (p_persons is null or n.person_id = any (p_persons))
+            union all
+            select n.person_id
+            from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
-            where p_not.circles > 0
-                and n.person_id = m.person_id and k.company_category_id = any (p_not.company_categories))
+            where p_not.circles > 0 and k.company_category_id = any (p_not.company_categories)
+                and (p_persons is null or n.person_id = any (p_persons))
+        ) n
+        where n.person_id = m.person_id)
 $$;
 
 CREATE FUNCTION koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[]) RETURNS TABLE(person_id bigint)
@@ -7382,6 +7558,10 @@ begin
         return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
     end if;
 end $$;
+
+CREATE FUNCTION koppeling.plan_cause() RETURNS text
+    LANGUAGE sql STABLE
+    RETURN COALESCE(NULLIF(current_setting('koppeling.cause'::text, true), ''::text), 'facts'::text);
 
 CREATE FUNCTION koppeling.plan_group_checks() RETURNS void
     LANGUAGE plpgsql
@@ -7484,54 +7664,75 @@ CREATE FUNCTION koppeling.preview_rules(p_group bigint, p_rules jsonb, p_persons
     AS $$
 declare
     v_read koppeling.rule_criterion[] := koppeling.read_rules(p_rules);
+    v_rules jsonb := '[]';
+    v_criteria koppeling.criterion[];
+    v_asked koppeling.criteria_values;
+    v_not koppeling.criteria_values;
+    -- Eight bytes a person; in arrays, whose length the planner knows.
+    v_matching bigint[];
+    v_found bigint[] := '{}';
+    v_noted bigint[];
+    v_new bigint[];
+    v_plain bigint[];
+    v_doubtful bigint[];
 begin
+    for v_position in 1..jsonb_array_length(p_rules) loop
+        v_criteria := array(
+            select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
+            from unnest(v_read) c where c.position = v_position);
+        v_asked := koppeling.criteria_values(v_criteria, false);
+        v_not := koppeling.criteria_values(v_criteria, true);
+        v_matching := array(
+            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons) h
+            where koppeling.can_match(v_criteria, v_asked));
+        v_found := v_found || koppeling.array_without(v_matching, v_found);
+        v_rules := v_rules || jsonb_build_object(
+            'rule', v_position, 'matches', cardinality(v_matching), 'total', cardinality(v_found));
+    end loop;
+
+    -- Only who matches now and did not, or the other way round, can join or leave.
+    v_noted := array(
+        select m.person_id from koppeling.membership m
+        where m.target_group_id = p_group and m.rule_match
+            and (p_persons is null or m.person_id = any (p_persons)));
+    v_new := koppeling.array_without(v_found, v_noted);
+    -- Of whom nothing is known that could stand against it, joins.
+    v_plain := koppeling.array_without(v_new, array(
+        select m.person_id from koppeling.membership m where m.target_group_id = p_group and not m.rule_match
+        union all
+        select o.person_id from koppeling.open_reasons(p_group, p_persons) o
+        union all
+        select p.id from koppeling.person p where p.state <> 'active'));
+    v_doubtful := case when cardinality(v_plain) < cardinality(v_new)
+        then koppeling.array_without(v_new, v_plain) else '{}' end;
+    if cardinality(v_found) - cardinality(v_new) < cardinality(v_noted) then
+        v_doubtful := v_doubtful || koppeling.array_without(v_noted, v_found);
+    end if;
+
     return (
-        with asked as (
-            select r.position, array(
-                select row(null, null, c.kind, c.value_id, c.negated)::koppeling.criterion
-                from unnest(v_read) c where c.position = r.position) as criteria
-            from generate_series(1, jsonb_array_length(p_rules)) r (position)
-        ), matched as materialized (
-            select a.position, m.person_id
-            from asked a
-            cross join lateral koppeling.persons_matching(a.criteria, p_persons) m
-        ), firsts as materialized (
-            select m.person_id, min(m.position) as position from matched m group by m.person_id
-        ), counted as (
-            select a.position, coalesce(m.matches, 0) as matches,
-                sum(coalesce(f.added, 0)) over (order by a.position) as total
-            from asked a
-            left join (select position, count(*) as matches from matched group by position) m using (position)
-            left join (select position, count(*) as added from firsts group by position) f using (position)
-        ), suppressed as (
+        with suppressed as (
             select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons) o
-        ), moved as materialized (
-            -- Only who matches now and did not, or the other way round, can join or leave.
-            select person_id, coalesce(h.status, '') = 'active' as was,
-                coalesce(d.status, '') = 'active' as becomes
-            from firsts f
-            full join (
-                select m.* from koppeling.membership m
-                where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
-            ) h using (person_id)
+        ), looked_at as (
+            select person_id, coalesce(h.status, '') = 'active' as was, coalesce(d.status, '') = 'active' as becomes
+            from unnest(v_doubtful) u (person_id)
+            left join (select * from koppeling.membership m where m.target_group_id = p_group) h using (person_id)
             left join suppressed o using (person_id)
             left join (select p.id as person_id, p.state from koppeling.person p where p.state <> 'active') b
                 using (person_id)
             cross join lateral koppeling.derive_status(
-                f.person_id is not null, coalesce(h.override, 'none'), coalesce(b.state, 'active'),
+                not coalesce(h.rule_match, false), coalesce(h.override, 'none'), coalesce(b.state, 'active'),
                 coalesce(o.reasons, '{}'), coalesce(h.ever_member, false)) d
-            where (f.person_id is not null) <> coalesce(h.rule_match, false)
+        ), moved as materialized (
+            select l.person_id, case when l.becomes then 'join' else 'leave' end as change
+            from looked_at l where l.was <> l.becomes
         )
         select jsonb_build_object(
-            'rules', coalesce((
-                select jsonb_agg(jsonb_build_object('rule', position, 'matches', matches, 'total', total)
-                    order by position)
-                from counted), '[]'),
-            'matches', (select count(*) from firsts),
-            'joins', (select count(*) from moved where becomes and not was),
-            'leaves', (select count(*) from moved where was and not becomes),
+            'rules', v_rules,
+            'matches', cardinality(v_found),
+            'joins', cardinality(v_plain) + (select count(*) from moved where change = 'join'),
+            'leaves', (select count(*) from moved where change = 'leave'),
             'unsubscribed', (
-                select count(*) from firsts join suppressed s using (person_id)
+                select count(*) from unnest(v_found) f (person_id) join suppressed s using (person_id)
                 where s.reasons && array['complained', 'unsubscribed', 'forgotten']),
             'sample', coalesce((
                 select jsonb_agg(jsonb_build_object(
@@ -7539,10 +7740,14 @@ begin
                     'name', btrim(koppeling.first_name(p.given_name, p.initials) || ' '
                         || koppeling.last_name(p.prefixes, p.family_name))) order by t.change, p.id)
                 from (
-                    (select person_id, 'join' as change from moved where becomes and not was
-                     order by person_id limit 5)
+                    (select j.person_id, 'join' as change
+                     from (select unnest(v_plain) as person_id
+                           union all
+                           select m.person_id from moved m where m.change = 'join') j
+                     order by j.person_id limit 5)
                     union all
-                    (select person_id, 'leave' from moved where was and not becomes order by person_id limit 5)
+                    (select m.person_id, m.change from moved m where m.change = 'leave'
+                     order by m.person_id limit 5)
                 ) t
                 join koppeling.person p on p.id = t.person_id), '[]'),
             'estimated', p_persons is not null));
@@ -8090,7 +8295,7 @@ begin
     if found then
         insert into koppeling.audit_entry (person_id, kind, old, new, actor, cause)
         values (v_person, 'person', '"archived"', '"active"', p_actor, 'reactivate');
-        perform koppeling.request_evaluation(array[v_person], 'reactivate');
+        perform koppeling.request_evaluation(array[v_person], 'reactivate', true);
     end if;
     return v_person;
 end $$;
@@ -8259,7 +8464,7 @@ begin
     values (p_group, p_person, 'readmitted', to_jsonb(array(
         select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
         'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted');
+    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted', true);
     update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
     where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
     return cardinality(v_ids);
@@ -8512,7 +8717,29 @@ CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS v
    WHERE ((m.id = record_nothing.p_member) AND (record_nothing.p_note = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (m.status IS DISTINCT FROM record_nothing.p_note));
 END;
 
-CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
+    v_address text;
+begin
+    for v_address in
+        select e.address from koppeling.email_address e
+        where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind)
+        union all
+        select null where not exists (
+            select from koppeling.email_address e
+            where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
+    loop
+        perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
+            koppeling.now(), jsonb_build_object('actor', p_actor)
+                || case when p_to_all then '{"saidTo": "every group"}' else '{}'::jsonb end);
+    end loop;
+end $$;
+
+CREATE FUNCTION koppeling.rederive(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_by_hand boolean DEFAULT false) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
 declare
@@ -8522,7 +8749,7 @@ begin
         return;
     end if;
     v_changed := koppeling.derive_memberships(p_group, p_persons, p_cause, p_actor);
-    perform koppeling.membership_changed(p_group, p_persons);
+    perform koppeling.membership_changed(p_group, p_persons, p_by_hand);
     return query select unnest(v_changed);
 end $$;
 
@@ -8708,7 +8935,7 @@ begin
     perform koppeling.observe_fields(v_new, p_fields);
     insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
     values (v_group, 'instance.relinked',
-        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'list_is_gone', p_list_is_gone),
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
         jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
     perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
     perform set_config('koppeling.cause', 'relinking', true);
@@ -8851,7 +9078,7 @@ begin
     perform koppeling.enqueue_internal('erasure.check', key => 'erasure.check', order_key => 'erasure.check');
 end $$;
 
-CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text) RETURNS void
+CREATE FUNCTION koppeling.request_evaluation(persons bigint[], cause text, by_hand boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
@@ -8859,10 +9086,11 @@ begin
         return;
     end if;
     -- The update locks a request that waits already, so that no evaluation takes it before this change is committed.
-    insert into koppeling.evaluation_request (person_id, cause)
-    select p, request_evaluation.cause from unnest(persons) p group by p order by p
+    insert into koppeling.evaluation_request as r (person_id, cause, by_hand)
+    select p, request_evaluation.cause, request_evaluation.by_hand from unnest(persons) p group by p order by p
     on conflict (person_id) do update
-    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
+    set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false,
+        by_hand = r.by_hand or excluded.by_hand;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
@@ -9275,19 +9503,18 @@ begin
     perform koppeling.wake(v_queues, v_kinds);
 end $$;
 
-CREATE FUNCTION koppeling.rewrite_plan(p_plan bigint, p_instance bigint, p_persons bigint[]) RETURNS bigint[]
+CREATE FUNCTION koppeling.rewrite_lines(p_plan bigint, p_instance bigint, p_persons bigint[], p_by_hand boolean, OUT changed bigint, OUT exempt bigint[]) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET enable_seqscan TO 'off'
     AS $$
 declare
-    v_changed bigint;
-    v_exempt  bigint[];
-    v_cause   text := coalesce(nullif(current_setting('koppeling.cause', true), ''), 'facts');
+    v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
-        select d.person_id, d.change, d.reason, d.exempt from koppeling.claim_difference(p_instance, p_persons) d
+        select d.person_id, d.change, d.reason, d.exempt
+        from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
         delete from koppeling.change_plan_line l
         using unnest(p_persons) s (person_id)
@@ -9296,7 +9523,7 @@ begin
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, person_id, change, reason, v_cause from differing where not exempt
+        select p_plan, d.person_id, d.change, d.reason, v_cause from differing d where not d.exempt
         on conflict (plan_id, person_id) do update
             set change = excluded.change, reason = excluded.reason, cause = excluded.cause
             where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
@@ -9304,23 +9531,7 @@ begin
     )
     select (select count(*) from gone) + (select count(*) from written),
            array(select d.person_id from differing d where d.exempt)
-    into v_changed, v_exempt;
-
-    if v_cause = 'rules' then
-        update koppeling.change_plan p
-        set rules_entry = (select max(a.id) from koppeling.audit_entry a
-                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
-        where p.id = p_plan and p.rules_entry is null
-          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
-    end if;
-    if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
-        update koppeling.change_plan
-        set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
-        where id = p_plan;
-    elsif v_changed > 0 then
-        update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
-    end if;
-    return v_exempt;
+    into changed, exempt;
 end $$;
 
 CREATE FUNCTION koppeling.room_under(l koppeling.job_limit) RETURNS bigint
@@ -9668,7 +9879,7 @@ begin
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
     values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
     perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person]);
+    perform koppeling.membership_changed(p_group, array[p_person], true);
 end $$;
 
 CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETURNS void
@@ -9809,6 +10020,29 @@ begin
     return v_came;
 end $$;
 
+CREATE FUNCTION koppeling.settle_plan(p_plan bigint, p_changed bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    AS $$
+begin
+    if koppeling.plan_cause() = 'rules' then
+        update koppeling.change_plan p
+        set rules_entry = (select max(a.id) from koppeling.audit_entry a
+                           where a.target_group_id = p.target_group_id and a.kind = 'rules')
+        where p.id = p_plan and p.rules_entry is null
+          and exists (select from koppeling.change_plan_line l where l.plan_id = p_plan and l.cause = 'rules');
+    end if;
+    if not exists (select from koppeling.change_plan_line where plan_id = p_plan) then
+        update koppeling.change_plan
+        set state = 'dissolved', decided_at = koppeling.now(), changed_at = koppeling.now()
+        where id = p_plan;
+    elsif p_changed > 0 then
+        update koppeling.change_plan set version = version + 1, changed_at = koppeling.now() where id = p_plan;
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.spread_noes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9895,9 +10129,11 @@ declare
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
 begin
+    perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
+    from koppeling.connector_instance i where i.id = p_instance;
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
-            select row(m, koppeling.member_key(m), null, 'create', false)::koppeling.member_need
+            select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
             from unnest(p_made) m
             where m <> all (v_members));
     perform koppeling.cancel_jobs(array(
@@ -9907,21 +10143,20 @@ begin
         where n.needed is null and n.waiting is not null), 'superseded');
 
     perform koppeling.enqueue_rows(
-        array_agg(case n.needed when 'erase' then 'erase' else 'action' end order by n.member_id),
-        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id) order by n.member_id),
-        array_agg(v_queue), array_agg(n.key order by n.member_id), array_agg('replace'::text),
-        array_agg(n.key order by n.member_id), array_agg(null::text),
-        array_agg(case when n.automatic is false or n.oscillates then 'infinity'::timestamptz end
-            order by n.member_id),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') then -10
-                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end
-            order by n.member_id),
+        array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
+        array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
+        array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
+        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
+                       when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
+        -- Ordered here, and not in each of the lists.
         select n.*, t.automatic, row_number() over (order by n.member_id) / 5000 as part
         from unnest(v_needs) n
         left join koppeling.action_template t on t.instance_id = p_instance and t.action = n.needed
         where n.needed is not null and n.waiting is distinct from n.needed
+        order by n.member_id
     ) n
     group by n.part
     order by n.part;
@@ -9948,7 +10183,8 @@ begin
         join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
         where i.id = p_instance and e.person_id = any (p_persons)
             -- What a call under way will have made of it is not known yet.
-            and (m.status in ('subscribed', 'pending') or m.intent is not null));
+            and (m.status in ('subscribed', 'pending') or m.intent is not null))
+        || koppeling.parked_refusals(p_instance, p_persons);
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
@@ -10219,27 +10455,20 @@ CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_gr
     AS $$
 declare
     v_person bigint := koppeling.require_person(source, external_id);
-    v_group record;
-    v_address text;
+    v_group bigint;
     v_count bigint := 0;
 begin
+    if p_group is null then
+        -- First of all: a group that is being made waits for this, or is there when the groups are listed.
+        perform koppeling.record_own_no(koppeling.every_group(), v_person, p_actor, true);
+    end if;
     for v_group in
-        select g.id, g.email_kind from koppeling.target_group g
-        where case when p_group is null then g.linked else koppeling.fold(g.name) = koppeling.fold(p_group) end
+        select g.id from koppeling.target_group g
+        where p_group is null or koppeling.fold(g.name) = koppeling.fold(p_group)
         order by g.id
     loop
         v_count := v_count + 1;
-        for v_address in
-            select e.address from koppeling.email_address e
-            where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind)
-            union all
-            select null where not exists (
-                select from koppeling.email_address e
-                where e.person_id = v_person and e.kind = coalesce(v_group.email_kind, e.kind))
-        loop
-            perform koppeling.open_suppression(v_group.id, 'unsubscribed', v_address, null, array[v_person], 'user',
-                koppeling.now(), jsonb_build_object('actor', p_actor));
-        end loop;
+        perform koppeling.record_own_no(v_group, v_person, p_actor, p_group is null);
     end loop;
     if v_count = 0 and p_group is not null then
         raise exception using errcode = 'no_data_found', message = format('there is no target group "%s"', p_group),
@@ -10456,14 +10685,14 @@ begin
         v_contacts, v_keys);
     delete from koppeling.task t where t.person_id = p_person;
     get diagnostics v_other = row_count;
-    v_removed := v_removed || jsonb_build_object('contact_records', v_count + v_other);
+    v_removed := v_removed || jsonb_build_object('contactRecords', v_count + v_other);
     delete from koppeling.change_plan_line l where l.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('plan_lines', v_count);
+    v_removed := v_removed || jsonb_build_object('planLines', v_count);
     v_removed := v_removed || jsonb_build_object('jobs', koppeling.wipe_jobs(array[v_identity], v_keys));
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('audit_entries', v_count);
+    v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
     delete from koppeling.invitation v where v.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
@@ -10864,7 +11093,8 @@ CREATE TABLE koppeling.evaluation_request (
     person_id bigint NOT NULL,
     cause text NOT NULL,
     requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    after_pass boolean DEFAULT false NOT NULL
+    after_pass boolean DEFAULT false NOT NULL,
+    by_hand boolean DEFAULT false NOT NULL
 );
 
 ALTER TABLE koppeling.former_link ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -10906,7 +11136,6 @@ CREATE VIEW koppeling.instance_status AS
     g.name AS target_group,
     a.authenticated,
     i.enabled,
-    i.dry_run,
     i.activated,
     i.paused_reason,
     i.last_pull_at,
@@ -12233,6 +12462,8 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.supp
 
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON koppeling.suppression_lift FOR EACH STATEMENT EXECUTE FUNCTION koppeling.refuse_change();
 
+CREATE TRIGGER begin_with_noes AFTER INSERT ON koppeling.target_group FOR EACH ROW EXECUTE FUNCTION koppeling.begin_with_noes();
+
 CREATE TRIGGER bind_inserted AFTER INSERT ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
 
 CREATE TRIGGER bind_updated AFTER UPDATE ON koppeling.email_address REFERENCING NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.bind_given_addresses();
@@ -12656,6 +12887,8 @@ REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_has
 REVOKE ALL ON FUNCTION koppeling.record_erased(p_member bigint, p_outcome text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.record_invited(p_member bigint, p_answer jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.refresh_claims() FROM PUBLIC;
 
