@@ -170,7 +170,7 @@ create table koppeling.email_address (
     person_id bigint not null,
     kind text not null check (kind <> '' and kind = koppeling.fold(kind)),
     address text not null check (length(address) <= 254),
-    address_key text collate "C" not null generated always as (koppeling.address_key(address)) stored,
+    address_key text not null generated always as (koppeling.address_key(address)) stored,
     unique (person_id, kind)
 );
 create index email_address_by_key on koppeling.email_address (address_key);

@@ -119,7 +119,7 @@ create table koppeling.audience_member (
     contact_id      text,
     remote_id       text,
     address         text not null,
-    address_key     text collate "C" not null,
+    address_key     text not null,
     -- The person file's address that this contact stands for: differs from address_key once the contact
     -- changed the address inside Mailchimp.
     file_key        text,
@@ -213,7 +213,7 @@ create table koppeling.claim (
     person_id    bigint not null,
     member_id    bigint not null,
     address      text not null,
-    address_key  text collate "C" not null,
+    address_key  text not null,
     fields       jsonb not null,
     manual       boolean not null,
     claimed_at   timestamptz not null default koppeling.now(),

@@ -318,7 +318,7 @@ CREATE TABLE koppeling.training_address (
 CREATE FUNCTION koppeling.address_allowed(p_key text) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ t.pattern))));
+    RETURN ((NOT (EXISTS (SELECT FROM koppeling.deployment d WHERE (d.environment = 'training'::text)))) OR (NOT (EXISTS (SELECT FROM koppeling.training_address))) OR (EXISTS (SELECT FROM koppeling.training_address t WHERE (address_allowed.p_key ~~ replace(regexp_replace(t.pattern, '([\\%_])'::text, '\\\1'::text, 'g'::text), '*'::text, '%'::text)))));
 
 CREATE FUNCTION koppeling.address_fault(address text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -636,12 +636,12 @@ CREATE TABLE koppeling.job (
     alone boolean DEFAULT false NOT NULL,
     state text DEFAULT 'ready'::text NOT NULL,
     blocked_by text,
-    queue text DEFAULT 'default'::text NOT NULL COLLATE pg_catalog."C",
-    kind text NOT NULL COLLATE pg_catalog."C",
-    key text COLLATE pg_catalog."C",
+    queue text DEFAULT 'default'::text NOT NULL,
+    kind text NOT NULL,
+    key text,
     key_mode text DEFAULT 'keep'::text NOT NULL,
-    order_key text COLLATE pg_catalog."C",
-    limit_key text COLLATE pg_catalog."C",
+    order_key text,
+    limit_key text,
     error text,
     args jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT alone_while_it_runs CHECK (((state = 'running'::text) OR (NOT alone))),
@@ -693,6 +693,25 @@ begin
         job.error := note;
     end if;
     return job;
+end $$;
+
+CREATE FUNCTION koppeling.await_first_puts(p_rows koppeling.person_input[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    insert into koppeling.person (source, external_id)
+    select r.source, r.external_id
+    from unnest(p_rows) r
+    where koppeling.find_person(r.source, r.external_id) is null
+    -- In the order of a put, so that no two wait for each other.
+    order by koppeling.fold(r.source), koppeling.fold(r.external_id)
+    on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing;
+    if found then
+        raise exception using errcode = 'KE001', message = 'taken back';
+    end if;
+exception when sqlstate 'KE001' then
+    null;
 end $$;
 
 CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
@@ -774,7 +793,7 @@ CREATE TABLE koppeling.audience_member (
     contact_id text,
     remote_id text,
     address text NOT NULL,
-    address_key text NOT NULL COLLATE pg_catalog."C",
+    address_key text NOT NULL,
     file_key text,
     status text,
     last_changed timestamp with time zone,
@@ -822,7 +841,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'updating'::text THEN ((s.claims > 0) AND (s.wanted_fields = begin_call.p_fields))
              WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
-             WHEN 'archiving'::text THEN ((s.claims = 0) OR (s.moving_to IS NOT NULL))
+             WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
              ELSE NULL::boolean
          END)
@@ -889,7 +908,8 @@ begin
         from koppeling.member_states(p_members) s
         -- A minute less than absence may be relied on: the call itself takes time.
         join koppeling.connector_instance i
-            on i.id = s.instance_id and i.last_pull_at > koppeling.now() - interval '14 minutes'
+            on i.id = s.instance_id
+               and i.last_pull_at between koppeling.now() - interval '14 minutes' and koppeling.now()
         where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
           and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
         returning m.id, s.wanted_address as address, s.wanted_fields as fields
@@ -1097,7 +1117,7 @@ CREATE TABLE koppeling.claim (
     person_id bigint NOT NULL,
     member_id bigint NOT NULL,
     address text NOT NULL,
-    address_key text NOT NULL COLLATE pg_catalog."C",
+    address_key text NOT NULL,
     fields jsonb NOT NULL,
     manual boolean NOT NULL,
     claimed_at timestamp with time zone DEFAULT koppeling.now() NOT NULL
@@ -1108,7 +1128,7 @@ CREATE TABLE koppeling.email_address (
     person_id bigint NOT NULL,
     kind text NOT NULL,
     address text NOT NULL,
-    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL COLLATE pg_catalog."C",
+    address_key text GENERATED ALWAYS AS (koppeling.address_key(address)) STORED NOT NULL,
     CONSTRAINT email_address_address_check CHECK ((length(address) <= 254)),
     CONSTRAINT email_address_kind_check CHECK (((kind <> ''::text) AND (kind = koppeling.fold(kind))))
 );
@@ -2029,6 +2049,7 @@ CREATE TABLE koppeling.connector_instance (
     paused_reason text,
     activated boolean DEFAULT false NOT NULL,
     keeps_adopted boolean DEFAULT false NOT NULL,
+    reactivate_on_resubscribe boolean DEFAULT false NOT NULL,
     dry_run boolean DEFAULT false NOT NULL,
     webhook_secret_hash bytea NOT NULL,
     webhook_secret bytea NOT NULL,
@@ -2277,7 +2298,7 @@ CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]
           OFFSET 0))));
 END;
 
-CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone)
+CREATE FUNCTION koppeling.claim_jobs(p_worker bigint, p_consumer bigint, p_limit integer, p_mark_kinds text[] DEFAULT '{}'::text[], p_mark_priorities integer[] DEFAULT '{}'::integer[], p_mark_times timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[], p_suspects boolean DEFAULT false, p_alone boolean DEFAULT false) RETURNS TABLE(id bigint, queue text, kind text, args jsonb, key text, order_key text, limit_key text, priority integer, attempt integer, max_attempts integer, run_at timestamp with time zone, enqueued_at timestamp with time zone, claim integer, started_at timestamp with time zone, snoozes integer)
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -2381,7 +2402,7 @@ begin
                 returning j.*
             )
             select b.id, b.queue, b.kind, b.args, b.key, b.order_key, b.limit_key, b.priority, b.attempt,
-                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at
+                b.max_attempts, b.run_at, b.enqueued_at, b.claim, b.started_at, b.snoozes
             from begun b
             order by b.run_at, b.id;
             -- When there may be more of this priority: content with what there is; or once more, as long as that gets
@@ -2396,7 +2417,7 @@ begin
     end loop;
     if v_left = p_limit and v_is_cut then
         return query select null::bigint, null, null, null::jsonb, null, null, null, null::int, null::int, null::int,
-            null::timestamptz, null::timestamptz, null::int, null::timestamptz;
+            null::timestamptz, null::timestamptz, null::int, null::timestamptz, null::int;
     -- Whoever found nothing is notified of what comes next; whoever found something looks again by itself.
     elsif v_consumer.waiting <> (v_left = p_limit) and not p_suspects then
         update koppeling.consumer c set waiting = not v_consumer.waiting where c.id = p_consumer;
@@ -2677,6 +2698,10 @@ CREATE TABLE koppeling.former_link (
     account_id bigint NOT NULL,
     list_id text NOT NULL,
     list_name text NOT NULL,
+    instance_id bigint NOT NULL,
+    read_until timestamp with time zone,
+    is_gone boolean DEFAULT false NOT NULL,
+    looked_at timestamp with time zone,
     ended_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     ended_by text NOT NULL
 );
@@ -2941,14 +2966,14 @@ begin
         select i.target_group_id into strict v_group from koppeling.connector_instance i
         where i.id = p_instance and not i.enabled;
         v_plan := koppeling.empty_group(v_group, p_actor);
-        return jsonb_build_object('isDone', false, 'left', v_left) || coalesce((
+        return jsonb_build_object('is_done', false, 'left', v_left) || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'leaves', p.leaves)
             from koppeling.plans p where p.id = v_plan), '{}');
     end if;
     v_group := (koppeling.require_endable(p_instance, p_list_is_gone)).target_group_id;
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     perform koppeling.delete_group(v_group, p_actor);
-    return jsonb_build_object('isDone', true, 'left', v_left);
+    return jsonb_build_object('is_done', true, 'left', v_left);
 end $$;
 
 CREATE FUNCTION koppeling.delete_with_instances() RETURNS trigger
@@ -3048,8 +3073,8 @@ begin
             case when d.status is not null then
                 jsonb_build_object('status', d.status, 'via', d.via, 'reasons', d.reasons) end,
             jsonb_build_object(
-                'ruleMatch', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
-                'suppressions', coalesce(d.open_reasons, '{}'), 'everMember', d.ever_member),
+                'rule_match', d.rule_match, 'rule', d.rule_id, 'override', d.override, 'person', d.state,
+                'suppressions', coalesce(d.open_reasons, '{}'), 'ever_member', d.ever_member),
             p_actor, p_cause
         from differing d
         where d.changed
@@ -3169,6 +3194,26 @@ begin
     return (select p.id from koppeling.change_plan p where p.id = v_plan and p.state = 'held');
 end $$;
 
+CREATE FUNCTION koppeling.end_entries_against(p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_ids bigint[] := array(
+        select e.id from koppeling.entries_against(p_group, p_person) e
+        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
+begin
+    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
+    values (p_group, p_person, 'readmitted', to_jsonb(array(
+        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
+        p_cause);
+    perform koppeling.end_suppressions(p_group, v_ids, p_source, 'readmitted', p_source = 'user');
+    update koppeling.task t
+    set done_at = koppeling.now(), done_by = case p_source when 'user' then p_actor end
+    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
+    return cardinality(v_ids);
+end $$;
+
 CREATE TABLE koppeling.audit_entry (
     id bigint NOT NULL,
     at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
@@ -3244,6 +3289,7 @@ CREATE FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_
 declare
     v_instance koppeling.connector_instance := koppeling.require_endable(p_instance, p_list_is_gone);
     v_group bigint := v_instance.target_group_id;
+    v_link bigint;
 begin
     -- Hooks that nobody looked at: a no in one of them counts.
     perform koppeling.believe_webhook(h.instance_id, h.body)
@@ -3256,9 +3302,16 @@ begin
     update koppeling.change_plan p
     set state = 'dissolved', decided_at = coalesce(p.decided_at, koppeling.now()), changed_at = koppeling.now()
     where p.target_group_id = v_group and p.state in ('held', 'approved');
-    insert into koppeling.former_link (target_group_id, target_group, account_id, list_id, list_name, ended_by)
-    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_actor
-    from koppeling.target_group g where g.id = v_group;
+    insert into koppeling.former_link (
+        target_group_id, target_group, account_id, list_id, list_name, instance_id, read_until, is_gone, looked_at,
+        ended_by)
+    select v_group, g.name, v_instance.account_id, v_instance.list_id, v_instance.list_name, p_instance,
+           v_instance.pull_cursor, p_list_is_gone, case when p_list_is_gone then koppeling.now() end, p_actor
+    from koppeling.target_group g where g.id = v_group
+    returning id into strict v_link;
+    if not p_list_is_gone then
+        perform koppeling.request_last_look(v_link, p_instance);
+    end if;
     perform koppeling.cancel_jobs(array(
         select j.id from koppeling.job j where j.queue = koppeling.instance_queue(p_instance)), 'superseded');
     delete from koppeling.claim c where c.instance_id = p_instance;
@@ -3294,6 +3347,32 @@ begin
     perform koppeling.bind_holders(v_persons);
     return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source, p_by_hand);
 end $$;
+
+CREATE FUNCTION koppeling.ended_deletions(p_group bigint, p_member koppeling.audience_member) RETURNS bigint[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ WITH RECURSIVE said AS (
+          SELECT s.id,
+             s.follows
+            FROM koppeling.open_suppression s
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (ended_deletions.p_member).address_key) OR (s.contact_id = (ended_deletions.p_member).contact_id)) AND ((ended_deletions.p_member).opted_in_at > (s.occurred_at + '00:04:00'::interval)))
+         ), ended AS (
+          SELECT s.id
+            FROM said s
+         UNION
+          SELECT s.follows
+            FROM said s
+           WHERE (s.follows IS NOT NULL)
+         UNION
+          SELECT s.id
+            FROM (ended e_1
+              JOIN koppeling.open_suppression s ON ((s.follows = e_1.id)))
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text))
+         )
+  SELECT COALESCE(array_agg(e.id ORDER BY e.id), '{}'::bigint[]) AS "coalesce"
+    FROM ended e;
+END;
 
 CREATE FUNCTION koppeling.enqueue(kind text, args jsonb DEFAULT '{}'::jsonb, queue text DEFAULT 'default'::text, key text DEFAULT NULL::text, key_mode text DEFAULT 'keep'::text, order_key text DEFAULT NULL::text, limit_key text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT koppeling.now(), priority integer DEFAULT 0, max_attempts integer DEFAULT 20) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3533,7 +3612,7 @@ CREATE FUNCTION koppeling.enqueue_scheduled(s koppeling.job_schedule, run_at tim
     LANGUAGE sql
     RETURN koppeling.enqueue_internal((s).kind, (s).args, (s).queue, (s).key, (s).key_mode, (s).order_key, (s).limit_key, run_at, (s).priority, (s).max_attempts);
 
-CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, occurred_at timestamp with time zone)
+CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETURNS TABLE(id bigint, reason text, source text, occurred_at timestamp with time zone)
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -3545,12 +3624,14 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
          )
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM koppeling.open_suppression s
    WHERE ((s.target_group_id = entries_against.p_group) AND (s.person_id = entries_against.p_person))
  UNION
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM (koppeling.open_suppression s
       JOIN held h ON ((h.address_key = s.address_key)))
@@ -3558,6 +3639,7 @@ CREATE FUNCTION koppeling.entries_against(p_group bigint, p_person bigint) RETUR
  UNION
   SELECT s.id,
      s.reason,
+     s.source,
      s.occurred_at
     FROM (((koppeling.connector_instance i
       JOIN koppeling.audience_member m ON ((m.instance_id = i.id)))
@@ -3601,7 +3683,29 @@ end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text);
+    RETURN CASE WHEN isfinite(moment) THEN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'::text) ELSE (moment)::text END;
+
+CREATE TABLE koppeling.mailchimp_account (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    credential bytea NOT NULL,
+    credential_kind text DEFAULT 'key'::text NOT NULL,
+    data_centre text NOT NULL,
+    account_id text NOT NULL,
+    login_id text NOT NULL,
+    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
+    authenticated boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
+    renewed_at timestamp with time zone,
+    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
+    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
+    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
+);
+
+CREATE FUNCTION koppeling.lists_not_reached(p_erased_at timestamp with time zone) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT COALESCE(jsonb_agg(jsonb_build_object('account', l.account, 'list', l.list_name, 'list_id', l.list_id, 'group', l.target_group, 'until', koppeling.iso8601(l.ended_at)) ORDER BY l.list_name, l.list_id), '[]'::jsonb) AS "coalesce" FROM (SELECT DISTINCT ON (f.list_id) f.id, f.target_group_id, f.target_group, f.account_id, f.list_id, f.list_name, f.instance_id, f.read_until, f.is_gone, f.looked_at, f.ended_at, f.ended_by, a.name AS account FROM (koppeling.former_link f LEFT JOIN koppeling.mailchimp_account a ON ((a.id = f.account_id))) WHERE ((f.ended_at < lists_not_reached.p_erased_at) AND (NOT (EXISTS (SELECT FROM koppeling.connector_instance i WHERE ((i.list_id = f.list_id) AND (i.created_at <= lists_not_reached.p_erased_at)))))) ORDER BY f.list_id, f.ended_at DESC) l WHERE (NOT l.is_gone));
 
 CREATE TABLE koppeling.erasure (
     id bigint NOT NULL,
@@ -3625,7 +3729,7 @@ CREATE TABLE koppeling.erasure_contact (
 
 CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erasedAt', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'isComplete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'putsSkipped', e.puts_skipped, 'lastSkippedAt', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+    RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erased_at', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'lists_not_reached', koppeling.lists_not_reached(e.erased_at), 'is_complete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'puts_skipped', e.puts_skipped, 'last_skipped_at', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
 
 CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -3822,23 +3926,25 @@ begin
         where instance_id = v_instance.id and address_key = v_address.address_key;
     end if;
     return jsonb_build_object(
-        'instance', v_instance.name, 'isEnabled', v_instance.enabled, 'pausedReason', v_instance.paused_reason,
-        'isActivated', v_instance.activated, 'lastPullAt', koppeling.iso8601(v_instance.last_pull_at),
+        'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
+        'is_dry_run', v_instance.dry_run,
+        'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
             select koppeling.invitation_json(v.id) from koppeling.invitation v
             where v.person_id = p_person and v.instance_id = v_instance.id and v.requested_at <= v_at
             order by v.id desc limit 1),
-        'emailKind', v_group.email_kind, 'address', v_address.address, 'isClaimed', v_is_claimed,
+        'email_kind', v_group.email_kind, 'address', v_address.address, 'is_claimed', v_is_claimed,
         'plan', (
             select jsonb_build_object(
-                'plan', p.id, 'change', l.change, 'reason', l.reason, 'heldBecause', p.held_because)
+                'plan', p.id, 'change', l.change, 'reason', l.reason, 'held_because', p.held_because)
             from koppeling.change_plan p
             join koppeling.change_plan_line l on l.plan_id = p.id and l.person_id = p_person
             where p.target_group_id = p_group and p.state = 'held'),
         'contact', case when v_member.id is not null then jsonb_build_object(
-            'address', v_member.address, 'contactId', v_member.contact_id,
+            'address', v_member.address, 'contact_id', v_member.contact_id,
             'status', coalesce(v_member.status, 'unknown'), 'ownership', v_member.ownership,
-            'lastChanged', koppeling.iso8601(v_member.last_changed), 'seenAt', koppeling.iso8601(v_member.observed_at),
+            'last_changed', koppeling.iso8601(v_member.last_changed),
+            'seen_at', koppeling.iso8601(v_member.observed_at),
             'note', v_member.note, 'intent', v_member.intent, 'fields', v_member.applied_fields) end,
         'actions', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3852,8 +3958,8 @@ begin
             where v_member.id is not null and j.enqueued_at <= v_at), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'type', w.body ->> 'type', 'receivedAt', koppeling.iso8601(w.received_at),
-                'processedAt', koppeling.iso8601(w.processed_at)) order by w.id desc)
+                'type', w.body ->> 'type', 'received_at', koppeling.iso8601(w.received_at),
+                'processed_at', koppeling.iso8601(w.processed_at)) order by w.id desc)
             from (
                 select r.* from (
                     select * from koppeling.webhook_inbox i
@@ -3874,8 +3980,8 @@ declare
 begin
     if p_at is null then
         select jsonb_build_object(
-            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'ruleMatch', m.rule_match,
-            'rule', m.matched_rule_id, 'override', m.override, 'everMember', m.ever_member)
+            'status', m.status, 'via', m.via, 'reasons', m.reasons, 'rule_match', m.rule_match,
+            'rule', m.matched_rule_id, 'override', m.override, 'ever_member', m.ever_member)
         into v_facts
         from koppeling.membership m
         where m.target_group_id = p_group and m.person_id = p_person;
@@ -3895,20 +4001,20 @@ begin
         'at', case when p_at is not null then koppeling.iso8601(p_at) end,
         'status', v_facts -> 'status', 'via', v_facts -> 'via',
         'reasons', coalesce(nullif(v_facts -> 'reasons', 'null'), '[]'),
-        'ruleMatch', coalesce((v_facts -> 'ruleMatch')::boolean, false),
-        'matchedRule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
-        'ruleText', koppeling.rule_text((v_facts ->> 'rule')::bigint),
+        'rule_match', coalesce((v_facts -> 'rule_match')::boolean, false),
+        'matched_rule', (select r.position from koppeling.rule r where r.id = (v_facts ->> 'rule')::bigint),
+        'rule_text', koppeling.rule_text((v_facts ->> 'rule')::bigint),
         'override', coalesce(v_facts ->> 'override', 'none'),
-        'everMember', coalesce((v_facts -> 'everMember')::boolean or v_facts ->> 'status' = 'active', false),
-        'isPending', p_at is null and exists (
+        'ever_member', coalesce((v_facts -> 'ever_member')::boolean or v_facts ->> 'status' = 'active', false),
+        'is_pending', p_at is null and exists (
             select from koppeling.evaluation_request q where q.person_id = p_person
             union all
             select from koppeling.erasure_check q where q.person_id = p_person),
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'reason', s.reason, 'source', s.source, 'occurredAt', koppeling.iso8601(s.occurred_at),
-                'standsAt', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
-                                 else 'address' end)
+                'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
+                'stands_at', case when s.person_id is not null then 'person'
+                                  when s.contact_id is not null then 'contact' else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
         'changes', coalesce((
@@ -3935,16 +4041,16 @@ declare
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
     return jsonb_build_object(
-        'exportedAt', koppeling.iso8601(koppeling.now()),
+        'exported_at', koppeling.iso8601(koppeling.now()),
         'person', koppeling.person_json(v_person) || (
-            select jsonb_build_object('createdAt', koppeling.iso8601(p.created_at),
-                'changedAt', koppeling.iso8601(p.changed_at))
+            select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
+                'changed_at', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
-                'overriddenBy', m.overridden_by, 'ruleMatch', m.rule_match, 'everMember', m.ever_member,
-                'changedAt', koppeling.iso8601(m.changed_at)) order by g.name)
+                'overridden_by', m.overridden_by, 'rule_match', m.rule_match, 'ever_member', m.ever_member,
+                'changed_at', koppeling.iso8601(m.changed_at)) order by g.name)
             from koppeling.membership m
             join koppeling.target_group g on g.id = m.target_group_id
             where m.person_id = v_person), '[]'),
@@ -3953,8 +4059,8 @@ begin
                 'group', g.name, 'reason', s.reason, 'source', s.source,
                 'at', case when s.person_id is not null then 'person' when s.contact_id is not null then 'contact'
                            else 'address' end,
-                'occurredAt', koppeling.iso8601(s.occurred_at), 'recordedAt', koppeling.iso8601(s.recorded_at),
-                'detail', s.detail, 'liftedAt', koppeling.iso8601(l.lifted_at), 'liftedBy', l.source) order by s.id)
+                'occurred_at', koppeling.iso8601(s.occurred_at), 'recorded_at', koppeling.iso8601(s.recorded_at),
+                'detail', s.detail, 'lifted_at', koppeling.iso8601(l.lifted_at), 'lifted_by', l.source) order by s.id)
             from koppeling.suppression s
             -- It may have been deleted since: what was said stays.
             left join koppeling.target_group g on g.id = s.target_group_id
@@ -3967,13 +4073,14 @@ begin
             where v.person_id = v_person), '[]'),
         'contacts', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contactId', m.contact_id,
+                'instance', i.name, 'list', i.list_name, 'address', m.address, 'contact_id', m.contact_id,
                 'status', m.status, 'ownership', m.ownership, 'fields', m.applied_fields, 'note', m.note,
-                'optedInAt', koppeling.iso8601(m.opted_in_at), 'lastChanged', koppeling.iso8601(m.last_changed),
+                'opted_in_at', koppeling.iso8601(m.opted_in_at), 'last_changed', koppeling.iso8601(m.last_changed),
                 'actions', coalesce((
                     select jsonb_agg(jsonb_build_object(
-                        'action', j.args ->> 'action', 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at),
-                        'finishedAt', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
+                        'action', j.args ->> 'action', 'state', j.state,
+                        'enqueued_at', koppeling.iso8601(j.enqueued_at),
+                        'finished_at', koppeling.iso8601(j.finished_at), 'reason', j.reason) order by j.id)
                     from koppeling.newest_jobs(100, queue => koppeling.instance_queue(i.id),
                         key => koppeling.member_key(m.id)) j), '[]')) order by i.name, m.id)
             from koppeling.audience_member m
@@ -3987,7 +4094,7 @@ begin
             join koppeling.change_plan p on p.id = l.plan_id
             where l.person_id = v_person), '[]'),
         'tasks', coalesce((
-            select jsonb_agg(to_jsonb(t) - 'person_id' order by t.id) from koppeling.task t
+            select jsonb_agg(koppeling.in_utc(row_to_json(t))::jsonb - 'person_id' order by t.id) from koppeling.task t
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
@@ -3998,7 +4105,7 @@ begin
             where a.person_id = v_person), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'job', j.id, 'state', j.state, 'enqueuedAt', koppeling.iso8601(j.enqueued_at), 'person', a.person)
+                'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
                 order by j.id)
             from koppeling.jobs j
             cross join lateral jsonb_array_elements(
@@ -4007,7 +4114,7 @@ begin
                 and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'instance', i.name, 'receivedAt', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
+                'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
             from koppeling.webhook_inbox w
             join koppeling.connector_instance i on i.id = w.instance_id
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
@@ -4227,6 +4334,22 @@ begin
         perform koppeling.request_evaluation(array(select c.id from import_change c), p_cause);
     end if;
 end $$;
+
+CREATE TABLE koppeling.former_contact (
+    former_link_id bigint NOT NULL,
+    contact_id text NOT NULL,
+    person_id bigint NOT NULL
+);
+
+CREATE FUNCTION koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ UPDATE koppeling.former_link f SET looked_at = koppeling.now(), is_gone = finish_last_look.p_list_is_gone
+   WHERE ((f.id = finish_last_look.p_link) AND (f.looked_at IS NULL));
+ DELETE FROM koppeling.former_contact c
+   WHERE (c.former_link_id = finish_last_look.p_link);
+END;
 
 CREATE FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql
@@ -4520,6 +4643,10 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.in_utc(p_row json) RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT ((('{'::text || string_agg((((to_json(e.key))::text || ':'::text) || CASE WHEN ((e.key ~ '_(at|until)$|^(latest|tick)$'::text) AND (json_typeof(e.value) = 'string'::text)) THEN (to_json(koppeling.iso8601(((e.value #>> '{}'::text[]))::timestamp with time zone)))::text ELSE (e.value)::text END), ','::text ORDER BY e.place)) || '}'::text))::json AS json FROM json_each(in_utc.p_row) WITH ORDINALITY e(key, value, place));
+
 CREATE FUNCTION koppeling.instance_queue(p_instance bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ('instance-'::text || p_instance);
@@ -4580,7 +4707,7 @@ END;
 CREATE FUNCTION koppeling.invitation_json(p_invitation bigint) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    RETURN (SELECT jsonb_build_object('requestedAt', koppeling.iso8601(v.requested_at), 'requestedBy', v.requested_by, 'sentAt', koppeling.iso8601(v.sent_at), 'endedAt', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waitsFor', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
+    RETURN (SELECT jsonb_build_object('requested_at', koppeling.iso8601(v.requested_at), 'requested_by', v.requested_by, 'sent_at', koppeling.iso8601(v.sent_at), 'ended_at', koppeling.iso8601(v.ended_at), 'outcome', v.outcome, 'because', v.because, 'waits_for', CASE WHEN ((v.ended_at IS NULL) AND (v.sent_at IS NULL)) THEN koppeling.invitation_waits_for(v.member_id) ELSE (0)::bigint END) AS jsonb_build_object FROM koppeling.invitation v WHERE (v.id = invitation_json.p_invitation));
 
 CREATE FUNCTION koppeling.invitation_obstacle(p_person bigint, p_group bigint, p_instance bigint, p_address text, p_key text, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -5599,14 +5726,70 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
              ELSE koppeling.binding_reasons(i.target_group_id, (m.known).moving_to, NULL::text, NULL::bigint)
          END AS binding_reasons,
      (EXISTS ( SELECT
-            FROM koppeling.open_suppression s
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND ((s.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) OR (s.contact_id = (m.known).contact_id)) AND (NOT (((m.known).status IS DISTINCT FROM 'subscribed'::text) AND (EXISTS ( SELECT
+            FROM ( SELECT s_1.id,
+                     s_1.target_group_id,
+                     s_1.reason,
+                     s_1.contact_id,
+                     s_1.address_key,
+                     s_1.person_id,
+                     s_1.file_key,
+                     s_1.follows,
+                     s_1.source,
+                     s_1.occurred_at,
+                     s_1.recorded_at,
+                     s_1.detail
+                    FROM koppeling.open_suppression s_1
+                   WHERE ((s_1.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) AND (s_1.target_group_id = i.target_group_id))
+                 UNION ALL
+                  SELECT s_1.id,
+                     s_1.target_group_id,
+                     s_1.reason,
+                     s_1.contact_id,
+                     s_1.address_key,
+                     s_1.person_id,
+                     s_1.file_key,
+                     s_1.follows,
+                     s_1.source,
+                     s_1.occurred_at,
+                     s_1.recorded_at,
+                     s_1.detail
+                    FROM koppeling.open_suppression s_1
+                   WHERE ((s_1.target_group_id = i.target_group_id) AND (s_1.contact_id = (m.known).contact_id))) s
+           WHERE ((s.reason = 'unsubscribed'::text) AND (s.source = 'user'::text) AND (NOT (((m.known).status IS DISTINCT FROM 'subscribed'::text) AND (EXISTS ( SELECT
                     FROM koppeling.invitation v
                    WHERE ((v.member_id = g.id) AND (v.ended_at IS NULL) AND (s.id = ANY (v.about))))))) AND (NOT (((m.known).ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND COALESCE(((m.known).opted_in_at > s.occurred_at), false)))))) AS "exists",
      (EXISTS ( SELECT
-            FROM (koppeling.suppression s
+            FROM (( SELECT s_1.id,
+                     s_1.target_group_id,
+                     s_1.reason,
+                     s_1.contact_id,
+                     s_1.address_key,
+                     s_1.person_id,
+                     s_1.file_key,
+                     s_1.follows,
+                     s_1.source,
+                     s_1.occurred_at,
+                     s_1.recorded_at,
+                     s_1.detail
+                    FROM koppeling.suppression s_1
+                   WHERE ((s_1.address_key = (m.known).address_key) AND (s_1.target_group_id = i.target_group_id))
+                 UNION ALL
+                  SELECT s_1.id,
+                     s_1.target_group_id,
+                     s_1.reason,
+                     s_1.contact_id,
+                     s_1.address_key,
+                     s_1.person_id,
+                     s_1.file_key,
+                     s_1.follows,
+                     s_1.source,
+                     s_1.occurred_at,
+                     s_1.recorded_at,
+                     s_1.detail
+                    FROM koppeling.suppression s_1
+                   WHERE ((s_1.target_group_id = i.target_group_id) AND (s_1.contact_id = (m.known).contact_id))) s
               JOIN koppeling.suppression_lift l ON ((l.suppression_id = s.id)))
-           WHERE ((s.target_group_id = i.target_group_id) AND (s.reason = 'removedInMailchimp'::text) AND ((s.address_key = (m.known).address_key) OR (s.contact_id = (m.known).contact_id)) AND (GREATEST(s.occurred_at, l.lifted_at) >= (m.known).last_changed)))) AS "exists",
+           WHERE ((s.reason = 'removedInMailchimp'::text) AND (GREATEST(s.occurred_at, l.lifted_at) >= (m.known).last_changed)))) AS "exists",
      i.keeps_adopted,
      (EXISTS ( SELECT
             FROM koppeling.restored_no r
@@ -6503,6 +6686,10 @@ CREATE FUNCTION koppeling.next_token_at(l koppeling.job_limit, tokens double pre
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NOT NULL) THEN (at + ((l).period * (GREATEST((0.001)::double precision, ((floor(tokens) + (1)::double precision) - tokens)) / ((l).rate)::double precision))) ELSE NULL::timestamp with time zone END;
 
+CREATE FUNCTION koppeling.no_reason(p_status text, p_given text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (p_status = 'cleaned'::text) THEN 'cleaned'::text WHEN (p_given ~* '(abuse|spam)'::text) THEN 'complained'::text ELSE 'unsubscribed'::text END;
+
 CREATE FUNCTION koppeling.note_instance(p_instance bigint, p_kind text, p_old jsonb, p_new jsonb, p_actor text) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6577,6 +6764,41 @@ begin
         where (f.name, f.type, f.required, f.choices)
             is distinct from (excluded.name, excluded.type, excluded.required, excluded.choices);
     perform koppeling.tell_field_faults(p_instance);
+end $$;
+
+CREATE FUNCTION koppeling.observe_former(p_link bigint, p_page jsonb) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_link koppeling.former_link;
+    v_said record;
+    v_count bigint := 0;
+begin
+    select * into v_link from koppeling.former_link f where f.id = p_link and f.looked_at is null;
+    if not found then
+        return 0;
+    end if;
+    perform koppeling.lock_group(v_link.target_group_id);
+    for v_said in
+        select o.email_address, koppeling.no_reason(o.status, o.unsubscribe_reason) as reason,
+               coalesce(nullif(o.last_changed, '')::timestamptz, koppeling.now()) as said_at, array(
+                   select coalesce(p.merged_into, p.id)
+                   from koppeling.former_contact c
+                   join koppeling.person p on p.id = c.person_id
+                   where c.former_link_id = p_link and c.contact_id = o.contact_id
+                   order by 1) as persons
+        from jsonb_to_recordset(p_page -> 'members') o (
+            contact_id text, email_address text, status text, unsubscribe_reason text, last_changed text)
+        where o.status in ('unsubscribed', 'cleaned') and koppeling.address_key(o.email_address) <> ''
+        order by koppeling.address_key(o.email_address)
+    loop
+        -- By the address only: a contact's id means nothing in another list.
+        perform koppeling.open_suppression(v_link.target_group_id, v_said.reason, v_said.email_address, null,
+            v_said.persons, 'mailchimp', v_said.said_at, jsonb_build_object('formerLink', p_link));
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
 end $$;
 
 CREATE FUNCTION koppeling.observe_invited(p_member bigint, p_status text, p_is_newer boolean) RETURNS void
@@ -6682,12 +6904,15 @@ begin
         sweep = greatest(m.sweep, v_sweep), archived_by_us = v_ours, opted_in_at = coalesce(v_opted_in, m.opted_in_at),
         ownership = case
             when v_status = 'subscribed' and coalesce(m.intent, '') <> 'creating'
-                 and m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending') then 'foreign'
+                 and (m.status in ('unsubscribed', 'cleaned', 'archived', 'absent', 'pending')
+                      -- Deleted for good, and there again as another contact.
+                      or m.contact_id <> v_contact) then 'foreign'
             when v_status = 'subscribed' and m.intent = 'creating' and m.ownership in ('none', 'foreign') then 'created'
             else m.ownership
         end,
         file_key = case when v_key = m.moving_to then v_key else coalesce(m.file_key, v_key) end,
-        moving_to = case when v_key = m.moving_to then null else m.moving_to end
+        moving_to = case when v_key = m.moving_to then null else m.moving_to end,
+        newness_unseen = m.newness_unseen and not coalesce(m.contact_id <> v_contact, false)
     where m.id = v_id;
 
     if v_status not in ('subscribed', 'pending', 'archived') then
@@ -6699,9 +6924,7 @@ begin
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
         and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
-        v_reason := case when v_status = 'cleaned' then 'cleaned'
-                         when p_answer ->> 'unsubscribe_reason' ~* '(abuse|spam)' then 'complained'
-                         else 'unsubscribed' end;
+        v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then
@@ -6717,7 +6940,8 @@ begin
             v_old.status is distinct from v_status or v_changed > v_old.last_changed);
     end if;
     if v_status = 'subscribed' then
-        perform koppeling.resubscribed(p_instance, v_group, v_id, v_old.status);
+        perform koppeling.resubscribed(p_instance, v_group, v_id,
+            case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
     if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
@@ -6739,6 +6963,7 @@ CREATE FUNCTION koppeling.observe_page(p_instance bigint, p_page jsonb, p_read_a
 declare
     v_touched bigint[];
     v_told    bigint[];
+    v_back    bigint[];
 begin
     perform koppeling.lock_group(i.target_group_id) from koppeling.connector_instance i where i.id = p_instance;
     -- Contacts nobody here knows and who said no to nothing: the bulk of a first pull, in one statement.
@@ -6756,14 +6981,24 @@ begin
                       where m.instance_id = p_instance and m.contact_id = o.contact_id)
     order by koppeling.address_key(o.email_address)
     on conflict do nothing
-    returning id, address_key
+    returning id, address_key, status
     )
-    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to.
-    select coalesce(array_agg(m.id), '{}') into v_told
+    -- A user may have recorded a no at an address that Mailchimp is only now seen to write to; and whoever said no in
+    -- another list may have signed up in this one.
+    select coalesce(array_agg(m.id) filter (where n.is_told), '{}'),
+           coalesce(array_agg(m.id) filter (where m.status = 'subscribed'), '{}')
+    into v_told, v_back
     from met m
-    where exists (select from koppeling.open_suppression s
-                  join koppeling.connector_instance i on i.target_group_id = s.target_group_id
-                  where i.id = p_instance and s.address_key = m.address_key and s.source = 'user');
+    cross join lateral (
+        select bool_or(s.source = 'user') as is_told
+        from koppeling.open_suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        where i.id = p_instance and s.address_key = m.address_key
+    ) n
+    where n.is_told is not null;
+    perform koppeling.resubscribed(p_instance, i.target_group_id, m, null)
+    from koppeling.connector_instance i, unnest(v_back) m
+    where i.id = p_instance;
 
     select coalesce(array_agg(t.id) filter (where t.id is not null), '{}') into v_touched
     from (
@@ -6773,7 +7008,8 @@ begin
             -- Nothing new, or older than what we did ourselves: the next overlapping pull reads it again.
             select from koppeling.audience_member m
             where m.instance_id = p_instance and m.contact_id = o.member ->> 'contact_id'
-              and (m.acted_at >= p_read_at
+              -- What we did at a time to come we did before the clock went back.
+              and (m.acted_at between p_read_at and koppeling.now()
                    or m.status = o.member ->> 'status' and m.address = o.member ->> 'email_address'
                       and m.last_changed = nullif(o.member ->> 'last_changed', '')::timestamptz))
     ) t;
@@ -7607,7 +7843,7 @@ CREATE FUNCTION koppeling.present_token(p_hash bytea) RETURNS TABLE(id bigint, r
    WHERE ((t.token_hash = present_token.p_hash) AND (t.revoked_at IS NULL));
 END;
 
-CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) RETURNS jsonb
+CREATE FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone, p_again text[]) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -7617,6 +7853,9 @@ declare
     v_entry bigint;
     v_audit bigint;
     v_contacts jsonb;
+    v_page jsonb := jsonb_build_object('members', array(
+        select o.member from jsonb_array_elements(p_page -> 'members') o (member)
+        where coalesce(o.member ->> 'contact_id', '') <> all (p_again)));
 begin
     -- Nobody else writes of this group until all of this is taken back.
     perform koppeling.lock_group(v_group);
@@ -7624,7 +7863,7 @@ begin
     v_audit := (select coalesce(max(a.id), 0) from koppeling.audit_entry a);
     with shown as (
         select o.status, m.id is not null as is_known, m.status is distinct from o.status as differs
-        from jsonb_to_recordset(p_page -> 'members') o (contact_id text, email_address text, status text)
+        from jsonb_to_recordset(v_page -> 'members') o (contact_id text, email_address text, status text)
         left join lateral (
             select m.id, m.status from koppeling.audience_member m
             where m.instance_id = p_instance
@@ -7643,7 +7882,7 @@ begin
                     from (select status, count(*) as contacts from shown where is_known and differs
                           group by status) n))
     into v_contacts;
-    perform koppeling.observe_page(p_instance, p_page, p_read_at, 0);
+    perform koppeling.observe_page(p_instance, v_page, p_read_at, 0);
     return v_contacts || jsonb_build_object(
         -- One event leaves an entry at each that it concerns: the one at the address stands for it.
         'noes', (
@@ -8409,14 +8648,15 @@ begin
     return next v_own.id;
 end $$;
 
-CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) RETURNS record
+CREATE FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, p_clocks_differ_by interval, OUT message text, OUT hint text) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
     v_reasons text[] := array(select distinct e.reason from koppeling.entries_against(p_group, p_person) e);
     v_said timestamptz := (
-        select max(e.occurred_at) from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
+        select max(e.occurred_at + case e.source when 'user' then p_clocks_differ_by else '0' end)
+        from koppeling.entries_against(p_group, p_person) e where e.reason = 'unsubscribed');
 begin
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'the person is archived';
@@ -8450,24 +8690,13 @@ CREATE FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text)
     AS $$
 declare
     v_obstacle record;
-    v_ids bigint[];
 begin
     perform koppeling.lock_group(p_group);
-    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person);
+    select * into v_obstacle from koppeling.readmission_obstacle(p_group, p_person, '0');
     if v_obstacle.message is not null then
         raise exception using errcode = 'restrict_violation', message = v_obstacle.message, hint = v_obstacle.hint;
     end if;
-    v_ids := array(
-        select e.id from koppeling.entries_against(p_group, p_person) e
-        where e.reason in ('unsubscribed', 'removedInMailchimp') order by e.id);
-    insert into koppeling.audit_entry (target_group_id, person_id, kind, old, actor, cause)
-    values (p_group, p_person, 'readmitted', to_jsonb(array(
-        select distinct e.reason from koppeling.entries_against(p_group, p_person) e order by e.reason)), p_actor,
-        'by hand');
-    perform koppeling.end_suppressions(p_group, v_ids, 'user', 'readmitted', true);
-    update koppeling.task t set done_at = koppeling.now(), done_by = p_actor
-    where t.kind = 'resubscribed' and t.target_group_id = p_group and t.person_id = p_person and t.done_at is null;
-    return cardinality(v_ids);
+    return koppeling.end_entries_against(p_group, p_person, 'user', p_actor, 'by hand');
 end $$;
 
 CREATE FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -8487,6 +8716,23 @@ begin
     return koppeling.readmit(v_group, v_person, p_actor);
 end $$;
 
+CREATE FUNCTION koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    if not (select i.reactivate_on_resubscribe from koppeling.connector_instance i where i.id = p_instance) then
+        return false;
+    end if;
+    perform koppeling.lock_group(p_group);
+    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, '4 minutes') o) is not null then
+        return false;
+    end if;
+    perform koppeling.end_entries_against(
+        p_group, p_person, 'mailchimp', 'connector', 'the contact signed up again in Mailchimp');
+    return true;
+end $$;
+
 CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -8494,7 +8740,8 @@ CREATE FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea
 declare
     v_hash bytea;
 begin
-    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance;
+    -- Whoever ends the link waits for this, or this waits for him and finds no instance: the list is read after that.
+    select webhook_secret_hash into v_hash from koppeling.connector_instance where id = p_instance for key share;
     -- Both sides are SHA-256 of the secret: where they first differ tells nothing about it.
     if v_hash is null or v_hash <> p_secret_hash then
         return 'unknown';
@@ -8524,7 +8771,8 @@ begin
     update koppeling.audience_member
     set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
-        observed_at = koppeling.now(), acted_at = koppeling.now()
+        -- Whoever comes there next is another contact, and not ours.
+        newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
     update koppeling.restored_no r set restored_at = koppeling.now()
     where r.instance_id = v_old.instance_id and r.contact_id = v_old.contact_id and r.restored_at is null;
@@ -8919,12 +9167,13 @@ begin
     perform koppeling.begin_pass();
     perform koppeling.end_link(p_instance, p_list_is_gone, p_actor);
     insert into koppeling.connector_instance (
-        account_id, name, list_id, list_name, target_group_id, keeps_adopted, dry_run, webhook_secret_hash,
-        webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share, joins_cap)
+        account_id, name, list_id, list_name, target_group_id, keeps_adopted, reactivate_on_resubscribe, dry_run,
+        webhook_secret_hash, webhook_secret, removals_count, removals_share, removals_cap, joins_count, joins_share,
+        joins_cap)
     values (
-        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.dry_run, p_secret_hash,
-        p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap, v_old.joins_count,
-        v_old.joins_share, v_old.joins_cap)
+        p_account, v_old.name, p_list, p_list_name, v_group, v_old.keeps_adopted, v_old.reactivate_on_resubscribe,
+        v_old.dry_run, p_secret_hash, p_secret, v_old.removals_count, v_old.removals_share, v_old.removals_cap,
+        v_old.joins_count, v_old.joins_share, v_old.joins_cap)
     returning id into v_new;
     insert into koppeling.action_template (instance_id, action, automatic)
     select v_new, t.action, t.automatic from unnest(v_templates) t;
@@ -8935,7 +9184,7 @@ begin
     perform koppeling.observe_fields(v_new, p_fields);
     insert into koppeling.audit_entry (target_group_id, kind, old, new, actor, cause)
     values (v_group, 'instance.relinked',
-        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'listIsGone', p_list_is_gone),
+        jsonb_build_object('instance', p_instance, 'list', v_old.list_id, 'list_is_gone', p_list_is_gone),
         jsonb_build_object('instance', v_new, 'list', p_list), p_actor, 'relinking');
     perform koppeling.begin_consent(v_group, p_account, p_list, false, p_actor);
     perform set_config('koppeling.cause', 'relinking', true);
@@ -9130,6 +9379,28 @@ begin
         values (p_group, p_person, 'invitation', '"requested"', p_actor, 'invite');
     end if;
     perform koppeling.stage_members(p_instance, array[p_member]);
+end $$;
+
+CREATE FUNCTION koppeling.request_last_look(p_link bigint, p_instance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    insert into koppeling.former_contact (former_link_id, contact_id, person_id)
+    select p_link, m.contact_id, c.person_id
+    from koppeling.claim c
+    join koppeling.audience_member m on m.id = c.member_id
+    where c.instance_id = p_instance and c.address_key <> m.address_key and m.contact_id is not null
+    union
+    select p_link, m.contact_id, e.person_id
+    from koppeling.audience_member m
+    join koppeling.email_address e on e.address_key in (m.file_key, m.moving_to) and e.address_key <> m.address_key
+    where m.instance_id = p_instance and m.contact_id is not null
+        and (m.file_key <> m.address_key or m.moving_to is not null);
+    -- Whoever ends the link looks at once; a minute later also that is seen which Mailchimp shows late.
+    perform koppeling.enqueue_internal('link.look', jsonb_build_object('link', p_link), key => 'look-' || p_link,
+        run_at => koppeling.now() + interval '1 minute');
 end $$;
 
 CREATE FUNCTION koppeling.request_pull(p_instance bigint, p_full boolean, p_run_at timestamp with time zone) RETURNS bigint
@@ -9335,22 +9606,36 @@ CREATE FUNCTION koppeling.resubscribed(p_instance bigint, p_group bigint, p_memb
     AS $$
 declare
     v_member koppeling.audience_member;
+    v_person bigint;
 begin
     select * into strict v_member from koppeling.audience_member where id = p_member;
     perform koppeling.lift_suppression(s.id, 'mailchimp', 'subscribed again')
     from koppeling.open_suppression s
     where s.target_group_id = p_group and s.reason = 'cleaned'
       and (s.address_key = v_member.address_key or s.contact_id = v_member.contact_id);
-    if p_before in ('unsubscribed', 'archived') then
-        perform koppeling.open_task('resubscribed', p_instance, b.person_id, jsonb_build_object('member', p_member))
-        from (
-            select distinct s.person_id
-            from koppeling.open_suppression s
-            join koppeling.email_address e on e.person_id = s.person_id
-            where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
-              and e.address_key = v_member.address_key
-        ) b;
+    if p_before = 'subscribed' or v_member.ownership not in ('none', 'foreign') then
+        return;
     end if;
+    perform koppeling.end_suppressions(
+        p_group, koppeling.ended_deletions(p_group, v_member), 'mailchimp', 'signed up again');
+    for v_person in
+        select distinct s.person_id
+        from (
+            select e.person_id from koppeling.email_address e
+            -- Who moved inside Mailchimp is in the person file at the address of before.
+            where e.address_key in (v_member.address_key, v_member.file_key)
+            union
+            select c.person_id from koppeling.claim c where c.member_id = p_member
+        ) h
+        join koppeling.open_suppression s on s.person_id = h.person_id
+        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+          and (p_before is not null or v_member.opted_in_at > s.occurred_at)
+        order by s.person_id
+    loop
+        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+            perform koppeling.open_task('resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
+        end if;
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.resume(queue text DEFAULT NULL::text, kind text DEFAULT NULL::text, key text DEFAULT NULL::text) RETURNS boolean
@@ -9779,19 +10064,6 @@ begin
     changed := koppeling.refresh_memberships(p_group, null, 'rules', p_actor);
 end $$;
 
-CREATE FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) RETURNS void
-    LANGUAGE sql
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT koppeling.note_instance(i.id, 'instance.dryRun'::text, to_jsonb(i.dry_run), to_jsonb(set_dry_run.p_dry_run), set_dry_run.p_actor) AS note_instance
-    FROM koppeling.connector_instance i
-   WHERE (i.id = set_dry_run.p_instance);
- UPDATE koppeling.connector_instance SET dry_run = set_dry_run.p_dry_run
-   WHERE ((connector_instance.id = set_dry_run.p_instance) AND (connector_instance.dry_run <> set_dry_run.p_dry_run));
- UPDATE koppeling.job j SET run_at = koppeling.now()
-   WHERE ((NOT set_dry_run.p_dry_run) AND (j.queue = koppeling.instance_queue(set_dry_run.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
-END;
-
 CREATE FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text DEFAULT NULL::text, p_actor text DEFAULT SESSION_USER) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -9980,7 +10252,7 @@ begin
         to_jsonb(p_patterns), p_actor, 'set');
     delete from koppeling.training_address;
     insert into koppeling.training_address (pattern)
-    select distinct koppeling.fold(replace(p, '*', '%')) from unnest(p_patterns) p;
+    select distinct koppeling.fold(p) from unnest(p_patterns) p;
     perform koppeling.refresh_claims();
 end $$;
 
@@ -10235,6 +10507,37 @@ CREATE FUNCTION koppeling.suppressions_of(p_person bigint, p_keys text[]) RETURN
            WHERE ((x.follows = f.id) AND (x.person_id <> suppressions_of.p_person)))));
 END;
 
+CREATE FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT koppeling.note_instance(i.id, ('instance.'::text || switch_instance.p_setting), to_jsonb(
+         CASE switch_instance.p_setting
+             WHEN 'dryRun'::text THEN i.dry_run
+             WHEN 'reactivateOnResubscribe'::text THEN i.reactivate_on_resubscribe
+             WHEN 'keepAdopted'::text THEN i.keeps_adopted
+             ELSE NULL::boolean
+         END), to_jsonb(switch_instance.p_on), switch_instance.p_actor) AS note_instance
+    FROM koppeling.connector_instance i
+   WHERE (i.id = switch_instance.p_instance);
+ UPDATE koppeling.connector_instance i SET dry_run =
+         CASE switch_instance.p_setting
+             WHEN 'dryRun'::text THEN switch_instance.p_on
+             ELSE i.dry_run
+         END, reactivate_on_resubscribe =
+         CASE switch_instance.p_setting
+             WHEN 'reactivateOnResubscribe'::text THEN switch_instance.p_on
+             ELSE i.reactivate_on_resubscribe
+         END, keeps_adopted =
+         CASE switch_instance.p_setting
+             WHEN 'keepAdopted'::text THEN switch_instance.p_on
+             ELSE i.keeps_adopted
+         END
+   WHERE (i.id = switch_instance.p_instance);
+ UPDATE koppeling.job j SET run_at = koppeling.now()
+   WHERE ((switch_instance.p_setting = 'dryRun'::text) AND (NOT switch_instance.p_on) AND (j.queue = koppeling.instance_queue(switch_instance.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
+END;
+
 CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -10248,6 +10551,7 @@ begin
     if v_gone = '{}' then
         return p_rows;
     end if;
+    perform koppeling.await_first_puts(array(select r from unnest(p_rows) r where 'anonymised' = any (r.fields)));
     perform koppeling.enqueue_internal_many(c.jobs)
     from (
         select jsonb_agg(jsonb_build_object(
@@ -10349,7 +10653,7 @@ CREATE FUNCTION koppeling.tokens_at(l koppeling.job_limit, at timestamp with tim
 
 CREATE FUNCTION koppeling.traces(p_texts text[]) RETURNS jsonb
     LANGUAGE sql STABLE
-    RETURN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits));
+    RETURN CASE WHEN (p_texts <> '{}'::text[]) THEN (SELECT COALESCE(jsonb_object_agg(t.relation, t.hits), '{}'::jsonb) AS "coalesce" FROM koppeling.find_traces(traces.p_texts) t(relation, hits)) ELSE NULL::jsonb END;
 
 CREATE FUNCTION koppeling.unblock(p_ids bigint[]) RETURNS bigint
     LANGUAGE plpgsql
@@ -10685,19 +10989,20 @@ begin
         v_contacts, v_keys);
     delete from koppeling.task t where t.person_id = p_person;
     get diagnostics v_other = row_count;
-    v_removed := v_removed || jsonb_build_object('contactRecords', v_count + v_other);
+    v_removed := v_removed || jsonb_build_object('contact_records', v_count + v_other);
     delete from koppeling.change_plan_line l where l.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('planLines', v_count);
+    v_removed := v_removed || jsonb_build_object('plan_lines', v_count);
     v_removed := v_removed || jsonb_build_object('jobs', koppeling.wipe_jobs(array[v_identity], v_keys));
     delete from koppeling.audit_entry a where a.person_id = p_person;
     get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('auditEntries', v_count);
+    v_removed := v_removed || jsonb_build_object('audit_entries', v_count);
     delete from koppeling.invitation v where v.person_id = p_person;
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
+    delete from koppeling.former_contact c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
     values (p_person, 'person', '"erased"', p_actor, 'erase');
     return v_removed;
@@ -10747,23 +11052,6 @@ CREATE FUNCTION koppeling.zone_change(p_zone text, p_from timestamp with time zo
 CREATE AGGREGATE koppeling.args_concat(jsonb) (
     SFUNC = jsonb_concat,
     STYPE = jsonb
-);
-
-CREATE TABLE koppeling.mailchimp_account (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    credential bytea NOT NULL,
-    credential_kind text DEFAULT 'key'::text NOT NULL,
-    data_centre text NOT NULL,
-    account_id text NOT NULL,
-    login_id text NOT NULL,
-    permit_resource text GENERATED ALWAYS AS (((('mailchimp:'::text || data_centre) || ':'::text) || login_id)) STORED NOT NULL,
-    authenticated boolean DEFAULT true NOT NULL,
-    created_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
-    renewed_at timestamp with time zone,
-    CONSTRAINT mailchimp_account_credential_kind_check CHECK ((credential_kind = ANY (ARRAY['key'::text, 'token'::text]))),
-    CONSTRAINT mailchimp_account_data_centre_check CHECK ((data_centre ~ '^[a-z]{2}[0-9]{1,3}$'::text)),
-    CONSTRAINT mailchimp_account_name_check CHECK ((name <> ''::text))
 );
 
 CREATE UNLOGGED TABLE koppeling.permit_wait (
@@ -11136,6 +11424,7 @@ CREATE VIEW koppeling.instance_status AS
     g.name AS target_group,
     a.authenticated,
     i.enabled,
+    i.dry_run,
     i.activated,
     i.paused_reason,
     i.last_pull_at,
@@ -11164,7 +11453,9 @@ CREATE VIEW koppeling.instance_status AS
     (EXISTS ( SELECT
            FROM koppeling.permit_wait w
           WHERE ((w.resource = a.permit_resource) AND (w.holder = koppeling.instance_queue(i.id)) AND (w.seen_at > (koppeling.now() - '00:00:01'::interval))))) AS waits_for_permit,
-    p.throttled_until
+    p.throttled_until,
+    i.reactivate_on_resubscribe,
+    i.keeps_adopted AS keep_adopted
    FROM (((koppeling.connector_instance i
      JOIN koppeling.mailchimp_account a ON ((a.id = i.account_id)))
      JOIN koppeling.account_permits p ON ((p.account_id = a.id)))
@@ -12155,6 +12446,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_pkey PRIMARY KEY (former_link_id, contact_id, person_id);
+
 ALTER TABLE ONLY koppeling.former_link
     ADD CONSTRAINT former_link_pkey PRIMARY KEY (id);
 
@@ -12323,9 +12617,9 @@ CREATE INDEX company_in_category_by_category ON koppeling.company_in_category US
 
 CREATE INDEX company_merged ON koppeling.company USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 
-CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (account_id, list_id);
+CREATE INDEX connector_instance_account ON koppeling.connector_instance USING btree (account_id);
 
-CREATE INDEX connector_instance_list_id ON koppeling.connector_instance USING btree (list_id);
+CREATE UNIQUE INDEX connector_instance_list ON koppeling.connector_instance USING btree (list_id);
 
 CREATE INDEX consumer_by_queue ON koppeling.consumer USING btree (queue);
 
@@ -12336,6 +12630,8 @@ CREATE INDEX criterion_by_value ON koppeling.criterion USING btree (kind, value_
 CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeling.fold(name));
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
+
+CREATE INDEX former_contact_person ON koppeling.former_contact USING btree (person_id);
 
 CREATE INDEX former_link_list ON koppeling.former_link USING btree (list_id);
 
@@ -12401,7 +12697,7 @@ CREATE INDEX membership_by_status ON koppeling.membership USING btree (target_gr
 
 CREATE INDEX membership_not_plain ON koppeling.membership USING btree (target_group_id, person_id) WHERE ((via IS DISTINCT FROM 'rule'::text) OR (override <> 'none'::text) OR (NOT rule_match));
 
-CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)), id);
+CREATE INDEX person_by_name ON koppeling.person USING btree (koppeling.fold(COALESCE(family_name, ''::text)) COLLATE "nl-x-icu", id);
 
 CREATE INDEX person_category_by_category ON koppeling.person_category USING btree (category_id, person_id);
 
@@ -12585,6 +12881,12 @@ ALTER TABLE ONLY koppeling.erased_hash
 ALTER TABLE ONLY koppeling.erasure_contact
     ADD CONSTRAINT erasure_contact_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
 
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_former_link_id_fkey FOREIGN KEY (former_link_id) REFERENCES koppeling.former_link(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY koppeling.former_contact
+    ADD CONSTRAINT former_contact_person_id_fkey FOREIGN KEY (person_id) REFERENCES koppeling.person(id);
+
 ALTER TABLE ONLY koppeling.gender_text
     ADD CONSTRAINT gender_text_instance_id_fkey FOREIGN KEY (instance_id) REFERENCES koppeling.connector_instance(id) ON DELETE CASCADE;
 
@@ -12672,6 +12974,8 @@ REVOKE ALL ON FUNCTION koppeling.are_job_entries(jobs jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.as_waiting(job koppeling.job, next_at timestamp with time zone, outcome text, note text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.await_first_puts(p_rows koppeling.person_input[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.beat(p_worker bigint, p_dead_after interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.begin_call_under_permit(p_permit bigint) FROM PUBLIC;
@@ -12724,6 +13028,8 @@ REVOKE ALL ON FUNCTION koppeling.drop_history_partition(p_partition text) FROM P
 
 REVOKE ALL ON FUNCTION koppeling.empty_group(p_group bigint, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.end_entries_against(p_group bigint, p_person bigint, p_source text, p_actor text, p_cause text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.end_link(p_instance bigint, p_list_is_gone boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.enqueue(kind text, args jsonb, queue text, key text, key_mode text, order_key text, limit_key text, run_at timestamp with time zone, priority integer, max_attempts integer) FROM PUBLIC;
@@ -12765,6 +13071,8 @@ REVOKE ALL ON FUNCTION koppeling.export_person(source text, external_id text) FR
 REVOKE ALL ON FUNCTION koppeling.final_outcome(job koppeling.job, outcome text, note text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.find_traces(p_texts text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.finish_last_look(p_link bigint, p_list_is_gone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.finish_tasks(p_tasks bigint[], p_actor text) FROM PUBLIC;
 
@@ -12826,6 +13134,8 @@ REVOKE ALL ON FUNCTION koppeling.note_enabled(p_instance bigint, p_enabled boole
 
 REVOKE ALL ON FUNCTION koppeling.observe_fields(p_instance bigint, p_fields jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.observe_former(p_link bigint, p_page jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.open_gates(p_queues text[], p_order_keys text[], p_limit_keys text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.open_kinds(p_queue text, p_kinds text[]) FROM PUBLIC;
@@ -12848,7 +13158,7 @@ REVOKE ALL ON FUNCTION koppeling.pause_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.present_token(p_hash bytea) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.preview_page(p_instance bigint, p_page jsonb, p_read_at timestamp with time zone, p_again text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.prune_history(p_max integer) FROM PUBLIC;
 
@@ -12875,12 +13185,14 @@ REVOKE ALL ON FUNCTION koppeling.put_schedule_object(name text, definition jsonb
 REVOKE ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.reactivate_person(source text, external_id text, p_actor text) TO koppeling_writer;
 
-REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, OUT message text, OUT hint text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION koppeling.readmission_obstacle(p_group bigint, p_person bigint, p_clocks_differ_by interval, OUT message text, OUT hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.readmit(p_group bigint, p_person bigint, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.readmit_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
+
+REVOKE ALL ON FUNCTION koppeling.readmit_resubscribed(p_instance bigint, p_group bigint, p_person bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.receive_webhook(p_instance bigint, p_secret_hash bytea, p_body jsonb) FROM PUBLIC;
 
@@ -12913,6 +13225,8 @@ GRANT ALL ON FUNCTION koppeling.rename_value(p_kind text, p_old text, p_new text
 
 REVOKE ALL ON FUNCTION koppeling.request_erasure_check(p_persons bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.request_last_look(p_link bigint, p_instance bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.require_held_plan(p_plan bigint, p_version integer) FROM PUBLIC;
@@ -12943,8 +13257,6 @@ REVOKE ALL ON FUNCTION koppeling.run_schedule(name text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.run_waiting_actions(p_instance text, p_action text, p_actor text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION koppeling.set_dry_run(p_instance bigint, p_dry_run boolean, p_actor text) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION koppeling.set_gender_text(p_instance text, p_gender text, p_text text, p_title text, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.set_limit(limit_key text, concurrency integer, rate integer, period interval) FROM PUBLIC;
@@ -12960,6 +13272,8 @@ REVOKE ALL ON FUNCTION koppeling.set_thresholds(p_group text, p_thresholds jsonb
 REVOKE ALL ON FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.stop_worker(p_worker bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_on boolean, p_actor text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) FROM PUBLIC;
 
