@@ -55,7 +55,7 @@ import Testing
         }
         let note = Note(name: "Øre/€", at: Date(timeIntervalSince1970: 1_700_000_000))
         let json = try JSONText(encoding: note)
-        #expect(json.text == #"{"at":"2023-11-14T22:13:20Z","name":"Øre/€"}"#)
+        #expect(json.text == #"{"at":"2023-11-14T22:13:20.000Z","name":"Øre/€"}"#)
         #expect(try json.decode(Note.self) == note)
     }
 
