@@ -218,8 +218,10 @@ begin
     with differing as (
         select * from koppeling.membership_differences(p_group, v_rules, p_persons, p_override)
     ), gone as (
-        delete from koppeling.membership m using differing d
-        where m.target_group_id = p_group and m.person_id = d.person_id and d.status is null
+        -- By their numbers: joined with the whole group, of which the planner may know nothing yet, it is quadratic.
+        delete from koppeling.membership m
+        where m.target_group_id = p_group
+            and m.person_id = any (array(select d.person_id from differing d where d.status is null))
     ), written as (
         insert into koppeling.membership as m (
             target_group_id, person_id, matched_rule_id, rule_match, ever_member, override, overridden_by,
