@@ -1,5 +1,16 @@
 -- The ledger of consent and deliverability: what was said, at what it was said, whom it binds, and its end.
 
+-- The noes that bind whoever holds the address or claimed the contact, and outlive the address; a bounce is of the
+-- address alone.
+create function koppeling.binding_noes() returns text[]
+    language sql immutable parallel safe
+    return array['complained', 'unsubscribed', 'forgotten'];
+
+-- By how much Mailchimp's clock may be ahead of ours, where a moment of the one is held against one of the other.
+create function koppeling.clock_difference() returns interval
+    language sql immutable parallel safe
+    return interval '4 minutes';
+
 -- An entry stands at a contact, at an address, or at a person; one event leaves one of each that it concerns.
 create table koppeling.suppression (
     id bigint generated always as identity primary key,
@@ -87,7 +98,7 @@ as $$
         join koppeling.open_suppression s on s.target_group_id = g.id and s.address_key is not null
         join koppeling.email_address e on e.address_key = s.address_key
         where g.id = p_group and (p_persons is null or e.person_id = any (p_persons))
-            and (s.reason in ('complained', 'unsubscribed', 'forgotten')
+            and (s.reason = any (koppeling.binding_noes())
                 or s.reason = 'cleaned' and e.kind = coalesce(g.email_kind, e.kind))
     ) b
     group by b.person_id
@@ -103,7 +114,7 @@ as $$
         s.target_group_id, s.reason, e.person_id, s.id, s.source, s.occurred_at, '{"because": "address"}'
     from koppeling.email_address e
     join koppeling.open_suppression s on s.address_key = e.address_key
-    where e.person_id = any (p_persons) and s.reason in ('complained', 'unsubscribed', 'forgotten')
+    where e.person_id = any (p_persons) and s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
@@ -161,7 +172,7 @@ begin
         and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
     v_bound := v_holders || p_persons;
-    if p_reason in ('complained', 'unsubscribed', 'forgotten') then
+    if p_reason = any (koppeling.binding_noes()) then
         v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
     end if;
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
@@ -212,7 +223,7 @@ begin
             and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
     order by b.person_id;
 
-    if v_id is not null and p_reason in ('complained', 'unsubscribed', 'forgotten') then
+    if v_id is not null and p_reason = any (koppeling.binding_noes()) then
         insert into koppeling.holder_check (suppression_id) values (v_id);
         -- Without a key: nothing waits here for another transaction while the group is locked.
         if current_setting('koppeling.holders_checked', true) is distinct from pg_current_xact_id()::text then

@@ -111,6 +111,12 @@ create table koppeling.action_template (
     primary key (instance_id, action)
 );
 
+-- Whether what a pull of that moment found may still be relied on by a call that subscribes: a minute less than it may
+-- be old, because the call itself takes time. A time to come was written before the clock went back, and says nothing.
+create function koppeling.pulled_recently(p_pulled_at timestamptz) returns boolean
+    language sql volatile parallel safe
+    return coalesce(p_pulled_at between koppeling.now() - interval '14 minutes' and koppeling.now(), false);
+
 -- What a list is known to hold: one row a contact, or an address that we want there.
 create table koppeling.audience_member (
     id              bigint generated always as identity primary key,

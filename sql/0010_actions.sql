@@ -20,7 +20,7 @@ begin atomic
         union all
         select s.reason
         from koppeling.open_suppression s
-        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+        where s.target_group_id = p_group and s.reason = any (koppeling.binding_noes())
           and s.person_id = any (array(
               select e.person_id from koppeling.email_address e where e.address_key = p_key
               union all
@@ -268,7 +268,7 @@ begin
         select case when s.needed = 'delete' and v_parks is not null then
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
-                       && array['complained', 'unsubscribed', 'forgotten']
+                       && koppeling.binding_noes()
                else false end as refused
         offset 0
     ) r;

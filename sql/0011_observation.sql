@@ -174,7 +174,7 @@ begin atomic
         from koppeling.open_suppression s
         where s.target_group_id = p_group and s.reason = 'forgotten' and s.source = 'mailchimp'
           and (s.address_key = (p_member).address_key or s.contact_id = (p_member).contact_id)
-          and (p_member).opted_in_at > s.occurred_at + interval '4 minutes'
+          and (p_member).opted_in_at > s.occurred_at + koppeling.clock_difference()
     ), ended as (
         select s.id from said s
         union
@@ -220,7 +220,7 @@ begin
             select c.person_id from koppeling.claim c where c.member_id = p_member
         ) h
         join koppeling.open_suppression s on s.person_id = h.person_id
-        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+        where s.target_group_id = p_group and s.reason = any (koppeling.binding_noes())
           and (p_before is not null or v_member.opted_in_at > s.occurred_at)
         order by s.person_id
     loop

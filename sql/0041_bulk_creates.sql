@@ -17,10 +17,7 @@ begin
         set intent = 'creating', intent_at = koppeling.now(), sent_fields = s.wanted_fields,
             applied_fields = null, subscribing_at = koppeling.now(), web_id_before = i.web_id_seen
         from koppeling.member_states(p_members) s
-        -- A minute less than absence may be relied on: the call itself takes time.
-        join koppeling.connector_instance i
-            on i.id = s.instance_id
-               and i.last_pull_at between koppeling.now() - interval '14 minutes' and koppeling.now()
+        join koppeling.connector_instance i on i.id = s.instance_id and koppeling.pulled_recently(i.last_pull_at)
         where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
           and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
         returning m.id, s.wanted_address as address, s.wanted_fields as fields

@@ -150,7 +150,7 @@ begin
             where v.member_id = p_member and v.ended_at is null
               and v_opted_in > coalesce(v.opted_in_before, '-infinity')
               -- Mailchimp's clock may differ from ours.
-              and v_opted_in > v.sent_at - interval '4 minutes');
+              and v_opted_in > v.sent_at - koppeling.clock_difference());
         perform koppeling.end_invitations(array(
             select v.id from koppeling.invitation v
             where v.id = any (v_answered)

@@ -9,7 +9,7 @@ create function koppeling.portable_noes(p_group bigint)
 begin atomic
     with said as (
         select s.* from koppeling.open_suppression s
-        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+        where s.target_group_id = p_group and s.reason = any (koppeling.binding_noes())
     ), stands as (
         select s.id, m.id as member_id, m.address_key, m.file_key, m.moving_to
         from koppeling.connector_instance i
@@ -81,7 +81,7 @@ end;
 -- their addresses from here on. What is open there already, and as new, is not repeated. Returns how many were added.
 create function koppeling.carry_noes(
     p_from bigint, p_to bigint, p_actor text,
-    p_reasons text[] default array['complained', 'unsubscribed', 'forgotten']) returns bigint
+    p_reasons text[] default koppeling.binding_noes()) returns bigint
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare

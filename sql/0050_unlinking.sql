@@ -175,7 +175,7 @@ begin
     perform koppeling.membership_changed(v_group, null);
     return jsonb_build_object('instance', v_new, 'left', v_left, 'noes', (
             select count(distinct s.address_key) from koppeling.open_suppression s
-            where s.target_group_id = v_group and s.reason in ('complained', 'unsubscribed', 'forgotten')))
+            where s.target_group_id = v_group and s.reason = any (koppeling.binding_noes())))
         || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'joins', p.joins) from koppeling.plans p
             where p.id = (select h.id from koppeling.change_plan h

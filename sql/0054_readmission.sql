@@ -68,7 +68,7 @@ begin
         select from koppeling.email_address e
         join koppeling.target_group g on g.id = p_group and e.kind <> g.email_kind
         join koppeling.open_suppression s on s.target_group_id = p_group and s.address_key = e.address_key
-        where e.person_id = p_person and s.reason in ('complained', 'unsubscribed', 'forgotten'))
+        where e.person_id = p_person and s.reason = any (koppeling.binding_noes()))
     then
         message := 'a no stands at another address that she has';
         hint := 'It binds her as long as she has that address, and belongs to whoever else holds it.';
@@ -128,7 +128,7 @@ begin
         return false;
     end if;
     perform koppeling.lock_group(p_group);
-    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, '4 minutes') o) is not null then
+    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, koppeling.clock_difference()) o) is not null then
         return false;
     end if;
     perform koppeling.end_entries_against(

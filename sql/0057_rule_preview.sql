@@ -90,7 +90,7 @@ begin
             'leaves', (select count(*) from moved where change = 'leave'),
             'unsubscribed', (
                 select count(*) from unnest(v_found) f (person_id) join suppressed s using (person_id)
-                where s.reasons && array['complained', 'unsubscribed', 'forgotten']),
+                where s.reasons && koppeling.binding_noes()),
             'sample', coalesce((
                 select jsonb_agg(jsonb_build_object(
                     'change', t.change, 'source', p.source, 'id', p.external_id,

@@ -54,7 +54,7 @@ begin
             select o.* from koppeling.open_suppression o
             where o.target_group_id = c.target_group_id and o.address_key = c.address_key
         ) s
-        where s.reason in ('complained', 'unsubscribed', 'forgotten')
+        where s.reason = any (koppeling.binding_noes())
             and not exists (
                 select from koppeling.open_suppression o
                 where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
@@ -82,7 +82,7 @@ begin
     end if;
     v_refusing := array(
         select r.person_id from koppeling.open_reasons(v_group, p_persons) r
-        where r.reasons && array['complained', 'unsubscribed', 'forgotten']);
+        where r.reasons && koppeling.binding_noes());
     return array(
         select distinct m.id
         from koppeling.email_address e

@@ -100,7 +100,7 @@ begin atomic
                                jsonb_build_object('member', m.id, 'reason', p_note))
     from koppeling.audience_member m
     join koppeling.claim c on c.member_id = m.id
-    where m.id = p_member and p_note in ('complained', 'unsubscribed', 'forgotten')
+    where m.id = p_member and p_note = any (koppeling.binding_noes())
       and m.status is distinct from p_note;
 end;
 

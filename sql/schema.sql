@@ -906,10 +906,7 @@ begin
         set intent = 'creating', intent_at = koppeling.now(), sent_fields = s.wanted_fields,
             applied_fields = null, subscribing_at = koppeling.now(), web_id_before = i.web_id_seen
         from koppeling.member_states(p_members) s
-        -- A minute less than absence may be relied on: the call itself takes time.
-        join koppeling.connector_instance i
-            on i.id = s.instance_id
-               and i.last_pull_at between koppeling.now() - interval '14 minutes' and koppeling.now()
+        join koppeling.connector_instance i on i.id = s.instance_id and koppeling.pulled_recently(i.last_pull_at)
         where m.id = s.id and s.claims > 0 and s.reasons = '{}' and s.intent is null
           and coalesce(s.status, 'absent') = 'absent' and s.contact_id is null
         returning m.id, s.wanted_address as address, s.wanted_fields as fields
@@ -1074,7 +1071,7 @@ begin
             select o.* from koppeling.open_suppression o
             where o.target_group_id = c.target_group_id and o.address_key = c.address_key
         ) s
-        where s.reason in ('complained', 'unsubscribed', 'forgotten')
+        where s.reason = any (koppeling.binding_noes())
             and not exists (
                 select from koppeling.open_suppression o
                 where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
@@ -1105,7 +1102,7 @@ CREATE FUNCTION koppeling.bind_holders(p_persons bigint[]) RETURNS void
         s.target_group_id, s.reason, e.person_id, s.id, s.source, s.occurred_at, '{"because": "address"}'
     from koppeling.email_address e
     join koppeling.open_suppression s on s.address_key = e.address_key
-    where e.person_id = any (p_persons) and s.reason in ('complained', 'unsubscribed', 'forgotten')
+    where e.person_id = any (p_persons) and s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
@@ -1195,6 +1192,10 @@ CREATE FUNCTION koppeling.binding_entries(p_group bigint, p_person bigint, p_at 
            WHERE ((l.suppression_id = s.id) AND (l.lifted_at <= binding_entries.p_at))))));
 END;
 
+CREATE FUNCTION koppeling.binding_noes() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text];
+
 CREATE VIEW koppeling.open_suppression AS
  SELECT s.id,
     s.target_group_id,
@@ -1232,7 +1233,7 @@ CREATE FUNCTION koppeling.binding_reasons(p_group bigint, p_key text, p_contact 
          UNION ALL
           SELECT s_1.reason
             FROM koppeling.open_suppression s_1
-           WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
+           WHERE ((s_1.target_group_id = binding_reasons.p_group) AND (s_1.reason = ANY (koppeling.binding_noes())) AND (s_1.person_id = ANY (ARRAY( SELECT e.person_id
                     FROM koppeling.email_address e
                    WHERE (e.address_key = binding_reasons.p_key)
                  UNION ALL
@@ -1391,7 +1392,7 @@ CREATE FUNCTION koppeling.capitalised(name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (name ~~ 'ij%'::text) THEN ('IJ'::text || substr(name, 3)) ELSE ((upper(("left"(name, 1) COLLATE "und-x-icu")) COLLATE "default") || substr(name, 2)) END;
 
-CREATE FUNCTION koppeling.carry_noes(p_from bigint, p_to bigint, p_actor text, p_reasons text[] DEFAULT ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text]) RETURNS bigint
+CREATE FUNCTION koppeling.carry_noes(p_from bigint, p_to bigint, p_actor text, p_reasons text[] DEFAULT koppeling.binding_noes()) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -2463,6 +2464,10 @@ CREATE FUNCTION koppeling.clean_persons(p_rows koppeling.person_input[]) RETURNS
     from unnest(p_rows) r
 $$;
 
+CREATE FUNCTION koppeling.clock_difference() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '00:04:00'::interval;
+
 CREATE FUNCTION koppeling.company_faults(p_rows koppeling.company_input[]) RETURNS TABLE(line bigint, field text, message text)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -2739,7 +2744,7 @@ CREATE FUNCTION koppeling.portable_noes(p_group bigint) RETURNS TABLE(reason tex
              s_1.recorded_at,
              s_1.detail
             FROM koppeling.open_suppression s_1
-           WHERE ((s_1.target_group_id = portable_noes.p_group) AND (s_1.reason = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])))
+           WHERE ((s_1.target_group_id = portable_noes.p_group) AND (s_1.reason = ANY (koppeling.binding_noes())))
          ), stands AS (
           SELECT s_1.id,
              m.id AS member_id,
@@ -3358,7 +3363,7 @@ CREATE FUNCTION koppeling.ended_deletions(p_group bigint, p_member koppeling.aud
           SELECT s.id,
              s.follows
             FROM koppeling.open_suppression s
-           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (ended_deletions.p_member).address_key) OR (s.contact_id = (ended_deletions.p_member).contact_id)) AND ((ended_deletions.p_member).opted_in_at > (s.occurred_at + '00:04:00'::interval)))
+           WHERE ((s.target_group_id = ended_deletions.p_group) AND (s.reason = 'forgotten'::text) AND (s.source = 'mailchimp'::text) AND ((s.address_key = (ended_deletions.p_member).address_key) OR (s.contact_id = (ended_deletions.p_member).contact_id)) AND ((ended_deletions.p_member).opted_in_at > (s.occurred_at + koppeling.clock_difference())))
          ), ended AS (
           SELECT s.id
             FROM said s
@@ -5898,7 +5903,7 @@ begin
         select case when s.needed = 'delete' and v_parks is not null then
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
-                       && array['complained', 'unsubscribed', 'forgotten']
+                       && koppeling.binding_noes()
                else false end as refused
         offset 0
     ) r;
@@ -6828,7 +6833,7 @@ begin
             where v.member_id = p_member and v.ended_at is null
               and v_opted_in > coalesce(v.opted_in_before, '-infinity')
               -- Mailchimp's clock may differ from ours.
-              and v_opted_in > v.sent_at - interval '4 minutes');
+              and v_opted_in > v.sent_at - koppeling.clock_difference());
         perform koppeling.end_invitations(array(
             select v.id from koppeling.invitation v
             where v.id = any (v_answered)
@@ -7137,7 +7142,7 @@ CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_persons bigint[]) RETUR
         join koppeling.open_suppression s on s.target_group_id = g.id and s.address_key is not null
         join koppeling.email_address e on e.address_key = s.address_key
         where g.id = p_group and (p_persons is null or e.person_id = any (p_persons))
-            and (s.reason in ('complained', 'unsubscribed', 'forgotten')
+            and (s.reason = any (koppeling.binding_noes())
                 or s.reason = 'cleaned' and e.kind = coalesce(g.email_kind, e.kind))
     ) b
     group by b.person_id
@@ -7202,7 +7207,7 @@ begin
         and exists (select from koppeling.deployment d where d.noes_for_all_lists);
     v_holders := array(select distinct e.person_id from koppeling.email_address e where e.address_key = v_key);
     v_bound := v_holders || p_persons;
-    if p_reason in ('complained', 'unsubscribed', 'forgotten') then
+    if p_reason = any (koppeling.binding_noes()) then
         v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
     end if;
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
@@ -7253,7 +7258,7 @@ begin
             and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
     order by b.person_id;
 
-    if v_id is not null and p_reason in ('complained', 'unsubscribed', 'forgotten') then
+    if v_id is not null and p_reason = any (koppeling.binding_noes()) then
         insert into koppeling.holder_check (suppression_id) values (v_id);
         -- Without a key: nothing waits here for another transaction while the group is locked.
         if current_setting('koppeling.holders_checked', true) is distinct from pg_current_xact_id()::text then
@@ -7324,7 +7329,7 @@ begin
     end if;
     v_refusing := array(
         select r.person_id from koppeling.open_reasons(v_group, p_persons) r
-        where r.reasons && array['complained', 'unsubscribed', 'forgotten']);
+        where r.reasons && koppeling.binding_noes());
     return array(
         select distinct m.id
         from koppeling.email_address e
@@ -7974,7 +7979,7 @@ begin
             'leaves', (select count(*) from moved where change = 'leave'),
             'unsubscribed', (
                 select count(*) from unnest(v_found) f (person_id) join suppressed s using (person_id)
-                where s.reasons && array['complained', 'unsubscribed', 'forgotten']),
+                where s.reasons && koppeling.binding_noes()),
             'sample', coalesce((
                 select jsonb_agg(jsonb_build_object(
                     'change', t.change, 'source', p.source, 'id', p.external_id,
@@ -8024,6 +8029,10 @@ begin
     get diagnostics v_count = row_count;
     return v_total + v_count;
 end $_$;
+
+CREATE FUNCTION koppeling.pulled_recently(p_pulled_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql PARALLEL SAFE
+    RETURN COALESCE(((p_pulled_at >= (koppeling.now() - '00:14:00'::interval)) AND (p_pulled_at <= koppeling.now())), false);
 
 CREATE FUNCTION koppeling.put_companies(companies jsonb) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8673,7 +8682,7 @@ begin
         select from koppeling.email_address e
         join koppeling.target_group g on g.id = p_group and e.kind <> g.email_kind
         join koppeling.open_suppression s on s.target_group_id = p_group and s.address_key = e.address_key
-        where e.person_id = p_person and s.reason in ('complained', 'unsubscribed', 'forgotten'))
+        where e.person_id = p_person and s.reason = any (koppeling.binding_noes()))
     then
         message := 'a no stands at another address that she has';
         hint := 'It binds her as long as she has that address, and belongs to whoever else holds it.';
@@ -8727,7 +8736,7 @@ begin
         return false;
     end if;
     perform koppeling.lock_group(p_group);
-    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, '4 minutes') o) is not null then
+    if (select o.message from koppeling.readmission_obstacle(p_group, p_person, koppeling.clock_difference()) o) is not null then
         return false;
     end if;
     perform koppeling.end_entries_against(
@@ -8964,7 +8973,7 @@ CREATE FUNCTION koppeling.record_nothing(p_member bigint, p_note text) RETURNS v
  SELECT koppeling.open_task('addressBlocked'::text, m.instance_id, c.person_id, jsonb_build_object('member', m.id, 'reason', record_nothing.p_note)) AS open_task
     FROM (koppeling.audience_member m
       JOIN koppeling.claim c ON ((c.member_id = m.id)))
-   WHERE ((m.id = record_nothing.p_member) AND (record_nothing.p_note = ANY (ARRAY['complained'::text, 'unsubscribed'::text, 'forgotten'::text])) AND (m.status IS DISTINCT FROM record_nothing.p_note));
+   WHERE ((m.id = record_nothing.p_member) AND (record_nothing.p_note = ANY (koppeling.binding_noes())) AND (m.status IS DISTINCT FROM record_nothing.p_note));
 END;
 
 CREATE FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor text, p_to_all boolean) RETURNS void
@@ -9193,7 +9202,7 @@ begin
     perform koppeling.membership_changed(v_group, null);
     return jsonb_build_object('instance', v_new, 'left', v_left, 'noes', (
             select count(distinct s.address_key) from koppeling.open_suppression s
-            where s.target_group_id = v_group and s.reason in ('complained', 'unsubscribed', 'forgotten')))
+            where s.target_group_id = v_group and s.reason = any (koppeling.binding_noes())))
         || coalesce((
             select jsonb_build_object('plan', p.id, 'version', p.version, 'joins', p.joins) from koppeling.plans p
             where p.id = (select h.id from koppeling.change_plan h
@@ -9630,7 +9639,7 @@ begin
             select c.person_id from koppeling.claim c where c.member_id = p_member
         ) h
         join koppeling.open_suppression s on s.person_id = h.person_id
-        where s.target_group_id = p_group and s.reason in ('complained', 'unsubscribed', 'forgotten')
+        where s.target_group_id = p_group and s.reason = any (koppeling.binding_noes())
           and (p_before is not null or v_member.opted_in_at > s.occurred_at)
         order by s.person_id
     loop

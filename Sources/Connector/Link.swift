@@ -30,13 +30,12 @@ struct Link: Sendable {
         let rows = try await pool.query(
             """
             select i.account_id, i.list_id, i.target_group_id, i.enabled, i.dry_run, a.authenticated, i.paused_reason,
-                   -- A time to come was written before the clock went back: it says nothing.
-                   coalesce(i.last_pull_at between koppeling.now() - interval '14 minutes' and koppeling.now(), false)
-                       as pulled_recently,
+                   koppeling.pulled_recently(i.last_pull_at) as pulled_recently,
                    i.pull_cursor as cursor,
                    i.pull_cursor is null or i.last_sweep_at is null
                        or i.last_sweep_at < koppeling.now() - interval '7 days'
                        or i.last_pull_at < koppeling.now() - interval '1 day'
+                       -- Written before the clock went back.
                        or greatest(i.last_pull_at, i.last_sweep_at) > koppeling.now() as sweep_is_due,
                    i.webhook_secret
             from koppeling.connector_instance i

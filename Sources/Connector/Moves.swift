@@ -36,17 +36,18 @@ extension ConnectorInstance {
     func replace(
         _ state: MemberState, _ action: Action, _ link: Link, _ context: JobContext
     ) async throws -> Outcome? {
-        var archives = false
-        if state.status == .subscribed, try await read(state, link) != nil,
-            let found = try await MemberState.load(state.id, from: pool)
-        {
-            archives = found.status == .subscribed && found.isOurs
-            if archives { archives = try await archive(found, link) == nil }
-        }
-        let isArchived = archives
+        let isArchived = try await archiveOld(state, link)
         return try await finish(action, context) { connection in
             if isArchived { try await connection.query("select koppeling.record_archived(\(state.id)::bigint)") }
             try await connection.query("select koppeling.replace_contact(\(state.id)::bigint)")
         }
+    }
+
+    /// Archives the contact at the old address if it is ours and subscribed, on a reading just made; says whether.
+    private func archiveOld(_ state: MemberState, _ link: Link) async throws -> Bool {
+        guard state.status == .subscribed, try await read(state, link) != nil,
+            let found = try await MemberState.load(state.id, from: pool), found.status == .subscribed, found.isOurs
+        else { return false }
+        return try await archive(found, link) == nil
     }
 }
