@@ -76,8 +76,9 @@ create table koppeling.holder_check (
     suppression_id bigint primary key references koppeling.suppression
 );
 
--- A no belongs to whoever holds the address; a bounce to the address the group writes to; the rest to the person.
-create function koppeling.open_reasons(p_group bigint, p_persons bigint[])
+-- A no belongs to whoever holds the address; a bounce to the address the group writes to; the rest to the person. Of
+-- everybody when p_all is true, and else of p_persons.
+create function koppeling.open_reasons(p_group bigint, p_all boolean, p_persons bigint[])
     returns table (person_id bigint, reasons text[])
     language sql stable
 as $$
@@ -86,7 +87,7 @@ as $$
         select s.person_id, s.reason
         from koppeling.open_suppression s
         where s.target_group_id = p_group and s.person_id is not null
-            and (p_persons is null or s.person_id = any (p_persons))
+            and (p_all or s.person_id = any (p_persons))
             and (s.file_key is null or exists (
                 select from koppeling.email_address e
                 join koppeling.target_group g on g.id = p_group
@@ -97,7 +98,7 @@ as $$
         from koppeling.target_group g
         join koppeling.open_suppression s on s.target_group_id = g.id and s.address_key is not null
         join koppeling.email_address e on e.address_key = s.address_key
-        where g.id = p_group and (p_persons is null or e.person_id = any (p_persons))
+        where g.id = p_group and (p_all or e.person_id = any (p_persons))
             and (s.reason = any (koppeling.binding_noes())
                 or s.reason = 'cleaned' and e.kind = coalesce(g.email_kind, e.kind))
     ) b
@@ -106,20 +107,25 @@ $$;
 
 -- Binds these persons to every open no at an address that they hold now, so that it outlives the address.
 create function koppeling.bind_holders(p_persons bigint[]) returns void
-    language sql volatile set plan_cache_mode = force_custom_plan
+    language plpgsql
+    -- Each person through his addresses, whatever the statistics say: nearly nobody said no.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
+begin
     insert into koppeling.suppression (
         target_group_id, reason, person_id, follows, source, occurred_at, detail)
     select distinct on (s.target_group_id, s.reason, e.person_id)
         s.target_group_id, s.reason, e.person_id, s.id, s.source, s.occurred_at, '{"because": "address"}'
-    from koppeling.email_address e
-    join koppeling.open_suppression s on s.address_key = e.address_key
-    where e.person_id = any (p_persons) and s.reason = any (koppeling.binding_noes())
+    from unnest(p_persons) g (id)
+    cross join lateral (select * from koppeling.email_address e where e.person_id = g.id offset 0) e
+    cross join lateral (select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0) s
+    where s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
-    order by s.target_group_id, s.reason, e.person_id, s.id
-$$;
+    order by s.target_group_id, s.reason, e.person_id, s.id;
+end $$;
 
 create function koppeling.bind_given_addresses() returns trigger
     language plpgsql
@@ -296,8 +302,31 @@ begin
     return query select * from koppeling.end_suppressions(p_group, v_ids, p_source, p_cause);
 end $$;
 
+-- Every group that these persons' facts can touch, by rising id: where they have a membership, where a rule asks for
+-- something they have, where a rule asks for nothing.
+create function koppeling.groups_concerned(p_persons bigint[]) returns bigint[]
+    language plpgsql stable
+    -- Each person through its index, whatever the statistics say; planned once, not for every edit.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+begin
+    return array(
+        select m.target_group_id from koppeling.membership m where m.person_id = any (p_persons)
+        union
+        select r.target_group_id
+        from koppeling.person_value v
+        join koppeling.criterion c on c.kind = v.kind and c.value_id = v.value_id and not c.negated
+        join koppeling.rule r on r.id = c.rule_id
+        where v.person_id = any (p_persons)
+        union
+        select r.target_group_id from koppeling.rule r
+        where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
+        order by 1);
+end $$;
+
 -- Takes up to p_limit requests and brings the memberships of those persons up to date, in every group that can be
--- touched: where they have a membership, where a rule asks for something they have, where a rule asks for nothing.
+-- touched.
 create function koppeling.evaluate_requests(p_limit bigint) returns bigint
     language plpgsql set plan_cache_mode = force_custom_plan
 as $$
@@ -355,18 +384,7 @@ begin
         select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
-    v_groups := array(
-        select m.target_group_id from koppeling.membership m where m.person_id = any (v_persons)
-        union
-        select r.target_group_id
-        from koppeling.person_value v
-        join koppeling.criterion c on c.kind = v.kind and c.value_id = v.value_id and not c.negated
-        join koppeling.rule r on r.id = c.rule_id
-        where v.person_id = any (v_persons)
-        union
-        select r.target_group_id from koppeling.rule r
-        where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
-        order by 1);
+    v_groups := koppeling.groups_concerned(v_persons);
     foreach v_group in array v_groups loop
         perform koppeling.lock_group(v_group);
     end loop;

@@ -246,8 +246,10 @@ begin
     elsif p_joins > 0 and v_joins > i.joins_cap then
         return format('%s joins within a day, more than %s', v_joins, i.joins_cap);
     elsif (p_removals > 0 and v_removals > i.removals_count) or (p_joins > 0 and v_joins > i.joins_count) then
-        -- Not before it matters: counting a large list takes longer than all the rest.
-        select count(*) into v_claims from koppeling.claim c where c.instance_id = p_instance;
+        -- Not before it matters, and no further: counting a large list takes longer than all the rest.
+        select count(*) into v_claims
+        from (select from koppeling.claim c where c.instance_id = p_instance
+              limit ceil(greatest(v_removals, v_joins) / nullif(least(i.removals_share, i.joins_share), 0))) c;
         if p_removals > 0 and v_removals > greatest(i.removals_count, i.removals_share * v_claims) then
             return format('%s removals within a day of %s members', v_removals, v_claims);
         elsif p_joins > 0 and v_joins > greatest(i.joins_count, i.joins_share * v_claims) then
@@ -261,25 +263,37 @@ end $$;
 -- somebody although they said no: also where nobody claims them.
 create function koppeling.stage_told(p_instance bigint, p_persons bigint[]) returns void
     language plpgsql
-    set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+    set search_path = koppeling, pg_temp
 as $$
 declare
-    v_members bigint[];
-begin
-    v_members := array(
-        select distinct m.id
-        from koppeling.connector_instance i
-        join koppeling.open_suppression s
-            on s.target_group_id = i.target_group_id and s.source = 'user' and s.address_key is not null
-        join koppeling.email_address e on e.address_key = s.address_key
-        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
-        where i.id = p_instance and e.person_id = any (p_persons)
-            -- What a call under way will have made of it is not known yet.
-            and (m.status in ('subscribed', 'pending') or m.intent is not null))
+    v_members bigint[] := koppeling.told_members(p_instance, p_persons)
         || koppeling.parked_refusals(p_instance, p_persons);
+begin
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
+end $$;
+
+-- The contacts at addresses of these persons that must hear a no which a user recorded.
+create function koppeling.told_members(p_instance bigint, p_persons bigint[]) returns bigint[]
+    language plpgsql stable
+    -- Each person through his addresses, whatever the statistics say: nearly nobody said no. Planned once.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+begin
+    return array(
+        select distinct m.id
+        from koppeling.connector_instance i
+        cross join unnest(p_persons) g (id)
+        cross join lateral (select * from koppeling.email_address e where e.person_id = g.id offset 0) e
+        cross join lateral (
+            select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0
+        ) s
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        where i.id = p_instance and s.target_group_id = i.target_group_id and s.source = 'user'
+            -- What a call under way will have made of it is not known yet.
+            and (m.status in ('subscribed', 'pending') or m.intent is not null));
 end $$;
 
 -- Everybody whose claim there is, or might be: whoever has one, is in the group, or stands in its plan.
@@ -312,6 +326,7 @@ declare
     v_joins    bigint := 0;
     v_removals bigint := 0;
     v_because  text;
+    v_held     record;
     v_lines    record;
     v_changed  bigint := 0;
     v_exempt   bigint[] := '{}';
@@ -330,11 +345,9 @@ begin
         v_some := v_persons[v_last + 1:v_last + 5000];
         v_last := v_last + cardinality(v_some);
         if v_plan is null then
-            select v_joins + count(*) filter (where change = 'join'),
-                   v_removals + count(*) filter (where change in ('leave', 'empty'))
-            into v_joins, v_removals
-            from koppeling.claim_difference(v_instance, v_some, p_by_hand)
-            where not exempt;
+            v_held := koppeling.count_held(v_instance, v_some, p_by_hand);
+            v_joins := v_joins + v_held.joins;
+            v_removals := v_removals + v_held.removals;
             v_because := koppeling.brake(v_instance, v_joins, v_removals);
             if v_because is null then
                 continue;

@@ -10,7 +10,7 @@ create type koppeling.criteria_values as (
 
 create function koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean)
     returns koppeling.criteria_values
-    language plpgsql stable parallel safe
+    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan
 as $$
 begin
     return (
@@ -34,13 +34,15 @@ begin
         cross join lateral (select cardinality(v.functions || v.departments || v.companies) as seats) n);
 end $$;
 
--- Who has all that is asked for and nothing that must not be there; of everybody when p_persons is null. To be called
--- with variables, in a statement that is planned anew each time: then it becomes part of that statement, and what is
--- not asked for falls away. What is asked of a function, a department, a company and its categories holds at one and
+-- Who has all that is asked for and nothing that must not be there; of everybody when p_all is true, and else of
+-- p_persons. To be called with variables: then it becomes part of that statement, and where this is planned anew each
+-- time, what is not asked for falls away. p_all is by itself for statements whose plan is kept: with "false" written
+-- there, persons are looked up. What is asked of a function, a department, a company and its categories holds at one and
 -- the same position; what must not be there is at none, and is one list, because each of several would be joined, empty
 -- ones too. Counts are compared by >=, and cannot be more: of an = the planner believes that hardly anybody passes.
 create function koppeling.persons_having(
-    p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[])
+    p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_all boolean,
+    p_persons bigint[])
     returns table (person_id bigint)
     language sql stable parallel safe
 as $$
@@ -48,7 +50,7 @@ as $$
         select o.person_id
         from koppeling.position o
         where p_asked.placed and p_asked.circles = 0
-            and (p_persons is null or o.person_id = any (p_persons))
+            and (p_all or o.person_id = any (p_persons))
             and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
             and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
             and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
@@ -61,7 +63,7 @@ as $$
             group by i.company_id having count(*) >= p_asked.circles
         ) k on k.company_id = o.company_id
         where p_asked.circles > 0
-            and (p_persons is null or o.person_id = any (p_persons))
+            and (p_all or o.person_id = any (p_persons))
             and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
             and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
             and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
@@ -69,12 +71,12 @@ as $$
         select t.person_id
         from koppeling.person_category t
         where p_asked.tags = 1 and t.category_id = p_asked.categories[1]
-            and (p_persons is null or t.person_id = any (p_persons))
+            and (p_all or t.person_id = any (p_persons))
         union all
         select t.person_id
         from koppeling.person_category t
         where p_asked.tags > 1 and t.category_id = any (p_asked.categories)
-            and (p_persons is null or t.person_id = any (p_persons))
+            and (p_all or t.person_id = any (p_persons))
         group by t.person_id having count(*) >= p_asked.tags
     )
     select m.person_id
@@ -86,27 +88,27 @@ as $$
         select distinct o.person_id from placed o where p_asked.tags = 0
         union all
         select p.id from koppeling.person p
-        where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
+        where p_asked.tags = 0 and not p_asked.placed and (p_all or p.id = any (p_persons))
     ) m
     where not exists (
         select from (
             select n.person_id
             from koppeling.person_category n
             where p_not.tags > 0 and n.category_id = any (p_not.categories)
-                and (p_persons is null or n.person_id = any (p_persons))
+                and (p_all or n.person_id = any (p_persons))
             union all
             select n.person_id
             from koppeling.position n
             where p_not.seats > 0
                 and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
                     or n.company_id = any (p_not.companies))
-                and (p_persons is null or n.person_id = any (p_persons))
+                and (p_all or n.person_id = any (p_persons))
             union all
             select n.person_id
             from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
             where p_not.circles > 0 and k.company_category_id = any (p_not.company_categories)
-                and (p_persons is null or n.person_id = any (p_persons))
+                and (p_all or n.person_id = any (p_persons))
         ) n
         where n.person_id = m.person_id)
 $$;
@@ -120,6 +122,24 @@ as $$
         and cardinality(p_asked.departments) <= 1 and cardinality(p_asked.companies) <= 1
 $$;
 
+-- Whether these persons are so few that looking each up by a plan that is kept costs less than planning anew. Null,
+-- which stands for everybody, is not.
+create function koppeling.are_few(p_persons bigint[]) returns boolean
+    language sql immutable parallel safe
+    return coalesce(cardinality(p_persons) <= 100, false);
+
+-- Who of a few persons has all that is asked for and nothing that must not be there.
+create function koppeling.few_having(
+    p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[])
+    returns table (person_id bigint)
+    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    return query select h.person_id from koppeling.persons_having(p_asked, p_not, false, p_persons) h;
+end $$;
+
 -- Who has all that these criteria, of one rule, ask for; of everybody when p_persons is null. No criteria: nobody.
 create function koppeling.persons_matching(p_criteria koppeling.criterion[], p_persons bigint[])
     returns table (person_id bigint)
@@ -130,8 +150,12 @@ declare
     v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
     v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
 begin
-    if koppeling.can_match(p_criteria, v_asked) then
-        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
+    if not koppeling.can_match(p_criteria, v_asked) then
+        return;
+    elsif koppeling.are_few(p_persons) then
+        return query select person_id from koppeling.few_having(v_asked, v_not, p_persons);
+    else
+        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons is null, p_persons);
     end if;
 end $$;
 
@@ -166,7 +190,7 @@ begin
         from (
             select count(*) as number, sum(hashint8extended(a.person_id, a.rule_id)) as hashes
             from (
-                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, null) h
+                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, true, null) h
                 where v_only is not null and koppeling.can_match(v_criteria, v_asked)
                 union all
                 select r.person_id, r.rule_id from koppeling.rule_matches(p_group, null) r where v_only is null
@@ -181,7 +205,7 @@ end $$;
 
 -- Notes whether every value the rules name is still there, and returns it.
 create function koppeling.check_rules(p_group bigint) returns boolean
-    language plpgsql
+    language plpgsql set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_valid boolean := not exists (

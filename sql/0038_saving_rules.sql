@@ -117,7 +117,7 @@ begin
             union
             select m.person_id
             from (
-                select o.person_id from koppeling.open_reasons(p_group, null) o
+                select o.person_id from koppeling.open_reasons(p_group, true, null) o
                 union all
                 select p.id from koppeling.person p where p.state <> 'active'
             ) barred

@@ -83,7 +83,7 @@ declare
 begin
     select * into v_field from koppeling.list_field f where f.instance_id = p_instance and f.tag = p_tag;
     if not found then
-        return 'the list has no such field: make it in Mailchimp, or let it be made';
+        return 'the list has no such field: make it in Mailchimp, or let it be made, by "make" with a name';
     elsif v_field.type = 'text' then
         return null;
     elsif v_field.type in ('radio', 'dropdown') and p_source = 'gender' then

@@ -119,7 +119,14 @@ end $$;
 create function koppeling.set_training_addresses(p_patterns text[], p_actor text) returns void
     language plpgsql set search_path = koppeling, pg_temp
 as $$
+declare
+    v_odd text := (select p from unnest(p_patterns) p where p !~ '[@*]' limit 1);
 begin
+    if v_odd is not null then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('"%s" is the pattern of no address', v_odd),
+            hint = 'Write a whole address, or * for any text, as in *@test.example.org.';
+    end if;
     insert into koppeling.audit_entry (kind, old, new, actor, cause)
     values ('training.addresses', (select jsonb_agg(t.pattern) from koppeling.training_address t),
         to_jsonb(p_patterns), p_actor, 'set');

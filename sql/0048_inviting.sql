@@ -38,7 +38,7 @@ begin
     select * into v_member from koppeling.audience_member m
     where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
     order by m.address_key = p_key desc, m.id limit 1;
-    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, array[p_person]) r), '{}');
+    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, false, array[p_person]) r), '{}');
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'an archived person cannot be invited';
         hint := 'Make the person active again first.';
@@ -132,7 +132,7 @@ begin
         join koppeling.connector_instance i on i.target_group_id = g.id
         where case when p_group is not null then koppeling.fold(g.name) = koppeling.fold(p_group)
                    else exists (
-                       select from koppeling.open_reasons(g.id, array[v_person]) r
+                       select from koppeling.open_reasons(g.id, false, array[v_person]) r
                        where 'unsubscribed' = any (r.reasons)) end
         order by g.id
     loop

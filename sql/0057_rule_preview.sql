@@ -40,7 +40,7 @@ begin
         v_asked := koppeling.criteria_values(v_criteria, false);
         v_not := koppeling.criteria_values(v_criteria, true);
         v_matching := array(
-            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons) h
+            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons is null, p_persons) h
             where koppeling.can_match(v_criteria, v_asked));
         v_found := v_found || koppeling.array_without(v_matching, v_found);
         v_rules := v_rules || jsonb_build_object(
@@ -57,7 +57,7 @@ begin
     v_plain := koppeling.array_without(v_new, array(
         select m.person_id from koppeling.membership m where m.target_group_id = p_group and not m.rule_match
         union all
-        select o.person_id from koppeling.open_reasons(p_group, p_persons) o
+        select o.person_id from koppeling.open_reasons(p_group, p_persons is null, p_persons) o
         union all
         select p.id from koppeling.person p where p.state <> 'active'));
     v_doubtful := case when cardinality(v_plain) < cardinality(v_new)
@@ -68,7 +68,7 @@ begin
 
     return (
         with suppressed as (
-            select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons) o
+            select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons is null, p_persons) o
         ), looked_at as (
             select person_id, coalesce(h.status, '') = 'active' as was, coalesce(d.status, '') = 'active' as becomes
             from unnest(v_doubtful) u (person_id)

@@ -81,7 +81,7 @@ begin
         return '{}';
     end if;
     v_refusing := array(
-        select r.person_id from koppeling.open_reasons(v_group, p_persons) r
+        select r.person_id from koppeling.open_reasons(v_group, p_persons is null, p_persons) r
         where r.reasons && koppeling.binding_noes());
     return array(
         select distinct m.id

@@ -592,6 +592,10 @@ begin
     return v_person;
 end $$;
 
+CREATE FUNCTION koppeling.are_few(p_persons bigint[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((cardinality(p_persons) <= 100), false);
+
 CREATE FUNCTION koppeling.are_job_entries(jobs jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -1093,21 +1097,28 @@ begin
 end $$;
 
 CREATE FUNCTION koppeling.bind_holders(p_persons bigint[]) RETURNS void
-    LANGUAGE sql
-    SET plan_cache_mode TO 'force_custom_plan'
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
+begin
     insert into koppeling.suppression (
         target_group_id, reason, person_id, follows, source, occurred_at, detail)
     select distinct on (s.target_group_id, s.reason, e.person_id)
         s.target_group_id, s.reason, e.person_id, s.id, s.source, s.occurred_at, '{"because": "address"}'
-    from koppeling.email_address e
-    join koppeling.open_suppression s on s.address_key = e.address_key
-    where e.person_id = any (p_persons) and s.reason = any (koppeling.binding_noes())
+    from unnest(p_persons) g (id)
+    cross join lateral (select * from koppeling.email_address e where e.person_id = g.id offset 0) e
+    cross join lateral (select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0) s
+    where s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
             where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
-    order by s.target_group_id, s.reason, e.person_id, s.id
-$$;
+    order by s.target_group_id, s.reason, e.person_id, s.id;
+end $$;
 
 CREATE TABLE koppeling.claim (
     instance_id bigint NOT NULL,
@@ -1278,8 +1289,10 @@ begin
     elsif p_joins > 0 and v_joins > i.joins_cap then
         return format('%s joins within a day, more than %s', v_joins, i.joins_cap);
     elsif (p_removals > 0 and v_removals > i.removals_count) or (p_joins > 0 and v_joins > i.joins_count) then
-        -- Not before it matters: counting a large list takes longer than all the rest.
-        select count(*) into v_claims from koppeling.claim c where c.instance_id = p_instance;
+        -- Not before it matters, and no further: counting a large list takes longer than all the rest.
+        select count(*) into v_claims
+        from (select from koppeling.claim c where c.instance_id = p_instance
+              limit ceil(greatest(v_removals, v_joins) / nullif(least(i.removals_share, i.joins_share), 0))) c;
         if p_removals > 0 and v_removals > greatest(i.removals_count, i.removals_share * v_claims) then
             return format('%s removals within a day of %s members', v_removals, v_claims);
         elsif p_joins > 0 and v_joins > greatest(i.joins_count, i.joins_share * v_claims) then
@@ -1467,7 +1480,11 @@ CREATE FUNCTION koppeling.cell_positions(job_functions text, departments text, c
 CREATE FUNCTION koppeling.changes_due(p_instance bigint, p_persons bigint[], p_exempt_only boolean, p_by_hand boolean) RETURNS koppeling.claim_change[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 begin
     return array(
@@ -1606,7 +1623,7 @@ begin
             union
             select m.person_id
             from (
-                select o.person_id from koppeling.open_reasons(p_group, null) o
+                select o.person_id from koppeling.open_reasons(p_group, true, null) o
                 union all
                 select p.id from koppeling.person p where p.state <> 'active'
             ) barred
@@ -1920,6 +1937,7 @@ COMMENT ON FUNCTION koppeling.check_queue(numbers_back bigint) IS 'Looks whether
 
 CREATE FUNCTION koppeling.check_rules(p_group bigint) RETURNS boolean
     LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     v_valid boolean := not exists (
@@ -2692,6 +2710,22 @@ begin
     return cardinality(v_subjects);
 end $$;
 
+CREATE FUNCTION koppeling.count_held(p_instance bigint, p_persons bigint[], p_by_hand boolean, OUT joins bigint, OUT removals bigint) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    select count(*) filter (where d.change = 'join'), count(*) filter (where d.change in ('leave', 'empty'))
+    into joins, removals
+    from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
+    where not d.exempt;
+end $$;
+
 CREATE FUNCTION koppeling.every_group() RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 0;
@@ -2814,6 +2848,7 @@ CREATE FUNCTION koppeling.count_ours(p_instance bigint) RETURNS bigint
 
 CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
     LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
     return (
@@ -3028,7 +3063,7 @@ END;
 
 CREATE FUNCTION koppeling.derive_memberships(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_override text DEFAULT NULL::text) RETURNS bigint[]
     LANGUAGE plpgsql
-    SET plan_cache_mode TO 'force_custom_plan'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 declare
     v_rules bigint;
@@ -3117,6 +3152,63 @@ CREATE FUNCTION koppeling.derive_status(rule_match boolean, override text, perso
             case when 'removedInMailchimp' = any (open_reasons) then 'removedInMailchimp' end,
             case when override = 'exclude' then 'manual' end], null) as blockers) b
 $$;
+
+CREATE FUNCTION koppeling.differences_among(p_group bigint, p_rules bigint, p_all boolean, p_persons bigint[], p_override text) RETURNS SETOF koppeling.membership_difference
+    LANGUAGE sql STABLE
+    AS $$
+    with matched as (
+        select * from koppeling.rule_matches(p_rules, p_persons)
+    ), held as (
+        select m.* from koppeling.membership m
+        where m.target_group_id = p_group and (p_all or m.person_id = any (p_persons))
+    ), chosen as (
+        select unnest(p_persons) as person_id where p_override is not null
+    ), barred as (
+        -- Hardly anybody: the rest of the persons are active, and are not read.
+        select p.id as person_id, p.state from koppeling.person p
+        where p.state <> 'active' and (p_all or p.id = any (p_persons))
+    ), facts as (
+        select
+            person_id, coalesce(b.state, 'active') as state, o.reasons as open_reasons,
+            h.status as old_status, h.via as old_via, h.reasons as old_reasons,
+            h.rule_match as old_match, h.matched_rule_id as old_rule, h.override as old_override,
+            coalesce(case when p_rules is null then h.rule_match else m.rule_id is not null end, false) as rule_match,
+            case when p_rules is null then h.matched_rule_id else m.rule_id end as rule_id,
+            coalesce(p_override, h.override, 'none') as override,
+            coalesce(h.ever_member, false) as ever_member
+        from held h full join matched m using (person_id) full join chosen using (person_id)
+        left join barred b using (person_id)
+        left join koppeling.open_reasons(p_group, p_all, p_persons) o using (person_id)
+        -- Most are members by the same rule as before, and nothing stands against it: they stay so.
+        where p_override is not null
+            or (h.via, h.override, h.matched_rule_id) is distinct from
+                ('rule', 'none', case when p_rules is null then h.matched_rule_id else m.rule_id end)
+            or not h.rule_match or num_nonnulls(b.state, o.reasons) > 0
+    )
+    select
+        f.person_id, f.state, f.open_reasons, f.old_status, f.old_via, f.old_reasons, f.rule_match, f.rule_id,
+        f.override, f.ever_member, d.status, d.via, d.reasons,
+        (d.status, d.via, coalesce(d.reasons, '{}')) is distinct from
+            (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'))
+    from facts f
+    cross join lateral koppeling.derive_status(
+        f.rule_match, f.override, f.state, coalesce(f.open_reasons, '{}'), f.ever_member) d
+    where (d.status, d.via, coalesce(d.reasons, '{}'), f.override, f.rule_match, f.rule_id) is distinct from
+        (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'), coalesce(f.old_override, 'none'),
+            coalesce(f.old_match, false), f.old_rule)
+$$;
+
+CREATE FUNCTION koppeling.differences_among_few(p_group bigint, p_rules bigint, p_persons bigint[], p_override text) RETURNS SETOF koppeling.membership_difference
+    LANGUAGE plpgsql STABLE
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    return query select * from koppeling.differences_among(p_group, p_rules, false, p_persons, p_override);
+end $$;
 
 CREATE FUNCTION koppeling.discard_plan(p_plan bigint, p_version integer, p_actor text) RETURNS bigint
     LANGUAGE plpgsql
@@ -3818,18 +3910,7 @@ begin
         select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
-    v_groups := array(
-        select m.target_group_id from koppeling.membership m where m.person_id = any (v_persons)
-        union
-        select r.target_group_id
-        from koppeling.person_value v
-        join koppeling.criterion c on c.kind = v.kind and c.value_id = v.value_id and not c.negated
-        join koppeling.rule r on r.id = c.rule_id
-        where v.person_id = any (v_persons)
-        union
-        select r.target_group_id from koppeling.rule r
-        where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
-        order by 1);
+    v_groups := koppeling.groups_concerned(v_persons);
     foreach v_group in array v_groups loop
         perform koppeling.lock_group(v_group);
     end loop;
@@ -4125,6 +4206,19 @@ begin
             from koppeling.webhook_inbox w
             join koppeling.connector_instance i on i.id = w.instance_id
             where koppeling.address_key(w.body #>> '{data,email}') = any (v_keys)), '[]'));
+end $$;
+
+CREATE FUNCTION koppeling.few_having(p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[]) RETURNS TABLE(person_id bigint)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+#variable_conflict use_column
+begin
+    return query select h.person_id from koppeling.persons_having(p_asked, p_not, false, p_persons) h;
 end $$;
 
 CREATE FUNCTION koppeling.fill_persons(p_rows koppeling.person_input[], p_positions koppeling.position_row[]) RETURNS void
@@ -4493,6 +4587,30 @@ CREATE FUNCTION koppeling.gender_value(value text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE lower((value COLLATE "C")) WHEN 'male'::text THEN 'male'::text WHEN 'man'::text THEN 'male'::text WHEN 'm'::text THEN 'male'::text WHEN 'female'::text THEN 'female'::text WHEN 'vrouw'::text THEN 'female'::text WHEN 'v'::text THEN 'female'::text WHEN 'f'::text THEN 'female'::text WHEN 'other'::text THEN 'other'::text WHEN 'anders'::text THEN 'other'::text WHEN 'x'::text THEN 'other'::text WHEN 'unknown'::text THEN 'unknown'::text WHEN 'onbekend'::text THEN 'unknown'::text ELSE NULL::text END;
 
+CREATE FUNCTION koppeling.groups_concerned(p_persons bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    return array(
+        select m.target_group_id from koppeling.membership m where m.person_id = any (p_persons)
+        union
+        select r.target_group_id
+        from koppeling.person_value v
+        join koppeling.criterion c on c.kind = v.kind and c.value_id = v.value_id and not c.negated
+        join koppeling.rule r on r.id = c.rule_id
+        where v.person_id = any (p_persons)
+        union
+        select r.target_group_id from koppeling.rule r
+        where not exists (select from koppeling.criterion c where c.rule_id = r.id and not c.negated)
+        order by 1);
+end $$;
+
 CREATE FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -4731,7 +4849,7 @@ begin
     select * into v_member from koppeling.audience_member m
     where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
     order by m.address_key = p_key desc, m.id limit 1;
-    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, array[p_person]) r), '{}');
+    v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, false, array[p_person]) r), '{}');
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'an archived person cannot be invited';
         hint := 'Make the person active again first.';
@@ -4826,7 +4944,7 @@ begin
         join koppeling.connector_instance i on i.target_group_id = g.id
         where case when p_group is not null then koppeling.fold(g.name) = koppeling.fold(p_group)
                    else exists (
-                       select from koppeling.open_reasons(g.id, array[v_person]) r
+                       select from koppeling.open_reasons(g.id, false, array[v_person]) r
                        where 'unsubscribed' = any (r.reasons)) end
         order by g.id
     loop
@@ -5639,7 +5757,7 @@ declare
 begin
     select * into v_field from koppeling.list_field f where f.instance_id = p_instance and f.tag = p_tag;
     if not found then
-        return 'the list has no such field: make it in Mailchimp, or let it be made';
+        return 'the list has no such field: make it in Mailchimp, or let it be made, by "make" with a name';
     elsif v_field.type = 'text' then
         return null;
     elsif v_field.type in ('radio', 'dropdown') and p_source = 'gender' then
@@ -5693,7 +5811,7 @@ begin
         from (
             select count(*) as number, sum(hashint8extended(a.person_id, a.rule_id)) as hashes
             from (
-                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, null) h
+                select h.person_id, v_only as rule_id from koppeling.persons_having(v_asked, v_not, true, null) h
                 where v_only is not null and koppeling.can_match(v_criteria, v_asked)
                 union all
                 select r.person_id, r.rule_id from koppeling.rule_matches(p_group, null) r where v_only is null
@@ -5924,6 +6042,7 @@ declare
     v_joins    bigint := 0;
     v_removals bigint := 0;
     v_because  text;
+    v_held     record;
     v_lines    record;
     v_changed  bigint := 0;
     v_exempt   bigint[] := '{}';
@@ -5942,11 +6061,9 @@ begin
         v_some := v_persons[v_last + 1:v_last + 5000];
         v_last := v_last + cardinality(v_some);
         if v_plan is null then
-            select v_joins + count(*) filter (where change = 'join'),
-                   v_removals + count(*) filter (where change in ('leave', 'empty'))
-            into v_joins, v_removals
-            from koppeling.claim_difference(v_instance, v_some, p_by_hand)
-            where not exempt;
+            v_held := koppeling.count_held(v_instance, v_some, p_by_hand);
+            v_joins := v_joins + v_held.joins;
+            v_removals := v_removals + v_held.removals;
             v_because := koppeling.brake(v_instance, v_joins, v_removals);
             if v_because is null then
                 continue;
@@ -5989,49 +6106,13 @@ CREATE FUNCTION koppeling.membership_differences(p_group bigint, p_rules bigint,
     SET plan_cache_mode TO 'force_custom_plan'
     SET work_mem TO '64MB'
     AS $$
-#variable_conflict use_column
 begin
-    return query
-    with matched as (
-        select * from koppeling.rule_matches(p_rules, p_persons)
-    ), held as (
-        select m.* from koppeling.membership m
-        where m.target_group_id = p_group and (p_persons is null or m.person_id = any (p_persons))
-    ), chosen as (
-        select unnest(p_persons) as person_id where p_override is not null
-    ), barred as (
-        -- Hardly anybody: the rest of the persons are active, and are not read.
-        select p.id as person_id, p.state from koppeling.person p
-        where p.state <> 'active' and (p_persons is null or p.id = any (p_persons))
-    ), facts as (
-        select
-            person_id, coalesce(b.state, 'active') as state, o.reasons as open_reasons,
-            h.status as old_status, h.via as old_via, h.reasons as old_reasons,
-            h.rule_match as old_match, h.matched_rule_id as old_rule, h.override as old_override,
-            coalesce(case when p_rules is null then h.rule_match else m.rule_id is not null end, false) as rule_match,
-            case when p_rules is null then h.matched_rule_id else m.rule_id end as rule_id,
-            coalesce(p_override, h.override, 'none') as override,
-            coalesce(h.ever_member, false) as ever_member
-        from held h full join matched m using (person_id) full join chosen using (person_id)
-        left join barred b using (person_id)
-        left join koppeling.open_reasons(p_group, p_persons) o using (person_id)
-        -- Most are members by the same rule as before, and nothing stands against it: they stay so.
-        where p_override is not null
-            or (h.via, h.override, h.matched_rule_id) is distinct from
-                ('rule', 'none', case when p_rules is null then h.matched_rule_id else m.rule_id end)
-            or not h.rule_match or num_nonnulls(b.state, o.reasons) > 0
-    )
-    select
-        f.person_id, f.state, f.open_reasons, f.old_status, f.old_via, f.old_reasons, f.rule_match, f.rule_id,
-        f.override, f.ever_member, d.status, d.via, d.reasons,
-        (d.status, d.via, coalesce(d.reasons, '{}')) is distinct from
-            (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'))
-    from facts f
-    cross join lateral koppeling.derive_status(
-        f.rule_match, f.override, f.state, coalesce(f.open_reasons, '{}'), f.ever_member) d
-    where (d.status, d.via, coalesce(d.reasons, '{}'), f.override, f.rule_match, f.rule_id) is distinct from
-        (f.old_status, f.old_via, coalesce(f.old_reasons, '{}'), coalesce(f.old_override, 'none'),
-            coalesce(f.old_match, false), f.old_rule);
+    if koppeling.are_few(p_persons) then
+        return query select * from koppeling.differences_among_few(p_group, p_rules, p_persons, p_override);
+    else
+        return query
+        select * from koppeling.differences_among(p_group, p_rules, p_persons is null, p_persons, p_override);
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.merge_companies(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -7122,7 +7203,7 @@ begin
     return (select l.opens_at from koppeling.job_limit l where l.opens_at is not null order by l.opens_at limit 1);
 end $$;
 
-CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_persons bigint[]) RETURNS TABLE(person_id bigint, reasons text[])
+CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_all boolean, p_persons bigint[]) RETURNS TABLE(person_id bigint, reasons text[])
     LANGUAGE sql STABLE
     AS $$
     select b.person_id, array_agg(distinct b.reason)
@@ -7130,7 +7211,7 @@ CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_persons bigint[]) RETUR
         select s.person_id, s.reason
         from koppeling.open_suppression s
         where s.target_group_id = p_group and s.person_id is not null
-            and (p_persons is null or s.person_id = any (p_persons))
+            and (p_all or s.person_id = any (p_persons))
             and (s.file_key is null or exists (
                 select from koppeling.email_address e
                 join koppeling.target_group g on g.id = p_group
@@ -7141,7 +7222,7 @@ CREATE FUNCTION koppeling.open_reasons(p_group bigint, p_persons bigint[]) RETUR
         from koppeling.target_group g
         join koppeling.open_suppression s on s.target_group_id = g.id and s.address_key is not null
         join koppeling.email_address e on e.address_key = s.address_key
-        where g.id = p_group and (p_persons is null or e.person_id = any (p_persons))
+        where g.id = p_group and (p_all or e.person_id = any (p_persons))
             and (s.reason = any (koppeling.binding_noes())
                 or s.reason = 'cleaned' and e.kind = coalesce(g.email_kind, e.kind))
     ) b
@@ -7328,7 +7409,7 @@ begin
         return '{}';
     end if;
     v_refusing := array(
-        select r.person_id from koppeling.open_reasons(v_group, p_persons) r
+        select r.person_id from koppeling.open_reasons(v_group, p_persons is null, p_persons) r
         where r.reasons && koppeling.binding_noes());
     return array(
         select distinct m.id
@@ -7717,14 +7798,14 @@ CREATE FUNCTION koppeling.persons_from_json(p_persons jsonb) RETURNS koppeling.p
     ) e
 $$;
 
-CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_persons bigint[]) RETURNS TABLE(person_id bigint)
+CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_not koppeling.criteria_values, p_all boolean, p_persons bigint[]) RETURNS TABLE(person_id bigint)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
     with placed as not materialized (
         select o.person_id
         from koppeling.position o
         where p_asked.placed and p_asked.circles = 0
-            and (p_persons is null or o.person_id = any (p_persons))
+            and (p_all or o.person_id = any (p_persons))
             and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
             and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
             and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
@@ -7737,7 +7818,7 @@ CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_no
             group by i.company_id having count(*) >= p_asked.circles
         ) k on k.company_id = o.company_id
         where p_asked.circles > 0
-            and (p_persons is null or o.person_id = any (p_persons))
+            and (p_all or o.person_id = any (p_persons))
             and (cardinality(p_asked.functions) = 0 or o.job_function_id = p_asked.functions[1])
             and (cardinality(p_asked.departments) = 0 or o.department_id = p_asked.departments[1])
             and (cardinality(p_asked.companies) = 0 or o.company_id = p_asked.companies[1])
@@ -7745,12 +7826,12 @@ CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_no
         select t.person_id
         from koppeling.person_category t
         where p_asked.tags = 1 and t.category_id = p_asked.categories[1]
-            and (p_persons is null or t.person_id = any (p_persons))
+            and (p_all or t.person_id = any (p_persons))
         union all
         select t.person_id
         from koppeling.person_category t
         where p_asked.tags > 1 and t.category_id = any (p_asked.categories)
-            and (p_persons is null or t.person_id = any (p_persons))
+            and (p_all or t.person_id = any (p_persons))
         group by t.person_id having count(*) >= p_asked.tags
     )
     select m.person_id
@@ -7762,27 +7843,27 @@ CREATE FUNCTION koppeling.persons_having(p_asked koppeling.criteria_values, p_no
         select distinct o.person_id from placed o where p_asked.tags = 0
         union all
         select p.id from koppeling.person p
-        where p_asked.tags = 0 and not p_asked.placed and (p_persons is null or p.id = any (p_persons))
+        where p_asked.tags = 0 and not p_asked.placed and (p_all or p.id = any (p_persons))
     ) m
     where not exists (
         select from (
             select n.person_id
             from koppeling.person_category n
             where p_not.tags > 0 and n.category_id = any (p_not.categories)
-                and (p_persons is null or n.person_id = any (p_persons))
+                and (p_all or n.person_id = any (p_persons))
             union all
             select n.person_id
             from koppeling.position n
             where p_not.seats > 0
                 and (n.job_function_id = any (p_not.functions) or n.department_id = any (p_not.departments)
                     or n.company_id = any (p_not.companies))
-                and (p_persons is null or n.person_id = any (p_persons))
+                and (p_all or n.person_id = any (p_persons))
             union all
             select n.person_id
             from koppeling.position n
             join koppeling.company_in_category k on k.company_id = n.company_id
             where p_not.circles > 0 and k.company_category_id = any (p_not.company_categories)
-                and (p_persons is null or n.person_id = any (p_persons))
+                and (p_all or n.person_id = any (p_persons))
         ) n
         where n.person_id = m.person_id)
 $$;
@@ -7797,8 +7878,12 @@ declare
     v_asked koppeling.criteria_values := koppeling.criteria_values(p_criteria, false);
     v_not koppeling.criteria_values := koppeling.criteria_values(p_criteria, true);
 begin
-    if koppeling.can_match(p_criteria, v_asked) then
-        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons);
+    if not koppeling.can_match(p_criteria, v_asked) then
+        return;
+    elsif koppeling.are_few(p_persons) then
+        return query select person_id from koppeling.few_having(v_asked, v_not, p_persons);
+    else
+        return query select person_id from koppeling.persons_having(v_asked, v_not, p_persons is null, p_persons);
     end if;
 end $$;
 
@@ -7929,7 +8014,7 @@ begin
         v_asked := koppeling.criteria_values(v_criteria, false);
         v_not := koppeling.criteria_values(v_criteria, true);
         v_matching := array(
-            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons) h
+            select h.person_id from koppeling.persons_having(v_asked, v_not, p_persons is null, p_persons) h
             where koppeling.can_match(v_criteria, v_asked));
         v_found := v_found || koppeling.array_without(v_matching, v_found);
         v_rules := v_rules || jsonb_build_object(
@@ -7946,7 +8031,7 @@ begin
     v_plain := koppeling.array_without(v_new, array(
         select m.person_id from koppeling.membership m where m.target_group_id = p_group and not m.rule_match
         union all
-        select o.person_id from koppeling.open_reasons(p_group, p_persons) o
+        select o.person_id from koppeling.open_reasons(p_group, p_persons is null, p_persons) o
         union all
         select p.id from koppeling.person p where p.state <> 'active'));
     v_doubtful := case when cardinality(v_plain) < cardinality(v_new)
@@ -7957,7 +8042,7 @@ begin
 
     return (
         with suppressed as (
-            select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons) o
+            select o.person_id, o.reasons from koppeling.open_reasons(p_group, p_persons is null, p_persons) o
         ), looked_at as (
             select person_id, coalesce(h.status, '') = 'active' as was, coalesce(d.status, '') = 'active' as becomes
             from unnest(v_doubtful) u (person_id)
@@ -10257,7 +10342,14 @@ CREATE FUNCTION koppeling.set_training_addresses(p_patterns text[], p_actor text
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
+declare
+    v_odd text := (select p from unnest(p_patterns) p where p !~ '[@*]' limit 1);
 begin
+    if v_odd is not null then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('"%s" is the pattern of no address', v_odd),
+            hint = 'Write a whole address, or * for any text, as in *@test.example.org.';
+    end if;
     insert into koppeling.audit_entry (kind, old, new, actor, cause)
     values ('training.addresses', (select jsonb_agg(t.pattern) from koppeling.training_address t),
         to_jsonb(p_patterns), p_actor, 'set');
@@ -10452,22 +10544,11 @@ end $$;
 CREATE FUNCTION koppeling.stage_told(p_instance bigint, p_persons bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    v_members bigint[];
-begin
-    v_members := array(
-        select distinct m.id
-        from koppeling.connector_instance i
-        join koppeling.open_suppression s
-            on s.target_group_id = i.target_group_id and s.source = 'user' and s.address_key is not null
-        join koppeling.email_address e on e.address_key = s.address_key
-        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
-        where i.id = p_instance and e.person_id = any (p_persons)
-            -- What a call under way will have made of it is not known yet.
-            and (m.status in ('subscribed', 'pending') or m.intent is not null))
+    v_members bigint[] := koppeling.told_members(p_instance, p_persons)
         || koppeling.parked_refusals(p_instance, p_persons);
+begin
     if cardinality(v_members) > 0 then
         perform koppeling.stage_members(p_instance, v_members);
     end if;
@@ -10661,6 +10742,30 @@ END;
 CREATE FUNCTION koppeling.tokens_at(l koppeling.job_limit, at timestamp with time zone) RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((l).rate IS NULL) THEN 'Infinity'::double precision ELSE LEAST(((l).rate)::double precision, ((l).tokens + (((((l).rate)::numeric * GREATEST((0)::numeric, EXTRACT(epoch FROM (at - (l).filled_at)))) / EXTRACT(epoch FROM (l).period)))::double precision)) END;
+
+CREATE FUNCTION koppeling.told_members(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    return array(
+        select distinct m.id
+        from koppeling.connector_instance i
+        cross join unnest(p_persons) g (id)
+        cross join lateral (select * from koppeling.email_address e where e.person_id = g.id offset 0) e
+        cross join lateral (
+            select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0
+        ) s
+        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        where i.id = p_instance and s.target_group_id = i.target_group_id and s.source = 'user'
+            -- What a call under way will have made of it is not known yet.
+            and (m.status in ('subscribed', 'pending') or m.intent is not null));
+end $$;
 
 CREATE FUNCTION koppeling.traces(p_texts text[]) RETURNS jsonb
     LANGUAGE sql STABLE

@@ -92,6 +92,18 @@ struct ActionsDoor: Sendable {
                 "select koppeling.run_actions(\(actions ?? [])::bigint[], \(actor)::text)"
             }
         let count: Int64 = try await refused { try await pool.query(query).scalar() }
-        return Response(try JSONText(encoding: ["run": count]))
+        let leftAlone = actions.map { Int64(Set($0).count) - count }
+        return Response(try JSONText(encoding: Run(run: count, leftAlone: leftAlone)))
+    }
+
+    private struct Run: Encodable {
+        var run: Int64
+        /// Of the actions that were named: how many neither wait for somebody nor were rejected.
+        var leftAlone: Int64?
+
+        enum CodingKeys: String, CodingKey {
+            case run
+            case leftAlone = "left_alone"
+        }
     }
 }

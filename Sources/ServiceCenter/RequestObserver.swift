@@ -36,6 +36,9 @@ struct RequestObserver: RouterMiddleware {
         switch error {
         case let problem as Problem:
             return problem
+        case let error as any HTTPResponseError where error.status == .notFound || error.status == .methodNotAllowed:
+            return Problem(
+                error.status, "Nothing answers to this method at this path; the README lists what there is.")
         case let error as any HTTPResponseError:
             return Problem(error.status, error.status.reasonPhrase)
         case let error as PostgresError where error.code == .connection || error.code == .timeout || error.isRetryable:

@@ -79,6 +79,10 @@ struct DeploymentTests {
         try await deployment.setTrainingAddresses([pattern], actor: "test")
         let found: Bool = try await pool.query("select koppeling.address_allowed(\(address))").scalar()
         #expect(found == isAllowed)
+        let refusal = await #expect(throws: PostgresError.self) {
+            try await deployment.setTrainingAddresses(["post.koppeling.nl"], actor: "test")
+        }
+        #expect(refusal?.message == #""post.koppeling.nl" is the pattern of no address"#)
         #expect(try await deployment.trainingAddresses() == [pattern.lowercased()])
     }
 

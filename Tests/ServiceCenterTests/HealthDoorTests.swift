@@ -31,9 +31,12 @@ struct HealthDoorTests {
 
     @Test(.database) func anAddressThatIsNotThereIsAProblemToo() async throws {
         try await withServiceCenter { door in
-            let answer = try await door.send("GET", "/nowhere")
-            #expect(answer.status == 404)
-            #expect(try answer.decode(ToldProblem.self).status == 404)
+            for (method, path) in [("GET", "/nowhere"), ("POST", "/health/ready")] {
+                let answer = try await door.send(method, path)
+                #expect(answer.status == 404)
+                let told = try answer.decode(ToldProblem.self)
+                #expect(told.status == 404 && told.detail.contains("README"))
+            }
         }
     }
 

@@ -272,8 +272,8 @@ struct LinkDoorTests {
             #expect(blind.actions.count == 3 && blind.actions.allSatisfy { $0.contact == nil })
 
             let some = #"{"actions": [\#(page.actions[0].id), \#(page.actions[1].id)]}"#
-            #expect(try await knock.send("POST", "/api/v1/actions/run", some).text == #"{"run":2}"#)
-            #expect(try await knock.send("POST", "/api/v1/actions/run", some).text == #"{"run":0}"#)
+            #expect(try await knock.send("POST", "/api/v1/actions/run", some).text == #"{"left_alone":0,"run":2}"#)
+            #expect(try await knock.send("POST", "/api/v1/actions/run", some).text == #"{"left_alone":2,"run":0}"#)
             let all = #"{"instance": "News/1", "action": "create"}"#
             #expect(try await knock.send("POST", "/api/v1/actions/run", all).text == #"{"run":3}"#)
             let none = #"{"instance": "News/1", "reason": "none such"}"#

@@ -59,7 +59,7 @@ struct UnsubscribeTests {
         let reasons: [String] = try await world.pool.query(
             """
             select r.reasons from koppeling.target_group g,
-                koppeling.open_reasons(g.id, array[\(person)::bigint]) r
+                koppeling.open_reasons(g.id, false, array[\(person)::bigint]) r
             """
         ).scalar()
         #expect(reasons == ["unsubscribed"])

@@ -44,6 +44,7 @@ struct ImportArguments: ParsableArguments {
                 "\(report.rows.counted("row")): \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
                     + "\(report.rejected) with faults; \(report.categoriesMade.counted("new category", "new categories"))."
                     + anonymised(report.anonymised))
+            if let skipBad, report.rejected > 0 { Console.error("The rows with faults are in \(skipBad).") }
         }
         guard !report.isImported, !dryRun else { return }
         for fault in report.faults { Console.error("\(file): \(fault)") }
