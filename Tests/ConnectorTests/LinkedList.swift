@@ -25,12 +25,13 @@ struct LinkedList: Sendable {
     /// Runs the body with a list that is linked, enabled and activated, with a rule on the newsletter's category.
     static func run(
         persons: Int = 0, switches: SandboxSwitches = SandboxSwitches(), workers: Int = 1,
-        environment: Deployment.Environment = .production,
+        environment: Deployment.Environment = .production, clock: (@Sendable () -> Int)? = nil,
         _ body: @Sendable (LinkedList) async throws -> Void
     ) async throws {
         var configuration = SandboxConfiguration()
         configuration.controlDoorIsOpen = true
         configuration.switches = switches
+        if let clock { configuration.clock = clock }
         let server = MailchimpSandbox(configuration: configuration)
         let port = try await server.start()
         let list = await server.addList(name: "Nieuwsbrief")
