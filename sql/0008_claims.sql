@@ -178,8 +178,10 @@ end $$;
 create function koppeling.join_claims(
     p_instance bigint, p_joins koppeling.claim_change[], out known bigint[], out made bigint[])
     language plpgsql
-    -- The planner thinks that few are made; a nested loop over them would be quadratic.
+    -- The planner thinks that few are made; a nested loop over them would be quadratic. No list is read through, even
+    -- one that was small a moment ago.
     set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan set enable_nestloop = off
+    set enable_seqscan = off
 as $$
 begin
     if p_joins = '{}' then

@@ -15,10 +15,10 @@ begin
         select d.person_id, d.change, d.reason, d.exempt
         from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
+        -- By their numbers: joined with the lines, all those that were written before would be read.
         delete from koppeling.change_plan_line l
-        using unnest(p_persons) s (person_id)
-        where l.plan_id = p_plan and l.person_id = s.person_id
-          and not exists (select from differing d where d.person_id = l.person_id and not d.exempt)
+        where l.plan_id = p_plan and l.person_id = any (array(
+            select unnest(p_persons) except select d.person_id from differing d where not d.exempt))
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)

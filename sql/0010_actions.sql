@@ -178,6 +178,8 @@ declare
     -- By itself: what is needed is read from a snapshot that has to hold what this moves.
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
+    -- The keys of what waits and is needed no more.
+    v_idle text[];
 begin
     perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
     from koppeling.connector_instance i where i.id = p_instance;
@@ -186,11 +188,11 @@ begin
             select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
             from unnest(p_made) m
             where m <> all (v_members));
+    v_idle := array(select n.key from unnest(v_needs) n where n.needed is null and n.waiting is not null);
     perform koppeling.cancel_jobs(array(
-        select j.id
-        from unnest(v_needs) n
-        join koppeling.job j on j.queue = v_queue and j.key = n.key and j.state <> 'running'
-        where n.needed is null and n.waiting is not null), 'superseded');
+        select j.id from koppeling.job j
+        where j.queue = v_queue and j.key = any (v_idle) and j.state <> 'running'), 'superseded')
+    where cardinality(v_idle) > 0;
 
     perform koppeling.enqueue_rows(
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),

@@ -122,7 +122,7 @@ begin
     -- exactly is wrong is asked only then.
     if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
         and not (v_is_keyed and (coalesce('append' = any (p_key_modes), false)
-                                 or koppeling.keys_meet(p_queues, p_keys)))
+                                 or koppeling.keys_wait(p_queues, p_keys)))
     then
         begin
             with given as materialized (
@@ -153,7 +153,8 @@ begin
                 having count(*) > 0;
                 return v_ids;
             end if;
-            -- Whatever this is, a fault that is named below or a key that came meanwhile: what was put is taken back.
+            -- Whatever this is, a fault that is named below, a key that is there twice or came meanwhile: what was put is
+            -- taken back.
             raise check_violation;
         exception when check_violation or not_null_violation then
             null;
@@ -177,16 +178,11 @@ begin
     return koppeling.put_jobs(v_jobs);
 end $$;
 
--- Whether one of these keys is there twice, or a job waits with it.
-create function koppeling.keys_meet(p_queues text[], p_keys text[]) returns boolean
+-- Whether a job waits with one of these keys.
+create function koppeling.keys_wait(p_queues text[], p_keys text[]) returns boolean
     language sql stable
     set search_path = koppeling, pg_temp set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
     return exists (
-            select from unnest(p_queues, p_keys) g (queue, key)
-            where g.key is not null
-            group by coalesce(g.queue, 'default'), g.key
-            having count(*) > 1)
-        or exists (
             select from unnest(p_queues, p_keys) g (queue, key)
             join koppeling.job j on j.queue = coalesce(g.queue, 'default') and j.key = g.key and j.state <> 'running');
 

@@ -89,7 +89,7 @@ begin
     where i.company is not null and not exists (
         select from koppeling.company c
         where koppeling.fold(c.source) = koppeling.fold(i.source)
-            and koppeling.fold(c.external_id) = koppeling.fold(i.company))
+            and koppeling.fold(c.external_id) = koppeling.fold(i.company) offset 0)
     order by koppeling.fold(i.source), koppeling.fold(i.company), i.company
     on conflict do nothing;
 end $$;
@@ -159,10 +159,11 @@ begin
         select r.source, r.external_id, r.given_name, r.initials, r.prefixes, r.family_name,
             coalesce(koppeling.gender_value(r.gender), 'unknown')
         from unnest(p_rows) r
+        -- Each is looked up, by offset: a join would sort everybody there is for every piece of a file.
         where not exists (
             select from koppeling.person p
             where koppeling.fold(p.source) = koppeling.fold(r.source)
-                and koppeling.fold(p.external_id) = koppeling.fold(r.external_id))
+                and koppeling.fold(p.external_id) = koppeling.fold(r.external_id) offset 0)
         order by koppeling.fold(r.source), koppeling.fold(r.external_id)
         on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing
         returning id

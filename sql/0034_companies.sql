@@ -125,7 +125,7 @@ begin
         where not exists (
             select from koppeling.company c
             where koppeling.fold(c.source) = koppeling.fold(r.source)
-                and koppeling.fold(c.external_id) = koppeling.fold(r.external_id))
+                and koppeling.fold(c.external_id) = koppeling.fold(r.external_id) offset 0)
         order by koppeling.fold(r.source), koppeling.fold(r.external_id)
         on conflict do nothing
         returning id

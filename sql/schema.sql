@@ -3629,7 +3629,7 @@ begin
     -- exactly is wrong is asked only then.
     if not exists (select from unnest(p_args) a where pg_column_size(a) > 65536)
         and not (v_is_keyed and (coalesce('append' = any (p_key_modes), false)
-                                 or koppeling.keys_meet(p_queues, p_keys)))
+                                 or koppeling.keys_wait(p_queues, p_keys)))
     then
         begin
             with given as materialized (
@@ -3660,7 +3660,8 @@ begin
                 having count(*) > 0;
                 return v_ids;
             end if;
-            -- Whatever this is, a fault that is named below or a key that came meanwhile: what was put is taken back.
+            -- Whatever this is, a fault that is named below, a key that is there twice or came meanwhile: what was put is
+            -- taken back.
             raise check_violation;
         exception when check_violation or not_null_violation then
             null;
@@ -5053,6 +5054,7 @@ CREATE FUNCTION koppeling.join_claims(p_instance bigint, p_joins koppeling.claim
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
     SET enable_nestloop TO 'off'
+    SET enable_seqscan TO 'off'
     AS $$
 begin
     if p_joins = '{}' then
@@ -5121,7 +5123,8 @@ CREATE FUNCTION koppeling.judge_import(p_kind text, p_source text) RETURNS void
     LANGUAGE plpgsql
     AS $$
 begin
-    analyze import_row;
+    -- What of it is asked about: the rest would take as long as judging it.
+    analyze import_row (line, source, external_id, anonymised, fault);
     insert into import_fault (line, field, message)
     select i.line, null, i.fault from import_row i where i.fault is not null;
     insert into import_fault (line, field, message)
@@ -5259,13 +5262,13 @@ begin
     return old;
 end $$;
 
-CREATE FUNCTION koppeling.keys_meet(p_queues text[], p_keys text[]) RETURNS boolean
+CREATE FUNCTION koppeling.keys_wait(p_queues text[], p_keys text[]) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET enable_hashjoin TO 'off'
     SET enable_mergejoin TO 'off'
-    RETURN ((EXISTS (SELECT FROM UNNEST(keys_meet.p_queues, keys_meet.p_keys) g(queue, key) WHERE (g.key IS NOT NULL) GROUP BY COALESCE(g.queue, 'default'::text), g.key HAVING (count(*) > 1))) OR (EXISTS (SELECT FROM (UNNEST(keys_meet.p_queues, keys_meet.p_keys) g(queue, key) JOIN koppeling.job j ON (((j.queue = COALESCE(g.queue, 'default'::text)) AND (j.key = g.key) AND (j.state <> 'running'::text)))))));
+    RETURN (EXISTS (SELECT FROM (UNNEST(keys_wait.p_queues, keys_wait.p_keys) g(queue, key) JOIN koppeling.job j ON (((j.queue = COALESCE(g.queue, 'default'::text)) AND (j.key = g.key) AND (j.state <> 'running'::text))))));
 
 CREATE FUNCTION koppeling.kind_word(kind text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -5657,7 +5660,7 @@ begin
     where i.company is not null and not exists (
         select from koppeling.company c
         where koppeling.fold(c.source) = koppeling.fold(i.source)
-            and koppeling.fold(c.external_id) = koppeling.fold(i.company))
+            and koppeling.fold(c.external_id) = koppeling.fold(i.company) offset 0)
     order by koppeling.fold(i.source), koppeling.fold(i.company), i.company
     on conflict do nothing;
 end $$;
@@ -8166,7 +8169,7 @@ begin
         where not exists (
             select from koppeling.company c
             where koppeling.fold(c.source) = koppeling.fold(r.source)
-                and koppeling.fold(c.external_id) = koppeling.fold(r.external_id))
+                and koppeling.fold(c.external_id) = koppeling.fold(r.external_id) offset 0)
         order by koppeling.fold(r.source), koppeling.fold(r.external_id)
         on conflict do nothing
         returning id
@@ -8324,10 +8327,11 @@ begin
         select r.source, r.external_id, r.given_name, r.initials, r.prefixes, r.family_name,
             coalesce(koppeling.gender_value(r.gender), 'unknown')
         from unnest(p_rows) r
+        -- Each is looked up, by offset: a join would sort everybody there is for every piece of a file.
         where not exists (
             select from koppeling.person p
             where koppeling.fold(p.source) = koppeling.fold(r.source)
-                and koppeling.fold(p.external_id) = koppeling.fold(r.external_id))
+                and koppeling.fold(p.external_id) = koppeling.fold(r.external_id) offset 0)
         order by koppeling.fold(r.source), koppeling.fold(r.external_id)
         on conflict (koppeling.fold(source), koppeling.fold(external_id)) do nothing
         returning id
@@ -9897,10 +9901,10 @@ begin
         select d.person_id, d.change, d.reason, d.exempt
         from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
+        -- By their numbers: joined with the lines, all those that were written before would be read.
         delete from koppeling.change_plan_line l
-        using unnest(p_persons) s (person_id)
-        where l.plan_id = p_plan and l.person_id = s.person_id
-          and not exists (select from differing d where d.person_id = l.person_id and not d.exempt)
+        where l.plan_id = p_plan and l.person_id = any (array(
+            select unnest(p_persons) except select d.person_id from differing d where not d.exempt))
         returning 1
     ), written as (
         insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
@@ -10503,6 +10507,8 @@ declare
     -- By itself: what is needed is read from a snapshot that has to hold what this moves.
     v_members bigint[] := p_members || koppeling.settle_claims(p_instance, p_members);
     v_needs koppeling.member_need[];
+    -- The keys of what waits and is needed no more.
+    v_idle text[];
 begin
     perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
     from koppeling.connector_instance i where i.id = p_instance;
@@ -10511,11 +10517,11 @@ begin
             select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
             from unnest(p_made) m
             where m <> all (v_members));
+    v_idle := array(select n.key from unnest(v_needs) n where n.needed is null and n.waiting is not null);
     perform koppeling.cancel_jobs(array(
-        select j.id
-        from unnest(v_needs) n
-        join koppeling.job j on j.queue = v_queue and j.key = n.key and j.state <> 'running'
-        where n.needed is null and n.waiting is not null), 'superseded');
+        select j.id from koppeling.job j
+        where j.queue = v_queue and j.key = any (v_idle) and j.state <> 'running'), 'superseded')
+    where cardinality(v_idle) > 0;
 
     perform koppeling.enqueue_rows(
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
