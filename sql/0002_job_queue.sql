@@ -208,66 +208,73 @@ create function koppeling.new_job(
 -- Puts checked jobs into the queue, no two of them with one key, and returns their ids in the same order: those of
 -- the jobs that absorbed them where one waits with the key.
 create function koppeling.put_jobs(p_jobs koppeling.job[]) returns bigint[]
-    language plpgsql set search_path = koppeling, pg_temp
+    language plpgsql
+    -- Each key through its index, whatever the statistics say; planned once.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off
 as $$
 declare
     v_ids bigint[];
-    v_keyed boolean;
-    v_missing boolean;
-    v_replaced record;
+    v_next record;
+    v_job koppeling.job;
+    v_waiting koppeling.job;
+    v_queues text[];
+    v_order_keys text[];
+    v_limit_keys text[];
 begin
     insert into koppeling.job select j.* from unnest(p_jobs) j where j.key is null;
-    select array_agg(j.id order by j.ordinality), count(j.key) > 0 into v_ids, v_keyed
-    from unnest(p_jobs) with ordinality j;
-    if v_keyed then
-        -- What a replaced job stood before or took up is free when it gets other keys, or another time.
-        select array_agg(w.queue) as queues, array_agg(w.order_key) as order_keys, array_agg(w.limit_key) as limit_keys
-        into v_replaced
-        from (select k.queue, k.key from unnest(p_jobs) k where k.key is not null and k.key_mode = 'replace'
-              order by k.queue, k.key) k
-        cross join lateral (
-            select w.queue, w.order_key, w.limit_key from koppeling.job w
-            where w.queue = k.queue and w.key = k.key and w.state <> 'running'
-                and num_nonnulls(w.order_key, w.limit_key) > 0
-            for no key update) w;
-        -- Always in the order of the keys, so that two callers never wait for each other.
-        insert into koppeling.job as waiting
-        select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode <> 'keep' order by j.queue, j.key
-        on conflict (queue, key) where state <> 'running' and key is not null do update
-        set key_mode = excluded.key_mode,
-            priority = least(waiting.priority, excluded.priority),
-            kind = excluded.kind,
-            args = koppeling.joined_args(waiting, excluded.kind, excluded.key_mode, excluded.args),
-            run_at = case when excluded.key_mode = 'replace' then excluded.run_at else waiting.run_at end,
-            order_key = case when excluded.key_mode = 'replace' then excluded.order_key else waiting.order_key end,
-            limit_key = case when excluded.key_mode = 'replace' then excluded.limit_key else waiting.limit_key end,
-            attempt = case when excluded.key_mode = 'replace' then 0 else waiting.attempt end,
-            max_attempts = case when excluded.key_mode = 'replace' then excluded.max_attempts
-                else waiting.max_attempts end,
-            deaths = case when excluded.key_mode = 'replace' then 0 else waiting.deaths end,
-            state = case when excluded.key_mode = 'replace' then 'returned' else waiting.state end,
-            blocked_by = case when excluded.key_mode = 'replace' then null else waiting.blocked_by end;
-        if v_replaced.queues is not null then
-            perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
-        end if;
+    select array_agg(j.id order by j.ordinality) into v_ids from unnest(p_jobs) with ordinality j;
+    -- One after the other in the order of the keys, so that two callers never wait for each other.
+    for v_next in
+        select j.job, j.n
+        from (select row_number() over () as n, u as job from unnest(p_jobs) u) j
+        where (j.job).key is not null
+        order by (j.job).queue, (j.job).key
+    loop
+        v_job := v_next.job;
         loop
-            insert into koppeling.job
-            select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode = 'keep' order by j.queue, j.key
-            on conflict (queue, key) where state <> 'running' and key is not null do nothing;
             -- The one that waits may not start before this transaction has ended, or it would not see what the
-            -- transaction wrote. It may have started just now: then there is room for another.
-            select count(*) filter (where w.id is null) > 0 into v_missing
-            from (select k.queue, k.key from unnest(p_jobs) k
-                  where k.key is not null and k.key_mode = 'keep' order by k.queue, k.key) k
-            left join lateral (
-                select w.id from koppeling.job w
-                where w.queue = k.queue and w.key = k.key and w.state <> 'running'
-                for key share) w on true;
-            exit when not v_missing;
+            -- transaction wrote. But nobody is waited for here: who started it meanwhile, and now puts it back, may wait
+            -- for a key that was put before this one.
+            if v_job.key_mode = 'keep' then
+                select w.* into v_waiting from koppeling.job w
+                where w.queue = v_job.queue and w.key = v_job.key and w.state <> 'running'
+                for key share skip locked;
+            else
+                select w.* into v_waiting from koppeling.job w
+                where w.queue = v_job.queue and w.key = v_job.key and w.state <> 'running'
+                for no key update skip locked;
+            end if;
+            exit when found;
+            insert into koppeling.job select v_job.*
+            on conflict (queue, key) where state <> 'running' and key is not null do nothing;
+            exit when found;
+            perform pg_sleep(0.001);
         end loop;
-        select array_agg(coalesce(w.id, j.id) order by j.ordinality) into v_ids
-        from unnest(p_jobs) with ordinality j
-        left join koppeling.job w on w.queue = j.queue and w.key = j.key and w.state <> 'running';
+        continue when v_waiting.id is null;
+        v_ids[v_next.n] := v_waiting.id;
+        if v_job.key_mode = 'append' then
+            update koppeling.job j
+            set key_mode = v_job.key_mode, kind = v_job.kind, priority = least(v_waiting.priority, v_job.priority),
+                args = koppeling.joined_args(v_waiting, v_job.kind, v_job.key_mode, v_job.args)
+            where j.id = v_waiting.id;
+        elsif v_job.key_mode = 'replace' then
+            -- What it stood before or took up is free when it gets other keys, or another time.
+            if num_nonnulls(v_waiting.order_key, v_waiting.limit_key) > 0 then
+                v_queues := array_append(v_queues, v_waiting.queue);
+                v_order_keys := array_append(v_order_keys, v_waiting.order_key);
+                v_limit_keys := array_append(v_limit_keys, v_waiting.limit_key);
+            end if;
+            update koppeling.job j
+            set key_mode = v_job.key_mode, kind = v_job.kind, priority = least(v_waiting.priority, v_job.priority),
+                args = koppeling.joined_args(v_waiting, v_job.kind, v_job.key_mode, v_job.args),
+                run_at = v_job.run_at, order_key = v_job.order_key, limit_key = v_job.limit_key, attempt = 0,
+                max_attempts = v_job.max_attempts, deaths = 0, state = 'returned', blocked_by = null
+            where j.id = v_waiting.id;
+        end if;
+    end loop;
+    if v_queues is not null then
+        perform koppeling.open_gates(v_queues, v_order_keys, v_limit_keys);
     end if;
     perform koppeling.wake(array_agg(distinct j.queue), array_agg(distinct j.kind))
     from unnest(p_jobs) j

@@ -86,6 +86,45 @@ import Testing
         await pool.close()
     }
 
+    @Test(arguments: [NewJob.KeyMode.keep, .replace, .append])
+    func `who enqueues and who puts back never wait for each other in a circle`(_ mode: NewJob.KeyMode) async throws {
+        let pool = Pool(bench.settings, maximum: 4)
+        let queue = JobQueue(pool: pool)
+        let handler = Does { jobs, _ in
+            jobs.reduce(into: [:]) { $0[$1.id] = $1.claim < 3 ? .retry(after: .zero, error: "again") : .done() }
+        }
+        try await bench.working([handler], batch: 7, concurrentBatches: 3) { _ in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for caller in 0..<4 {
+                    group.addTask {
+                        for round in 0..<40 {
+                            let keys = (0..<10).map { "\(($0 * (caller + 1) + round) % 11)" }
+                            try await queue.enqueue(
+                                many: keys.map { NewJob(kind: "echo", args: "[1]", key: $0, keyMode: mode, orderKey: $0) })
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            try await eventually("all jobs", within: .seconds(30)) {
+                try await bench.value("select count(*) from koppeling.job", as: Int64.self) == 0
+            }
+        }
+        await pool.close()
+        // The worker repeats what met a deadlock; what a session met is counted for sure when it has ended.
+        try await eventually("the sessions have ended") {
+            try await bench.value(
+                """
+                select not exists (select from pg_stat_activity
+                                   where datname = current_database() and pid <> pg_backend_pid()
+                                     and backend_type = 'client backend' and state <> 'idle')
+                """)
+        }
+        #expect(
+            try await bench.value(
+                "select deadlocks from pg_stat_database where datname = current_database()", as: Int64.self) == 0)
+    }
+
     @Test(
         arguments: [
             (NewJob.KeyMode.keep, "[1]"), (.replace, "[3]"), (.append, "[1, 2, 3]"),
