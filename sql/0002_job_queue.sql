@@ -254,9 +254,12 @@ begin
         continue when v_waiting.id is null;
         v_ids[v_next.n] := v_waiting.id;
         if v_job.key_mode = 'append' then
+            -- Whoever opens its gate meanwhile passes it over.
             update koppeling.job j
             set key_mode = v_job.key_mode, kind = v_job.kind, priority = least(v_waiting.priority, v_job.priority),
-                args = koppeling.joined_args(v_waiting, v_job.kind, v_job.key_mode, v_job.args)
+                args = koppeling.joined_args(v_waiting, v_job.kind, v_job.key_mode, v_job.args),
+                state = case when j.state <> 'blocked' then j.state when j.deaths > 0 then 'suspect' else 'returned' end,
+                blocked_by = null
             where j.id = v_waiting.id;
         elsif v_job.key_mode = 'replace' then
             -- What it stood before or took up is free when it gets other keys, or another time.

@@ -248,7 +248,8 @@ begin
         floor(least(1000, koppeling.tokens_at(l, koppeling.now())))))::bigint;
 end $$;
 
--- Makes blocked jobs such that the next claim looks at them again, and wakes who waits for them.
+-- Makes blocked jobs such that the next claim looks at them again, and wakes who waits for them. Nobody is waited for:
+-- who puts something into one of them has it looked at himself.
 create function koppeling.unblock(p_ids bigint[]) returns bigint
     language plpgsql
     set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
@@ -262,7 +263,9 @@ begin
     with opened as (
         update koppeling.job j
         set state = case when j.deaths > 0 then 'suspect' else 'returned' end, blocked_by = null
-        where j.id = any (p_ids) and j.state = 'blocked'
+        where j.id = any (array(
+            select b.id from koppeling.job b where b.id = any (p_ids) and b.state = 'blocked'
+            for no key update skip locked))
         returning j.queue, j.kind
     )
     select array_agg(distinct o.queue), array_agg(distinct o.kind), count(*) into v_queues, v_kinds, v_count
