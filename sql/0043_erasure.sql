@@ -103,7 +103,8 @@ begin
     return v_total + v_count;
 end $$;
 
--- The contacts that a person has or had in the lists: claimed, at an address of hers, or told of in the ledger.
+-- The contacts that a person has or had in the lists: claimed now or once, at an address of hers, or told of in the
+-- ledger.
 create function koppeling.contacts_of(p_person bigint, p_keys text[]) returns setof bigint
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
@@ -121,7 +122,14 @@ begin atomic
     join koppeling.suppression f on f.id = s.follows and f.contact_id is not null
     join koppeling.connector_instance i on i.target_group_id = f.target_group_id
     join koppeling.audience_member m on m.instance_id = i.id and m.contact_id = f.contact_id
-    where s.person_id = p_person;
+    where s.person_id = p_person
+    union
+    -- What stood for her once, unless the address is somebody else's by now.
+    select f.member_id
+    from koppeling.former_claim f
+    join koppeling.audience_member m on m.id = f.member_id
+    where f.person_id = p_person and not exists (
+        select from koppeling.email_address e where e.address_key = m.address_key and e.person_id <> p_person);
 end;
 
 -- The entries of the ledger of consent that stand at a person or at these addresses, with the contacts they follow
@@ -282,6 +290,7 @@ begin
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
     delete from koppeling.former_contact c where c.person_id = p_person;
+    delete from koppeling.former_claim c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
     values (p_person, 'person', '"erased"', p_actor, 'erase');
     return v_removed;

@@ -145,9 +145,9 @@ create function koppeling.texts_of(p_person bigint) returns text[]
         from (
             select e.address as text from koppeling.email_address e where e.person_id = p_person
             union all
-            select m.address from koppeling.claim c
-            join koppeling.audience_member m on m.id = c.member_id
-            where c.person_id = p_person
+            select m.address
+            from koppeling.contacts_of(p_person, '{}') c
+            join koppeling.audience_member m on m.id = c
         ) t);
 
 create view koppeling.erasures as

@@ -2659,6 +2659,11 @@ begin
     perform koppeling.refresh_claims();
 end $$;
 
+CREATE TABLE koppeling.former_claim (
+    person_id bigint NOT NULL,
+    member_id bigint NOT NULL
+);
+
 CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SETOF bigint
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2677,7 +2682,14 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
       JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.contact_id IS NOT NULL))))
       JOIN koppeling.connector_instance i ON ((i.target_group_id = f.target_group_id)))
       JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = f.contact_id))))
-   WHERE (s.person_id = contacts_of.p_person);
+   WHERE (s.person_id = contacts_of.p_person)
+ UNION
+  SELECT f.member_id
+    FROM (koppeling.former_claim f
+      JOIN koppeling.audience_member m ON ((m.id = f.member_id)))
+   WHERE ((f.person_id = contacts_of.p_person) AND (NOT (EXISTS ( SELECT
+            FROM koppeling.email_address e
+           WHERE ((e.address_key = m.address_key) AND (e.person_id <> contacts_of.p_person))))));
 END;
 
 CREATE FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) RETURNS bigint
@@ -5218,6 +5230,31 @@ begin
     insert into import_row (line, source, external_id, categories, job_function, department, company)
     select line, source, external_id, categories, job_function, department, company from import_whole;
     analyze import_row;
+end $$;
+
+CREATE FUNCTION koppeling.keep_ended_claims() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into koppeling.former_claim (person_id, member_id)
+    select g.person_id, g.member_id from gone g order by g.person_id, g.member_id
+    on conflict do nothing;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.keep_moved_claims() RETURNS trigger
+    LANGUAGE plpgsql
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    insert into koppeling.former_claim (person_id, member_id)
+    select g.person_id, g.member_id
+    from gone g
+    join given n on n.instance_id = g.instance_id and n.person_id = g.person_id
+    where n.member_id <> g.member_id
+    order by g.person_id, g.member_id
+    on conflict do nothing;
+    return null;
 end $$;
 
 CREATE FUNCTION koppeling.keep_number() RETURNS trigger
@@ -10740,7 +10777,7 @@ end $$;
 
 CREATE FUNCTION koppeling.texts_of(p_person bigint) RETURNS text[]
     LANGUAGE sql STABLE
-    RETURN (SELECT array_agg(DISTINCT t.text) AS array_agg FROM (SELECT e.address AS text FROM koppeling.email_address e WHERE (e.person_id = texts_of.p_person) UNION ALL SELECT m.address FROM (koppeling.claim c JOIN koppeling.audience_member m ON ((m.id = c.member_id))) WHERE (c.person_id = texts_of.p_person)) t);
+    RETURN (SELECT array_agg(DISTINCT t.text) AS array_agg FROM (SELECT e.address AS text FROM koppeling.email_address e WHERE (e.person_id = texts_of.p_person) UNION ALL SELECT m.address FROM (koppeling.contacts_of(texts_of.p_person, '{}'::text[]) c(c) JOIN koppeling.audience_member m ON ((m.id = c.c)))) t);
 
 CREATE FUNCTION koppeling.throttle(p_resource text) RETURNS integer
     LANGUAGE sql
@@ -11137,6 +11174,7 @@ begin
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
     delete from koppeling.erasure_check q where q.person_id = p_person;
     delete from koppeling.former_contact c where c.person_id = p_person;
+    delete from koppeling.former_claim c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
     values (p_person, 'person', '"erased"', p_actor, 'erase');
     return v_removed;
@@ -12580,6 +12618,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_claim
+    ADD CONSTRAINT former_claim_pkey PRIMARY KEY (person_id, member_id);
+
 ALTER TABLE ONLY koppeling.former_contact
     ADD CONSTRAINT former_contact_pkey PRIMARY KEY (former_link_id, contact_id, person_id);
 
@@ -12765,6 +12806,8 @@ CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeli
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
 
+CREATE INDEX former_claim_member ON koppeling.former_claim USING btree (member_id);
+
 CREATE INDEX former_contact_person ON koppeling.former_contact USING btree (person_id);
 
 CREATE INDEX former_link_list ON koppeling.former_link USING btree (list_id);
@@ -12910,6 +12953,10 @@ CREATE TRIGGER delete_with_it AFTER DELETE ON koppeling.connector_instance REFER
 
 CREATE TRIGGER instance_stays BEFORE UPDATE OF instance_id ON koppeling.audience_member FOR EACH ROW WHEN ((old.instance_id <> new.instance_id)) EXECUTE FUNCTION koppeling.keep_number();
 
+CREATE TRIGGER keep_ended AFTER DELETE ON koppeling.claim REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.keep_ended_claims();
+
+CREATE TRIGGER keep_moved AFTER UPDATE ON koppeling.claim REFERENCING OLD TABLE AS gone NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.keep_moved_claims();
+
 CREATE TRIGGER keep_template BEFORE DELETE ON koppeling.action_template FOR EACH ROW EXECUTE FUNCTION koppeling.keep_template();
 
 CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('personCategory');
@@ -13014,6 +13061,9 @@ ALTER TABLE ONLY koppeling.erased_hash
 
 ALTER TABLE ONLY koppeling.erasure_contact
     ADD CONSTRAINT erasure_contact_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
+
+ALTER TABLE ONLY koppeling.former_claim
+    ADD CONSTRAINT former_claim_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.former_contact
     ADD CONSTRAINT former_contact_former_link_id_fkey FOREIGN KEY (former_link_id) REFERENCES koppeling.former_link(id) ON DELETE CASCADE;

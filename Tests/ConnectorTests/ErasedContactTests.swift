@@ -95,6 +95,42 @@ struct ErasedContactTests {
         }
     }
 
+    @Test("is deleted wherever one ever stood for her, under whichever address", arguments: [false, true])
+    func former(isMovedOn: Bool) async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.put("0", isMember: false)
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "archived")
+            let emails = isMovedOn ? #"{"zakelijk": "nieuw@post.koppeling.nl"}"# : #"{"zakelijk": null}"#
+            try await list.put("0", isMember: isMovedOn, #"{"emails": \#(emails)}"#)
+            try await list.quiet()
+
+            let report = try await erase("0", list)
+            #expect(report.contacts.map(\.outcome) == Array(repeating: "waiting", count: isMovedOn ? 2 : 1))
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == nil)
+            #expect(try await list.status("nieuw@post.koppeling.nl") == nil)
+            try await finish(list)
+            #expect(try await erase("0", list).is_complete)
+            #expect(try await traces(list.address("0"), list) == "{}")
+        }
+    }
+
+    @Test("stays when it stood for her once and the address is somebody else's by now")
+    func formerOfAnother() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let address = list.address("0")
+            try await list.put("0", isMember: false, #"{"emails": {"zakelijk": "nieuw@post.koppeling.nl"}}"#)
+            try await list.put("1", #"{"emails": {"zakelijk": "\#(address)"}}"#)
+            try await list.quiet()
+            _ = try await erase("0", list)
+            try await list.quiet()
+            #expect(try await list.status(address) == "subscribed")
+        }
+    }
+
     @Test("is kept when somebody else claims it, with that one's names")
     func shared() async throws {
         try await LinkedList.run(persons: 1) { list in
