@@ -33,6 +33,8 @@ enum Timestamp {
         }
         guard let offset = offset(&rest), rest.isEmpty else { return nil }
         let seconds = days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
+        // In UTC as well, by which it is written.
+        guard days(1583, 1, 1) * 86400 <= seconds, seconds < days(9999, 1, 1) * 86400 else { return nil }
         return Date(timeIntervalSince1970: Double(seconds) + fraction)
     }
 
