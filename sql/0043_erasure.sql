@@ -287,25 +287,29 @@ begin
     return v_removed;
 end $$;
 
--- Erases a person now, with the ledger's key. A second time changes nothing. Returns the number of the erasure.
+-- Erases a person now, with the ledger's key, and the other records of her that were merged; who was merged herself,
+-- also since it was asked for, is the survivor. A second time changes nothing. Returns the number of the erasure.
 create function koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor text) returns bigint
     language plpgsql strict set search_path = koppeling, pg_temp
 as $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
+    v_record bigint;
     v_erasure bigint;
     v_removed jsonb;
 begin
-    insert into koppeling.erasure (person_id, actor) values (p_person, p_actor)
-    on conflict (person_id) do nothing
-    returning id into v_erasure;
-    if v_erasure is not null then
-        v_removed := koppeling.wipe_person(p_person, p_key, v_erasure, p_actor);
-        update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
-        -- Other records of the same person, that were merged into this one.
-        perform koppeling.erase_person_now(o.id, p_key, p_actor)
-        from koppeling.person o where o.merged_into = p_person;
-    end if;
-    return (select e.id from koppeling.erasure e where e.person_id = p_person);
+    for v_record in
+        select v_person union all select o.id from koppeling.person o where o.merged_into = v_person
+    loop
+        insert into koppeling.erasure (person_id, actor) values (v_record, p_actor)
+        on conflict (person_id) do nothing
+        returning id into v_erasure;
+        if v_erasure is not null then
+            v_removed := koppeling.wipe_person(v_record, p_key, v_erasure, p_actor);
+            update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
+        end if;
+    end loop;
+    return (select e.id from koppeling.erasure e where e.person_id = v_person);
 end $$;
 
 -- Has a person erased, everywhere and for good; a worker, which has the key, does it at once. Returns the person's

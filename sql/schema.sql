@@ -566,7 +566,7 @@ CREATE FUNCTION koppeling.archive_person(source text, external_id text, p_actor 
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
 begin
     update koppeling.person set state = 'archived', changed_at = koppeling.now()
     where id = v_person and state = 'active';
@@ -3765,20 +3765,23 @@ CREATE FUNCTION koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
+    v_record bigint;
     v_erasure bigint;
     v_removed jsonb;
 begin
-    insert into koppeling.erasure (person_id, actor) values (p_person, p_actor)
-    on conflict (person_id) do nothing
-    returning id into v_erasure;
-    if v_erasure is not null then
-        v_removed := koppeling.wipe_person(p_person, p_key, v_erasure, p_actor);
-        update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
-        -- Other records of the same person, that were merged into this one.
-        perform koppeling.erase_person_now(o.id, p_key, p_actor)
-        from koppeling.person o where o.merged_into = p_person;
-    end if;
-    return (select e.id from koppeling.erasure e where e.person_id = p_person);
+    for v_record in
+        select v_person union all select o.id from koppeling.person o where o.merged_into = v_person
+    loop
+        insert into koppeling.erasure (person_id, actor) values (v_record, p_actor)
+        on conflict (person_id) do nothing
+        returning id into v_erasure;
+        if v_erasure is not null then
+            v_removed := koppeling.wipe_person(v_record, p_key, v_erasure, p_actor);
+            update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
+        end if;
+    end loop;
+    return (select e.id from koppeling.erasure e where e.person_id = v_person);
 end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
@@ -4927,7 +4930,7 @@ CREATE FUNCTION koppeling.invite_person(source text, external_id text, p_group t
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
     v_to record;
     v_no record;
     v_member bigint;
@@ -5403,6 +5406,22 @@ begin
     -- A statement of its own, which sees the link that was waited for.
     perform koppeling.lock_group(g.id)
     from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
+end $$;
+
+CREATE FUNCTION koppeling.lock_person(p_person bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_person bigint := p_person;
+    v_into bigint;
+begin
+    loop
+        select p.merged_into into v_into from koppeling.person p where p.id = v_person for no key update;
+        if v_into is null then
+            return v_person;
+        end if;
+        v_person := v_into;
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) RETURNS bigint[]
@@ -8627,7 +8646,7 @@ CREATE FUNCTION koppeling.reactivate_person(source text, external_id text, p_act
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
 begin
     update koppeling.person set state = 'active', changed_at = koppeling.now()
     where id = v_person and state = 'archived';
@@ -10229,13 +10248,14 @@ CREATE FUNCTION koppeling.set_override(p_group bigint, p_person bigint, p_overri
     LANGUAGE plpgsql
     AS $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
     v_old text;
 begin
     if p_override is null or p_override not in ('none', 'include', 'exclude') then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('override "%s" is not known', p_override), hint = 'It is none, include or exclude.';
     end if;
-    if not exists (select from koppeling.person p where p.id = p_person)
+    if not exists (select from koppeling.person p where p.id = v_person)
         or not exists (select from koppeling.target_group g where g.id = p_group)
     then
         raise exception using errcode = 'no_data_found',
@@ -10244,14 +10264,14 @@ begin
     perform koppeling.lock_group(p_group);
     v_old := coalesce((
         select m.override from koppeling.membership m
-        where m.target_group_id = p_group and m.person_id = p_person), 'none');
+        where m.target_group_id = p_group and m.person_id = v_person), 'none');
     if v_old = p_override then
         return;
     end if;
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
-    values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
-    perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person], true);
+    values (p_group, v_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
+    perform koppeling.derive_memberships(p_group, array[v_person], 'by hand', p_actor, p_override);
+    perform koppeling.membership_changed(p_group, array[v_person], true);
 end $$;
 
 CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETURNS void
@@ -10880,7 +10900,7 @@ CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_gr
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
     v_group bigint;
     v_count bigint := 0;
 begin
