@@ -160,6 +160,8 @@ create table koppeling.audience_member (
     note            text,
     -- The erasure that this contact is to be deleted for, for good; the row goes with it.
     erasure_id      bigint,
+    -- Its addresses that the ledger of erasures keeps: a no that comes in at one meanwhile need not be kept as well.
+    erased_keys     text[],
     sweep           bigint not null default 0,
     check ((intent is null) = (intent_at is null))
 );

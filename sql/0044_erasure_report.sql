@@ -29,7 +29,7 @@ begin
 end $$;
 
 -- A contact of somebody erased is gone from its list, or the list is: nothing of it is kept any longer. What it was
--- known by may have come in while it waited.
+-- known by may have come in while it waited; a no at an address that the ledger of erasures does not keep stays.
 create function koppeling.record_erased(p_member bigint, p_outcome text) returns void
     language plpgsql set search_path = koppeling, pg_temp
 as $$
@@ -51,10 +51,11 @@ begin
     update koppeling.erasure_contact c set outcome = p_outcome, changed_at = koppeling.now()
     where c.erasure_id = v_member.erasure_id and c.member_id = p_member and c.outcome = 'waiting';
     v_keys := array(
-        select k from unnest(array[v_member.address_key, v_member.file_key]) k
+        select k from unnest(array[v_member.address_key, v_member.file_key] || v_member.erased_keys) k
         where k is not null and not exists (select from koppeling.email_address e where e.address_key = k));
     perform koppeling.wipe_suppressions(array(
-        select s.id from koppeling.suppression s where s.address_key = any (v_keys)
+        select s.id from koppeling.suppression s
+        where s.address_key = any (v_keys) and s.address_key = any (v_member.erased_keys)
         union
         select s.id from koppeling.suppression s
         where s.target_group_id = v_group and s.contact_id = v_member.contact_id));
@@ -63,7 +64,8 @@ begin
     if exists (select from koppeling.claim c where c.member_id = p_member) then
         -- Somebody else wants the address by now: the row is his.
         update koppeling.audience_member m
-        set erasure_id = null, contact_id = null, remote_id = null, status = 'absent', ownership = 'none'
+        set erasure_id = null, erased_keys = null, contact_id = null, remote_id = null, status = 'absent',
+            ownership = 'none'
         where m.id = p_member;
     else
         delete from koppeling.audience_member m where m.id = p_member;

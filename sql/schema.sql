@@ -818,6 +818,7 @@ CREATE TABLE koppeling.audience_member (
     newness_unseen boolean DEFAULT false NOT NULL,
     note text,
     erasure_id bigint,
+    erased_keys text[],
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
@@ -4562,6 +4563,30 @@ CREATE FUNCTION koppeling.followers(p_group bigint, p_key text, p_contact text) 
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN ARRAY(WITH stands AS MATERIALIZED (SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = followers.p_key)))) WHERE (i.target_group_id = followers.p_group) UNION SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = followers.p_contact)))) WHERE (i.target_group_id = followers.p_group)) SELECT c.person_id FROM (stands s JOIN koppeling.claim c ON ((c.member_id = s.id))) UNION SELECT e.person_id FROM (stands s JOIN koppeling.email_address e ON ((e.address_key = s.file_key))) WHERE (NOT (EXISTS (SELECT FROM koppeling.audience_member o WHERE ((o.instance_id = s.instance_id) AND (o.address_key = s.file_key) AND (o.status <> 'absent'::text))))));
 
+CREATE FUNCTION koppeling.former_addresses(p_person bigint, p_members bigint[]) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT m.address_key
+    FROM koppeling.audience_member m
+   WHERE (m.id = ANY (former_addresses.p_members))
+ UNION
+  SELECT m.file_key
+    FROM koppeling.audience_member m
+   WHERE ((m.id = ANY (former_addresses.p_members)) AND (m.file_key IS NOT NULL))
+ UNION
+  SELECT f.address_key
+    FROM (koppeling.suppression s
+      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.address_key IS NOT NULL))))
+   WHERE (s.person_id = former_addresses.p_person)
+ UNION
+  SELECT a.address_key
+    FROM ((koppeling.suppression s
+      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.contact_id IS NOT NULL))))
+      JOIN koppeling.suppression a ON (((a.follows = f.id) AND (a.address_key IS NOT NULL))))
+   WHERE (s.person_id = former_addresses.p_person);
+END;
+
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5794,11 +5819,13 @@ begin
     return format('is of type %s, and takes no %s: map it to a field of type text', v_field.type, p_source);
 end $$;
 
-CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint) RETURNS void
+CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint, p_keys text[]) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure
+ UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure, erased_keys = (m.erased_keys || ARRAY( SELECT k.k
+            FROM unnest(ARRAY[m.address_key, m.file_key]) k(k)
+           WHERE (k.k = ANY (mark_erased.p_keys))))
    WHERE ((m.id = ANY (mark_erased.p_members)) AND (NOT (EXISTS ( SELECT
             FROM koppeling.claim c
            WHERE ((c.member_id = m.id) AND (c.person_id <> mark_erased.p_person))))));
@@ -9037,10 +9064,11 @@ begin
     update koppeling.erasure_contact c set outcome = p_outcome, changed_at = koppeling.now()
     where c.erasure_id = v_member.erasure_id and c.member_id = p_member and c.outcome = 'waiting';
     v_keys := array(
-        select k from unnest(array[v_member.address_key, v_member.file_key]) k
+        select k from unnest(array[v_member.address_key, v_member.file_key] || v_member.erased_keys) k
         where k is not null and not exists (select from koppeling.email_address e where e.address_key = k));
     perform koppeling.wipe_suppressions(array(
-        select s.id from koppeling.suppression s where s.address_key = any (v_keys)
+        select s.id from koppeling.suppression s
+        where s.address_key = any (v_keys) and s.address_key = any (v_member.erased_keys)
         union
         select s.id from koppeling.suppression s
         where s.target_group_id = v_group and s.contact_id = v_member.contact_id));
@@ -9049,7 +9077,8 @@ begin
     if exists (select from koppeling.claim c where c.member_id = p_member) then
         -- Somebody else wants the address by now: the row is his.
         update koppeling.audience_member m
-        set erasure_id = null, contact_id = null, remote_id = null, status = 'absent', ownership = 'none'
+        set erasure_id = null, erased_keys = null, contact_id = null, remote_id = null, status = 'absent',
+            ownership = 'none'
         where m.id = p_member;
     else
         delete from koppeling.audience_member m where m.id = p_member;
@@ -10442,6 +10471,20 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.shared_addresses(p_person bigint, p_keys text[]) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT e.address_key
+    FROM koppeling.email_address e
+   WHERE ((e.address_key = ANY (shared_addresses.p_keys)) AND (e.person_id <> shared_addresses.p_person))
+ UNION
+  SELECT m.address_key
+    FROM ((koppeling.connector_instance i
+      JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = ANY (shared_addresses.p_keys)))))
+      JOIN koppeling.claim c ON (((c.member_id = m.id) AND (c.person_id <> shared_addresses.p_person))));
+END;
+
 CREATE FUNCTION koppeling.spread_noes() RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -11048,7 +11091,6 @@ declare
     v_groups bigint[];
     v_identity text;
     v_keys text[];
-    v_shared text[];
     v_members bigint[];
     v_contacts text[];
     v_removed jsonb := '{}';
@@ -11070,18 +11112,12 @@ begin
 
     v_keys := array(select e.address_key from koppeling.email_address e where e.person_id = p_person);
     v_members := array(select koppeling.contacts_of(p_person, v_keys) where p_key is not null);
-    -- A contact that moved inside Mailchimp stands at another address: that is hers too.
-    v_keys := v_keys || array(
-        select m.address_key from koppeling.audience_member m
-        join koppeling.claim c on c.member_id = m.id and c.person_id = p_person);
-    v_shared := array(
-        select distinct e.address_key from koppeling.email_address e
-        where e.address_key = any (v_keys) and e.person_id <> p_person);
-    v_keys := array(select distinct k from unnest(v_keys) k where k <> all (v_shared) order by k);
+    v_keys := v_keys || array(select koppeling.former_addresses(p_person, v_members) where p_key is not null);
+    v_keys := array(select unnest(v_keys) except select koppeling.shared_addresses(p_person, v_keys) order by 1);
 
     if p_key is not null then
         perform koppeling.remember_erased(p_person, p_key, v_keys, p_erasure);
-        perform koppeling.mark_erased(v_members, p_person, p_erasure);
+        perform koppeling.mark_erased(v_members, p_person, p_erasure, v_keys);
     end if;
 
     delete from koppeling.email_address where person_id = p_person;
