@@ -9577,6 +9577,7 @@ CREATE FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone bool
 declare
     v_instance koppeling.connector_instance;
     v_open record;
+    v_undone text;
 begin
     perform koppeling.lock_noes();
     select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
@@ -9593,10 +9594,15 @@ begin
         raise exception using errcode = 'KS001',
             message = format('%s of its jobs still run', v_open.running), hint = 'Try again in a moment.';
     end if;
-    if v_open.erasures + v_open.noes > 0 and not p_list_is_gone then
-        raise exception using errcode = 'KS001',
-            message = format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
-                v_open.erasures, v_open.noes, v_instance.list_name),
+    v_undone := case
+        when v_open.erasures + v_open.noes > 0 then
+            format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
+                v_open.erasures, v_open.noes, v_instance.list_name)
+        when v_open.doubts > 0 then
+            format('%s contacts of list "%s" may have been subscribed over a no that nobody has looked for yet',
+                v_open.doubts, v_instance.list_name) end;
+    if v_undone is not null and not p_list_is_gone then
+        raise exception using errcode = 'KS001', message = v_undone,
             hint = format('Turn the instance on until they are carried out (koppeling action list), then off again: '
                 'koppeling instance enable "%s".', v_instance.name);
     end if;
@@ -10900,7 +10906,7 @@ CREATE FUNCTION koppeling.untold_noes(p_instance bigint) RETURNS bigint
    WHERE ((f.unsubscribe_here AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text]))) OR (f.restores_no AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))));
 END;
 
-CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint) RETURNS record
+CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint, OUT doubts bigint) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -10913,7 +10919,10 @@ CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigi
            WHERE ((m.instance_id = unfinished_at_list.p_instance) AND (c.outcome = 'waiting'::text))) AS count,
      GREATEST(koppeling.untold_noes(p_instance), ( SELECT count(*) AS count
             FROM koppeling.job j
-           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest";
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest",
+     ( SELECT count(*) AS count
+            FROM koppeling.audience_member m
+           WHERE ((m.instance_id = unfinished_at_list.p_instance) AND ((m.intent = 'creating'::text) OR m.newness_unseen))) AS count;
 END;
 
 CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void
