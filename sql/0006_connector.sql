@@ -125,6 +125,7 @@ create table koppeling.audience_member (
     contact_id      text,
     remote_id       text,
     address         text not null,
+    -- Its id, as long as another contact was found at the address and nobody has read yet where this one is.
     address_key     text not null,
     -- The person file's address that this contact stands for: differs from address_key once the contact
     -- changed the address inside Mailchimp.
@@ -168,6 +169,7 @@ create table koppeling.audience_member (
 create unique index audience_member_address on koppeling.audience_member (instance_id, address_key);
 create unique index audience_member_contact on koppeling.audience_member (instance_id, contact_id)
     where contact_id is not null;
+create index audience_member_ousted on koppeling.audience_member (instance_id) where address_key = contact_id;
 create index audience_member_newness on koppeling.audience_member (instance_id) where newness_unseen;
 create index audience_member_erasing on koppeling.audience_member (erasure_id, instance_id)
     where erasure_id is not null;

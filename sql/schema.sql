@@ -4359,33 +4359,16 @@ CREATE FUNCTION koppeling.find_member(p_instance bigint, p_contact text, p_key t
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_by_contact bigint;
-    v_by_address koppeling.audience_member;
+    v_member bigint;
 begin
-    select id into v_by_contact from koppeling.audience_member
+    select id into v_member from koppeling.audience_member
     where instance_id = p_instance and contact_id = p_contact for update;
-    select * into v_by_address from koppeling.audience_member
-    where instance_id = p_instance and address_key = p_key for update;
-    if v_by_contact is null then
-        -- Another contact stood there and is gone: its row stays with the address.
-        return v_by_address.id;
+    if not found then
+        select id into v_member from koppeling.audience_member
+        where instance_id = p_instance and address_key = p_key and (contact_id is null or p_contact is null)
+        for update;
     end if;
-    if v_by_address.id is not null and v_by_address.id <> v_by_contact then
-        update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
-        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
-        -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
-        update koppeling.audience_member m
-        set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
-            web_id_before = coalesce(least(m.web_id_before, v_by_address.web_id_before), m.web_id_before),
-            subscribing_at = greatest(m.subscribing_at, v_by_address.subscribing_at),
-            intent = coalesce(m.intent, v_by_address.intent), intent_at = coalesce(m.intent_at, v_by_address.intent_at),
-            sent_fields = coalesce(m.sent_fields, v_by_address.sent_fields)
-        where m.id = v_by_contact and (v_by_address.intent = 'creating' or v_by_address.newness_unseen);
-        perform koppeling.cancel_waiting(
-            koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
-        delete from koppeling.audience_member where id = v_by_address.id;
-    end if;
-    return v_by_contact;
+    return v_member;
 end $$;
 
 CREATE FUNCTION koppeling.find_person(source text, external_id text) RETURNS bigint
@@ -5327,6 +5310,37 @@ CREATE FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) 
    WHERE (i.id = learn_from_creates.p_instance);
 END;
 
+CREATE FUNCTION koppeling.leave_to_address(p_member bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+    v_there bigint;
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    select * into v_member from koppeling.audience_member where id = p_member for update;
+    if v_member.erasure_id is not null then
+        -- Whoever is at the address is somebody else.
+        perform koppeling.record_erased(p_member, 'absent');
+    end if;
+    select o.id into v_there from koppeling.audience_member o
+    where o.instance_id = v_member.instance_id and o.address_key = koppeling.address_key(v_member.address)
+        and o.id <> p_member;
+    update koppeling.audience_member m
+    set address_key = case when v_there is null then koppeling.address_key(m.address) else m.address_key end,
+        contact_id = null, remote_id = null, status = 'absent', ownership = 'none', archived_by_us = false,
+        newness_unseen = false
+    where m.id = p_member;
+    if v_there is not null then
+        perform koppeling.merge_members(v_there, p_member);
+        perform koppeling.stage_members(v_member.instance_id, array[v_there]);
+    end if;
+end $$;
+
 CREATE FUNCTION koppeling.lift_suppression(p_suppression bigint, p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
     AS $$
@@ -6243,6 +6257,30 @@ begin
     return v_survivor;
 end $$;
 
+CREATE FUNCTION koppeling.merge_members(p_member bigint, p_other bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
+    update koppeling.audience_member m
+    set newness_unseen = m.newness_unseen or o.newness_unseen,
+        web_id_before = coalesce(least(m.web_id_before, o.web_id_before), m.web_id_before),
+        subscribing_at = greatest(m.subscribing_at, o.subscribing_at),
+        intent = coalesce(m.intent, o.intent), intent_at = coalesce(m.intent_at, o.intent_at),
+        sent_fields = coalesce(m.sent_fields, o.sent_fields)
+    from koppeling.audience_member o
+    where m.id = p_member and o.id = p_other and (o.intent = 'creating' or o.newness_unseen);
+    update koppeling.claim set member_id = p_member where member_id = p_other;
+    update koppeling.invitation set member_id = p_member where member_id = p_other;
+    perform koppeling.cancel_waiting(koppeling.instance_queue(m.instance_id), koppeling.member_key(p_other), 'merged')
+    from koppeling.audience_member m where m.id = p_other;
+    -- There is nothing of somebody erased at the address any more.
+    perform koppeling.record_erased(m.id, 'absent')
+    from koppeling.audience_member m where m.id = p_other and m.erasure_id is not null;
+    delete from koppeling.audience_member where id = p_other;
+end $$;
+
 CREATE FUNCTION koppeling.merge_persons(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7002,7 +7040,7 @@ declare
     v_id       bigint;
     v_ours     boolean;
     v_reason   text;
-    v_stood    bigint;
+    v_came     boolean;
 begin
     -- A contact without an address, as one reached by text message only, and a status that is not known yet can neither be
     -- kept nor cost the rest of a page.
@@ -7014,23 +7052,21 @@ begin
     select target_group_id, sweep into strict v_group, v_sweep
     from koppeling.connector_instance where id = p_instance;
     perform koppeling.lock_group(v_group);
-    select id into v_stood from koppeling.audience_member where instance_id = p_instance and address_key = v_key;
     v_id := koppeling.find_member(p_instance, v_contact, v_key);
+    select * into v_old from koppeling.audience_member where id = v_id;
+    if v_changed < v_old.last_changed
+        or not p_direct and v_changed = v_old.last_changed
+           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
+    then
+        return null;
+    end if;
+    v_came := koppeling.take_address(p_instance, v_id, v_key);
     if v_id is null then
         insert into koppeling.audience_member (instance_id, address, address_key, ownership)
         values (p_instance, p_answer ->> 'email_address', v_key, 'foreign')
         returning id into v_id;
     end if;
     select * into strict v_old from koppeling.audience_member where id = v_id;
-    if v_changed < v_old.last_changed
-        or not p_direct and v_changed = v_old.last_changed
-           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
-    then
-        if v_stood <> v_id then
-            perform koppeling.stage_members(p_instance, array[v_id]);
-        end if;
-        return null;
-    end if;
     v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
 
     update koppeling.audience_member m
@@ -7080,13 +7116,15 @@ begin
         perform koppeling.resubscribed(p_instance, v_group, v_id,
             case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
-    if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
+    if v_key <> koppeling.address_key(v_old.address) and v_old.contact_id is not null
+        and v_key is distinct from v_old.moving_to
+    then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
         from koppeling.claim c
         where c.member_id = v_id;
     end if;
     -- The actions of the row that stood for the address went with it.
-    if v_stood <> v_id then
+    if v_came then
         perform koppeling.stage_members(p_instance, array[v_id]);
     end if;
     return case when v_status is distinct from v_old.status or v_key <> v_old.address_key
@@ -7439,6 +7477,16 @@ CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_mome
            WHERE ((g.id = opted_in_since.p_group) AND (m.status = 'subscribed'::text) AND (m.intent IS NULL) AND (m.ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND (m.opted_in_at > opted_in_since.p_moment) AND (NOT (EXISTS ( SELECT
                     FROM koppeling.restored_no r
                    WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
+END;
+
+CREATE FUNCTION koppeling.ousted_members(p_instance bigint) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = ousted_members.p_instance) AND (m.address_key = m.contact_id))
+   ORDER BY m.id;
 END;
 
 CREATE FUNCTION koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
@@ -8914,8 +8962,16 @@ begin
     where m.id = p_member;
     perform koppeling.lock_group(v_group);
     select m.* into strict v_old from koppeling.audience_member m where m.id = p_member for update;
+    if exists (
+        select from koppeling.audience_member o
+        where o.instance_id = v_old.instance_id and o.address_key = koppeling.address_key(v_old.address)
+          and o.id <> p_member)
+    then
+        perform koppeling.leave_to_address(p_member);
+        return;
+    end if;
     update koppeling.audience_member
-    set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
+    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
         -- Whoever comes there next is another contact, and not ours.
         newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
@@ -10704,6 +10760,24 @@ CREATE FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_o
  UPDATE koppeling.job j SET run_at = koppeling.now()
    WHERE ((switch_instance.p_setting = 'dryRun'::text) AND (NOT switch_instance.p_on) AND (j.queue = koppeling.instance_queue(switch_instance.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
 END;
+
+CREATE FUNCTION koppeling.take_address(p_instance bigint, p_member bigint, p_key text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_other koppeling.audience_member;
+begin
+    select * into v_other from koppeling.audience_member
+    where instance_id = p_instance and address_key = p_key and id is distinct from p_member for update;
+    if v_other.contact_id is not null then
+        update koppeling.audience_member set address_key = contact_id where id = v_other.id;
+    elsif v_other.id is not null then
+        perform koppeling.merge_members(p_member, v_other.id);
+        return true;
+    end if;
+    return false;
+end $$;
 
 CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE plpgsql
@@ -12777,6 +12851,8 @@ CREATE INDEX audience_member_file ON koppeling.audience_member USING btree (inst
 CREATE UNIQUE INDEX audience_member_moving ON koppeling.audience_member USING btree (instance_id, moving_to) WHERE (moving_to IS NOT NULL);
 
 CREATE INDEX audience_member_newness ON koppeling.audience_member USING btree (instance_id) WHERE newness_unseen;
+
+CREATE INDEX audience_member_ousted ON koppeling.audience_member USING btree (instance_id) WHERE (address_key = contact_id);
 
 CREATE INDEX audit_entry_by_group ON koppeling.audit_entry USING btree (target_group_id, id);
 

@@ -179,6 +179,11 @@ extension ConnectorInstance {
         if found == nil {
             let address = state.address
             found = try await call(link) { try await $0.member(list, .address(address)) }
+            if let there = found?.contactID, let known = state.contactID, there != known {
+                try await pool.transaction { connection in
+                    try await connection.query("select koppeling.leave_to_address(\(state.id)::bigint)")
+                }
+            }
         }
         if let found {
             try await store(found)
