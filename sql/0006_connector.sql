@@ -138,7 +138,7 @@ create table koppeling.audience_member (
     archived_by_us  boolean not null default false check (not archived_by_us or status = 'archived'),
     -- Committed before the call that it names; judged by what is found after a lost reply.
     intent          text check (intent in ('creating', 'updating', 'moving', 'archiving', 'unsubscribing',
-                                           'inviting')),
+                                           'inviting', 'erasing')),
     intent_at       timestamptz,
     -- Where a move that is under way leads: both addresses are held until it is recorded.
     moving_to       text,

@@ -19,6 +19,7 @@ begin atomic
                                  and s.moving_to is not null
               when 'archiving' then s.claims = 0 and s.status = 'subscribed' or s.moving_to is not null
               when 'unsubscribing' then s.unsubscribe_here or s.restores_no
+              when 'erasing' then s.is_erased and s.claims = 0
           end
     returning true;
 end;

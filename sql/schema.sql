@@ -822,7 +822,7 @@ CREATE TABLE koppeling.audience_member (
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
-    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text]))),
+    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text, 'erasing'::text]))),
     CONSTRAINT audience_member_ownership_check CHECK ((ownership = ANY (ARRAY['none'::text, 'created'::text, 'adopted'::text, 'foreign'::text]))),
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
@@ -848,6 +848,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
              WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
+             WHEN 'erasing'::text THEN (s.is_erased AND (s.claims = 0))
              ELSE NULL::boolean
          END)
    RETURNING true;

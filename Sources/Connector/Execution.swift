@@ -268,7 +268,8 @@ extension Step {
         case .archive, .replace: .archiving
         case .unsubscribe: .unsubscribing
         case .invite: .inviting
-        case .nothing, .read, .verify, .erase, .forget, .removedInMailchimp: nil
+        case .erase: .erasing
+        case .nothing, .read, .verify, .forget, .removedInMailchimp: nil
         }
     }
 }
