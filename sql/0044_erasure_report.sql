@@ -72,6 +72,33 @@ begin
     end if;
 end $$;
 
+-- Contacts that were to be deleted and that somebody claims who was not erased: they are kept, unless that is done
+-- already, or may be.
+create function koppeling.keep_claimed(p_members bigint[]) returns void
+    language plpgsql
+    -- Each member through its index, whatever the statistics say: nearly none waits for that.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+begin
+    with kept as (
+        select m.id, m.erasure_id
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        where m.erasure_id is not null and m.status is distinct from 'absent'
+          and m.intent is distinct from 'erasing' and exists (
+              select from koppeling.claim c
+              join koppeling.person p on p.id = c.person_id and p.state <> 'erased'
+              where c.member_id = m.id)
+    ), told as (
+        update koppeling.erasure_contact c set outcome = 'kept', changed_at = koppeling.now()
+        from kept k
+        where c.erasure_id = k.erasure_id and c.member_id = k.id
+    )
+    update koppeling.audience_member m set erasure_id = null, erased_keys = null
+    from kept k where m.id = k.id;
+end $$;
+
 -- Lists that were linked once and were not when the person was erased, as far as they are still there: nobody looked
 -- for a contact of hers in them.
 create function koppeling.lists_not_reached(p_erased_at timestamptz) returns jsonb

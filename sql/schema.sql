@@ -5232,6 +5232,34 @@ begin
     analyze import_row;
 end $$;
 
+CREATE FUNCTION koppeling.keep_claimed(p_members bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    with kept as (
+        select m.id, m.erasure_id
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        where m.erasure_id is not null and m.status is distinct from 'absent'
+          and m.intent is distinct from 'erasing' and exists (
+              select from koppeling.claim c
+              join koppeling.person p on p.id = c.person_id and p.state <> 'erased'
+              where c.member_id = m.id)
+    ), told as (
+        update koppeling.erasure_contact c set outcome = 'kept', changed_at = koppeling.now()
+        from kept k
+        where c.erasure_id = k.erasure_id and c.member_id = k.id
+    )
+    update koppeling.audience_member m set erasure_id = null, erased_keys = null
+    from kept k where m.id = k.id;
+end $$;
+
 CREATE FUNCTION koppeling.keep_number() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -10638,6 +10666,7 @@ declare
 begin
     perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
     from koppeling.connector_instance i where i.id = p_instance;
+    perform koppeling.keep_claimed(v_members);
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
             select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need

@@ -65,6 +65,12 @@ struct ErasureClaimTests {
             #expect(try await list.status(address) == "subscribed")
             #expect(try await list.contact(address)?.merge_fields["LNAME"] == "Berg 8")
             #expect(try await list.membership("8") == "active rule")
+
+            let outcome: String = try await list.pool.query("select outcome from koppeling.erasure_contact").scalar()
+            #expect(outcome == "kept")
+            try await list.put("8", isMember: false, #"{"emails": {"zakelijk": "\#(address)"}}"#)
+            try await list.quiet()
+            #expect(try await list.status(address) == "archived", "as anybody's who leaves")
         }
     }
 }
