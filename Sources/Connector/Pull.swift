@@ -71,8 +71,9 @@ extension ConnectorInstance {
         return latest
     }
 
-    /// Looks up, by its id, each contact whose address another one was found at and that no page told of. Whoever is
-    /// found may come to an address where yet another was thought to be.
+    /// Looks up, by its id, each contact whose address another one was found at and that no page told of.
+    ///
+    /// Whoever is found may come to an address where yet another was thought to be.
     private func lookUpOusted(_ link: Link) async throws {
         var seen: Set<Int64> = []
         while true {

@@ -87,7 +87,8 @@ struct TakenAddressTests {
         }
     }
 
-    @Test("and that was deleted for good leaves its claim to who signed up there since, whichever is read first",
+    @Test(
+        "and that was deleted for good leaves its claim to who signed up there since, whichever is read first",
         arguments: [false, true])
     func deleted(isReadFirst: Bool) async throws {
         try await LinkedList.run(persons: 2) { list in
