@@ -298,3 +298,21 @@ begin
     end if;
     return v_person;
 end $$;
+
+-- The person of this number, or whom she was merged into, who is neither merged nor erased by anybody else until the
+-- transaction ends. Before any group is locked, as by everybody who takes both.
+create function koppeling.lock_person(p_person bigint) returns bigint
+    language plpgsql
+as $$
+declare
+    v_person bigint := p_person;
+    v_into bigint;
+begin
+    loop
+        select p.merged_into into v_into from koppeling.person p where p.id = v_person for no key update;
+        if v_into is null then
+            return v_person;
+        end if;
+        v_person := v_into;
+    end loop;
+end $$;

@@ -221,17 +221,19 @@ begin
 end $$;
 
 -- A hand's decision: add (include), remove (exclude), or leave it to the rules (none). Never lifts a suppression.
+-- Of who was merged it holds for the survivor.
 create function koppeling.set_override(p_group bigint, p_person bigint, p_override text, p_actor text) returns void
     language plpgsql
 as $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
     v_old text;
 begin
     if p_override is null or p_override not in ('none', 'include', 'exclude') then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('override "%s" is not known', p_override), hint = 'It is none, include or exclude.';
     end if;
-    if not exists (select from koppeling.person p where p.id = p_person)
+    if not exists (select from koppeling.person p where p.id = v_person)
         or not exists (select from koppeling.target_group g where g.id = p_group)
     then
         raise exception using errcode = 'no_data_found',
@@ -240,12 +242,12 @@ begin
     perform koppeling.lock_group(p_group);
     v_old := coalesce((
         select m.override from koppeling.membership m
-        where m.target_group_id = p_group and m.person_id = p_person), 'none');
+        where m.target_group_id = p_group and m.person_id = v_person), 'none');
     if v_old = p_override then
         return;
     end if;
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
-    values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
-    perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person], true);
+    values (p_group, v_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
+    perform koppeling.derive_memberships(p_group, array[v_person], 'by hand', p_actor, p_override);
+    perform koppeling.membership_changed(p_group, array[v_person], true);
 end $$;

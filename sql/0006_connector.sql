@@ -125,6 +125,7 @@ create table koppeling.audience_member (
     contact_id      text,
     remote_id       text,
     address         text not null,
+    -- Its id, as long as another contact was found at the address and nobody has read yet where this one is.
     address_key     text not null,
     -- The person file's address that this contact stands for: differs from address_key once the contact
     -- changed the address inside Mailchimp.
@@ -137,7 +138,7 @@ create table koppeling.audience_member (
     archived_by_us  boolean not null default false check (not archived_by_us or status = 'archived'),
     -- Committed before the call that it names; judged by what is found after a lost reply.
     intent          text check (intent in ('creating', 'updating', 'moving', 'archiving', 'unsubscribing',
-                                           'inviting')),
+                                           'inviting', 'erasing')),
     intent_at       timestamptz,
     -- Where a move that is under way leads: both addresses are held until it is recorded.
     moving_to       text,
@@ -160,12 +161,15 @@ create table koppeling.audience_member (
     note            text,
     -- The erasure that this contact is to be deleted for, for good; the row goes with it.
     erasure_id      bigint,
+    -- Its addresses that the ledger of erasures keeps: a no that comes in at one meanwhile need not be kept as well.
+    erased_keys     text[],
     sweep           bigint not null default 0,
     check ((intent is null) = (intent_at is null))
 );
 create unique index audience_member_address on koppeling.audience_member (instance_id, address_key);
 create unique index audience_member_contact on koppeling.audience_member (instance_id, contact_id)
     where contact_id is not null;
+create index audience_member_ousted on koppeling.audience_member (instance_id) where address_key = contact_id;
 create index audience_member_newness on koppeling.audience_member (instance_id) where newness_unseen;
 create index audience_member_erasing on koppeling.audience_member (erasure_id, instance_id)
     where erasure_id is not null;

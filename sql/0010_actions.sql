@@ -183,6 +183,7 @@ declare
 begin
     perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
     from koppeling.connector_instance i where i.id = p_instance;
+    perform koppeling.keep_claimed(v_members);
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
             select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need

@@ -18,39 +18,22 @@ create function koppeling.claimants(p_member bigint) returns bigint[]
     language sql stable set search_path = koppeling, pg_temp
     return array(select c.person_id from koppeling.claim c where c.member_id = p_member);
 
--- The row of a contact: by its id, else by its address. A row that only stood for the address becomes the contact's.
+-- The row of a contact: by its id, else by its address, unless another contact stands there.
 create function koppeling.find_member(p_instance bigint, p_contact text, p_key text) returns bigint
     language plpgsql
     set search_path = koppeling, pg_temp
 as $$
 declare
-    v_by_contact bigint;
-    v_by_address koppeling.audience_member;
+    v_member bigint;
 begin
-    select id into v_by_contact from koppeling.audience_member
+    select id into v_member from koppeling.audience_member
     where instance_id = p_instance and contact_id = p_contact for update;
-    select * into v_by_address from koppeling.audience_member
-    where instance_id = p_instance and address_key = p_key for update;
-    if v_by_contact is null then
-        -- Another contact stood there and is gone: its row stays with the address.
-        return v_by_address.id;
+    if not found then
+        select id into v_member from koppeling.audience_member
+        where instance_id = p_instance and address_key = p_key and (contact_id is null or p_contact is null)
+        for update;
     end if;
-    if v_by_address.id is not null and v_by_address.id <> v_by_contact then
-        update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
-        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
-        -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
-        update koppeling.audience_member m
-        set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
-            web_id_before = coalesce(least(m.web_id_before, v_by_address.web_id_before), m.web_id_before),
-            subscribing_at = greatest(m.subscribing_at, v_by_address.subscribing_at),
-            intent = coalesce(m.intent, v_by_address.intent), intent_at = coalesce(m.intent_at, v_by_address.intent_at),
-            sent_fields = coalesce(m.sent_fields, v_by_address.sent_fields)
-        where m.id = v_by_contact and (v_by_address.intent = 'creating' or v_by_address.newness_unseen);
-        perform koppeling.cancel_waiting(
-            koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
-        delete from koppeling.audience_member where id = v_by_address.id;
-    end if;
-    return v_by_contact;
+    return v_member;
 end $$;
 
 -- Takes in one member as Mailchimp shows it: {"id", "contact_id", "email_address", "status", "last_changed",
@@ -72,7 +55,7 @@ declare
     v_id       bigint;
     v_ours     boolean;
     v_reason   text;
-    v_stood    bigint;
+    v_came     boolean;
 begin
     -- A contact without an address, as one reached by text message only, and a status that is not known yet can neither be
     -- kept nor cost the rest of a page.
@@ -84,23 +67,21 @@ begin
     select target_group_id, sweep into strict v_group, v_sweep
     from koppeling.connector_instance where id = p_instance;
     perform koppeling.lock_group(v_group);
-    select id into v_stood from koppeling.audience_member where instance_id = p_instance and address_key = v_key;
     v_id := koppeling.find_member(p_instance, v_contact, v_key);
+    select * into v_old from koppeling.audience_member where id = v_id;
+    if v_changed < v_old.last_changed
+        or not p_direct and v_changed = v_old.last_changed
+           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
+    then
+        return null;
+    end if;
+    v_came := koppeling.take_address(p_instance, v_id, v_key);
     if v_id is null then
         insert into koppeling.audience_member (instance_id, address, address_key, ownership)
         values (p_instance, p_answer ->> 'email_address', v_key, 'foreign')
         returning id into v_id;
     end if;
     select * into strict v_old from koppeling.audience_member where id = v_id;
-    if v_changed < v_old.last_changed
-        or not p_direct and v_changed = v_old.last_changed
-           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
-    then
-        if v_stood <> v_id then
-            perform koppeling.stage_members(p_instance, array[v_id]);
-        end if;
-        return null;
-    end if;
     v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
 
     update koppeling.audience_member m
@@ -150,13 +131,15 @@ begin
         perform koppeling.resubscribed(p_instance, v_group, v_id,
             case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
-    if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
+    if v_key <> koppeling.address_key(v_old.address) and v_old.contact_id is not null
+        and v_key is distinct from v_old.moving_to
+    then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
         from koppeling.claim c
         where c.member_id = v_id;
     end if;
     -- The actions of the row that stood for the address went with it.
-    if v_stood <> v_id then
+    if v_came then
         perform koppeling.stage_members(p_instance, array[v_id]);
     end if;
     return case when v_status is distinct from v_old.status or v_key <> v_old.address_key

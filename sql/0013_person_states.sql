@@ -6,7 +6,7 @@ create function koppeling.archive_person(
     language plpgsql security definer set search_path = koppeling, pg_temp
 as $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
 begin
     update koppeling.person set state = 'archived', changed_at = koppeling.now()
     where id = v_person and state = 'active';
@@ -38,7 +38,7 @@ create function koppeling.reactivate_person(
     language plpgsql security definer set search_path = koppeling, pg_temp
 as $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
 begin
     update koppeling.person set state = 'active', changed_at = koppeling.now()
     where id = v_person and state = 'archived';

@@ -132,6 +132,41 @@ begin atomic
         select from koppeling.email_address e where e.address_key = m.address_key and e.person_id <> p_person);
 end;
 
+-- Where contacts stand and what the person file knew them by, and where it was that somebody said the no which binds the
+-- person: addresses that were hers, though she may hold none of them any more.
+create function koppeling.former_addresses(p_person bigint, p_members bigint[]) returns setof text
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    select m.address_key from koppeling.audience_member m where m.id = any (p_members)
+    union
+    select m.file_key from koppeling.audience_member m where m.id = any (p_members) and m.file_key is not null
+    union
+    select f.address_key
+    from koppeling.suppression s
+    join koppeling.suppression f on f.id = s.follows and f.address_key is not null
+    where s.person_id = p_person
+    union
+    -- Her entry and the address's may both follow from the contact's.
+    select a.address_key
+    from koppeling.suppression s
+    join koppeling.suppression f on f.id = s.follows and f.contact_id is not null
+    join koppeling.suppression a on a.follows = f.id and a.address_key is not null
+    where s.person_id = p_person;
+end;
+
+-- Those of these addresses that somebody else holds, or at which a contact stands that somebody else claims.
+create function koppeling.shared_addresses(p_person bigint, p_keys text[]) returns setof text
+    language sql stable set search_path = koppeling, pg_temp
+begin atomic
+    select e.address_key from koppeling.email_address e
+    where e.address_key = any (p_keys) and e.person_id <> p_person
+    union
+    select m.address_key
+    from koppeling.connector_instance i
+    join koppeling.audience_member m on m.instance_id = i.id and m.address_key = any (p_keys)
+    join koppeling.claim c on c.member_id = m.id and c.person_id <> p_person;
+end;
+
 -- The entries of the ledger of consent that stand at a person or at these addresses, with the contacts they follow
 -- from; a contact that binds somebody else too is not among them.
 create function koppeling.suppressions_of(p_person bigint, p_keys text[]) returns setof bigint
@@ -167,11 +202,15 @@ begin atomic
     on conflict (hash) do nothing;
 end;
 
--- Marks contacts for deletion, but for those that somebody else claims, and notes what becomes of each.
-create function koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint) returns void
+-- Marks contacts for deletion, but for those that somebody else claims, and notes what becomes of each. These addresses
+-- are in the ledger of erasures.
+create function koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint, p_keys text[])
+    returns void
     language sql volatile set search_path = koppeling, pg_temp
 begin atomic
-    update koppeling.audience_member m set erasure_id = p_erasure
+    update koppeling.audience_member m
+    set erasure_id = p_erasure, erased_keys = m.erased_keys || array(
+            select k from unnest(array[m.address_key, m.file_key]) k where k = any (p_keys))
     where m.id = any (p_members)
         and not exists (select from koppeling.claim c where c.member_id = m.id and c.person_id <> p_person);
     insert into koppeling.erasure_contact (erasure_id, member_id, instance_id, instance, outcome)
@@ -193,13 +232,14 @@ declare
     v_groups bigint[];
     v_identity text;
     v_keys text[];
-    v_shared text[];
     v_members bigint[];
     v_contacts text[];
     v_removed jsonb := '{}';
     v_count bigint;
     v_other bigint;
 begin
+    -- Before any group is locked: whoever holds her against the ledger now may wait for an evaluation that wants a group.
+    delete from koppeling.erasure_check q where q.person_id = p_person;
     v_groups := array(
         select m.target_group_id from koppeling.membership m where m.person_id = p_person
         union
@@ -215,18 +255,12 @@ begin
 
     v_keys := array(select e.address_key from koppeling.email_address e where e.person_id = p_person);
     v_members := array(select koppeling.contacts_of(p_person, v_keys) where p_key is not null);
-    -- A contact that moved inside Mailchimp stands at another address: that is hers too.
-    v_keys := v_keys || array(
-        select m.address_key from koppeling.audience_member m
-        join koppeling.claim c on c.member_id = m.id and c.person_id = p_person);
-    v_shared := array(
-        select distinct e.address_key from koppeling.email_address e
-        where e.address_key = any (v_keys) and e.person_id <> p_person);
-    v_keys := array(select distinct k from unnest(v_keys) k where k <> all (v_shared) order by k);
+    v_keys := v_keys || array(select koppeling.former_addresses(p_person, v_members) where p_key is not null);
+    v_keys := array(select unnest(v_keys) except select koppeling.shared_addresses(p_person, v_keys) order by 1);
 
     if p_key is not null then
         perform koppeling.remember_erased(p_person, p_key, v_keys, p_erasure);
-        perform koppeling.mark_erased(v_members, p_person, p_erasure);
+        perform koppeling.mark_erased(v_members, p_person, p_erasure, v_keys);
     end if;
 
     delete from koppeling.email_address where person_id = p_person;
@@ -288,7 +322,6 @@ begin
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
-    delete from koppeling.erasure_check q where q.person_id = p_person;
     delete from koppeling.former_contact c where c.person_id = p_person;
     delete from koppeling.former_claim c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
@@ -296,25 +329,29 @@ begin
     return v_removed;
 end $$;
 
--- Erases a person now, with the ledger's key. A second time changes nothing. Returns the number of the erasure.
+-- Erases a person now, with the ledger's key, and the other records of her that were merged; who was merged herself,
+-- also since it was asked for, is the survivor. A second time changes nothing. Returns the number of the erasure.
 create function koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor text) returns bigint
     language plpgsql strict set search_path = koppeling, pg_temp
 as $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
+    v_record bigint;
     v_erasure bigint;
     v_removed jsonb;
 begin
-    insert into koppeling.erasure (person_id, actor) values (p_person, p_actor)
-    on conflict (person_id) do nothing
-    returning id into v_erasure;
-    if v_erasure is not null then
-        v_removed := koppeling.wipe_person(p_person, p_key, v_erasure, p_actor);
-        update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
-        -- Other records of the same person, that were merged into this one.
-        perform koppeling.erase_person_now(o.id, p_key, p_actor)
-        from koppeling.person o where o.merged_into = p_person;
-    end if;
-    return (select e.id from koppeling.erasure e where e.person_id = p_person);
+    for v_record in
+        select v_person union all select o.id from koppeling.person o where o.merged_into = v_person
+    loop
+        insert into koppeling.erasure (person_id, actor) values (v_record, p_actor)
+        on conflict (person_id) do nothing
+        returning id into v_erasure;
+        if v_erasure is not null then
+            v_removed := koppeling.wipe_person(v_record, p_key, v_erasure, p_actor);
+            update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
+        end if;
+    end loop;
+    return (select e.id from koppeling.erasure e where e.person_id = v_person);
 end $$;
 
 -- Has a person erased, everywhere and for good; a worker, which has the key, does it at once. Returns the person's

@@ -29,7 +29,7 @@ begin
 end $$;
 
 -- A contact of somebody erased is gone from its list, or the list is: nothing of it is kept any longer. What it was
--- known by may have come in while it waited.
+-- known by may have come in while it waited; a no at an address that the ledger of erasures does not keep stays.
 create function koppeling.record_erased(p_member bigint, p_outcome text) returns void
     language plpgsql set search_path = koppeling, pg_temp
 as $$
@@ -51,10 +51,11 @@ begin
     update koppeling.erasure_contact c set outcome = p_outcome, changed_at = koppeling.now()
     where c.erasure_id = v_member.erasure_id and c.member_id = p_member and c.outcome = 'waiting';
     v_keys := array(
-        select k from unnest(array[v_member.address_key, v_member.file_key]) k
+        select k from unnest(array[v_member.address_key, v_member.file_key] || v_member.erased_keys) k
         where k is not null and not exists (select from koppeling.email_address e where e.address_key = k));
     perform koppeling.wipe_suppressions(array(
-        select s.id from koppeling.suppression s where s.address_key = any (v_keys)
+        select s.id from koppeling.suppression s
+        where s.address_key = any (v_keys) and s.address_key = any (v_member.erased_keys)
         union
         select s.id from koppeling.suppression s
         where s.target_group_id = v_group and s.contact_id = v_member.contact_id));
@@ -63,11 +64,39 @@ begin
     if exists (select from koppeling.claim c where c.member_id = p_member) then
         -- Somebody else wants the address by now: the row is his.
         update koppeling.audience_member m
-        set erasure_id = null, contact_id = null, remote_id = null, status = 'absent', ownership = 'none'
+        set erasure_id = null, erased_keys = null, contact_id = null, remote_id = null, status = 'absent',
+            ownership = 'none'
         where m.id = p_member;
     else
         delete from koppeling.audience_member m where m.id = p_member;
     end if;
+end $$;
+
+-- Contacts that were to be deleted and that somebody claims who was not erased: they are kept, unless that is done
+-- already, or may be.
+create function koppeling.keep_claimed(p_members bigint[]) returns void
+    language plpgsql
+    -- Each member through its index, whatever the statistics say: nearly none waits for that.
+    set search_path = koppeling, pg_temp set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+begin
+    with kept as (
+        select m.id, m.erasure_id
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        where m.erasure_id is not null and m.status is distinct from 'absent'
+          and m.intent is distinct from 'erasing' and exists (
+              select from koppeling.claim c
+              join koppeling.person p on p.id = c.person_id and p.state <> 'erased'
+              where c.member_id = m.id)
+    ), told as (
+        update koppeling.erasure_contact c set outcome = 'kept', changed_at = koppeling.now()
+        from kept k
+        where c.erasure_id = k.erasure_id and c.member_id = k.id
+    )
+    update koppeling.audience_member m set erasure_id = null, erased_keys = null
+    from kept k where m.id = k.id;
 end $$;
 
 -- Lists that were linked once and were not when the person was erased, as far as they are still there: nobody looked

@@ -114,7 +114,7 @@ create function koppeling.invite_person(
     language plpgsql security definer set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
     v_to record;
     v_no record;
     v_member bigint;

@@ -28,9 +28,10 @@ begin atomic
         or f.restores_no and (f.known).status in ('subscribed', 'pending', 'archived');
 end;
 
--- What has to be over before a link can end: jobs that run, erasures and noes that Mailchimp was not told of yet.
+-- What has to be over before a link can end: jobs that run, erasures and noes that Mailchimp was not told of yet, and
+-- contacts whom a call of ours may have subscribed over a no, as long as nobody looked for one.
 create function koppeling.unfinished_at_list(
-    p_instance bigint, out running bigint, out erasures bigint, out noes bigint)
+    p_instance bigint, out running bigint, out erasures bigint, out noes bigint, out doubts bigint)
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
     select (select count(*) from koppeling.job j
@@ -42,7 +43,9 @@ begin atomic
                koppeling.untold_noes(p_instance),
                (select count(*) from koppeling.job j
                 where j.queue = koppeling.instance_queue(p_instance) and j.kind = 'action' and j.state <> 'running'
-                  and j.args ->> 'action' = 'unsubscribe'));
+                  and j.args ->> 'action' = 'unsubscribe')),
+           (select count(*) from koppeling.audience_member m
+            where m.instance_id = p_instance and (m.intent = 'creating' or m.newness_unseen));
 end;
 
 -- The contacts of a list that are subscribed because of us, or soon may be.
@@ -66,6 +69,7 @@ as $$
 declare
     v_instance koppeling.connector_instance;
     v_open record;
+    v_undone text;
 begin
     perform koppeling.lock_noes();
     select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
@@ -82,10 +86,15 @@ begin
         raise exception using errcode = 'KS001',
             message = format('%s of its jobs still run', v_open.running), hint = 'Try again in a moment.';
     end if;
-    if v_open.erasures + v_open.noes > 0 and not p_list_is_gone then
-        raise exception using errcode = 'KS001',
-            message = format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
-                v_open.erasures, v_open.noes, v_instance.list_name),
+    v_undone := case
+        when v_open.erasures + v_open.noes > 0 then
+            format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
+                v_open.erasures, v_open.noes, v_instance.list_name)
+        when v_open.doubts > 0 then
+            format('%s contacts of list "%s" may have been subscribed over a no that nobody has looked for yet',
+                v_open.doubts, v_instance.list_name) end;
+    if v_undone is not null and not p_list_is_gone then
+        raise exception using errcode = 'KS001', message = v_undone,
             hint = format('Turn the instance on until they are carried out (koppeling action list), then off again: '
                 'koppeling instance enable "%s".', v_instance.name);
     end if;

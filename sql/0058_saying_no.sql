@@ -7,7 +7,7 @@ create function koppeling.unsubscribe_person(
     language plpgsql security definer set search_path = koppeling, pg_temp
 as $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
     v_group bigint;
     v_count bigint := 0;
 begin

@@ -19,6 +19,7 @@ begin atomic
                                  and s.moving_to is not null
               when 'archiving' then s.claims = 0 and s.status = 'subscribed' or s.moving_to is not null
               when 'unsubscribing' then s.unsubscribe_here or s.restores_no
+              when 'erasing' then s.is_erased and s.claims = 0
           end
     returning true;
 end;
@@ -119,8 +120,16 @@ begin
     where m.id = p_member;
     perform koppeling.lock_group(v_group);
     select m.* into strict v_old from koppeling.audience_member m where m.id = p_member for update;
+    if exists (
+        select from koppeling.audience_member o
+        where o.instance_id = v_old.instance_id and o.address_key = koppeling.address_key(v_old.address)
+          and o.id <> p_member)
+    then
+        perform koppeling.leave_to_address(p_member);
+        return;
+    end if;
     update koppeling.audience_member
-    set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
+    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
         -- Whoever comes there next is another contact, and not ours.
         newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()

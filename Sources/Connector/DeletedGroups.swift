@@ -38,7 +38,7 @@ extension Instances {
     ///   - actor: who deletes, for the audit.
     /// - Returns: how far it is.
     /// - Throws: ``ConnectorError`` when the instance is on; `PostgresError` when Mailchimp was not told yet of an erasure
-    ///   or a no.
+    ///   or a no, or a contact may have been subscribed over one.
     public func deleteGroup(
         of instance: Instance, contacts: Contacts, actor: String
     ) async throws -> GroupDeletion {

@@ -179,6 +179,11 @@ extension ConnectorInstance {
         if found == nil {
             let address = state.address
             found = try await call(link) { try await $0.member(list, .address(address)) }
+            if let there = found?.contactID, let known = state.contactID, there != known {
+                try await pool.transaction { connection in
+                    try await connection.query("select koppeling.leave_to_address(\(state.id)::bigint)")
+                }
+            }
         }
         if let found {
             try await store(found)
@@ -263,7 +268,8 @@ extension Step {
         case .archive, .replace: .archiving
         case .unsubscribe: .unsubscribing
         case .invite: .inviting
-        case .nothing, .read, .verify, .erase, .forget, .removedInMailchimp: nil
+        case .erase: .erasing
+        case .nothing, .read, .verify, .forget, .removedInMailchimp: nil
         }
     }
 }

@@ -9,7 +9,7 @@ struct MemberState: Sendable, Equatable {
     enum Ownership: String, Sendable { case none, created, adopted, foreign }
 
     /// A call that was about to be made and whose answer was never recorded.
-    enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing, inviting }
+    enum Intent: String, Sendable { case creating, updating, moving, archiving, unsubscribing, inviting, erasing }
 
     /// The status as last seen; nil when the address was never looked up.
     enum Status: String, Sendable {

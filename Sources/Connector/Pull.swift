@@ -67,7 +67,28 @@ extension ConnectorInstance {
             }
             latest = [latest, seen].compactMap { $0 }.max()
         }
+        try await lookUpOusted(link)
         return latest
+    }
+
+    /// Looks up, by its id, each contact whose address another one was found at and that no page told of.
+    ///
+    /// Whoever is found may come to an address where yet another was thought to be.
+    private func lookUpOusted(_ link: Link) async throws {
+        var seen: Set<Int64> = []
+        while true {
+            let rows = try await pool.query("select koppeling.ousted_members(\(self.id)::bigint) as id")
+            let ousted = Set(try rows.map { try $0.decode("id", as: Int64.self) }).subtracting(seen)
+            if ousted.isEmpty { return }
+            try await lookUp(Array(ousted), link)
+            seen.formUnion(ousted)
+        }
+    }
+
+    private func lookUp(_ members: [Int64], _ link: Link) async throws {
+        try await members.visit(atOnce: Self.width) { member in
+            if let state = try await MemberState.load(member, from: self.pool) { try await self.read(state, link) }
+        }
     }
 
     /// Reads what changed since the last pull, for the last time before the link ends; also while the instance is off.
@@ -166,10 +187,7 @@ extension ConnectorInstance {
             """
             select id from koppeling.missing_members(\(self.id)::bigint, \(sweep)::bigint, \(Int(missing))::int)
             """)
-        let members = try gone.map { try $0.decode("id", as: Int64.self) }
-        try await members.visit(atOnce: Self.width) { member in
-            if let state = try await MemberState.load(member, from: self.pool) { try await self.read(state, link) }
-        }
+        try await lookUp(try gone.map { try $0.decode("id", as: Int64.self) }, link)
         return true
     }
 

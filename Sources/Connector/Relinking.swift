@@ -41,7 +41,7 @@ extension Instances {
     ///   - actor: who relinks, for the audit.
     /// - Returns: what became of it.
     /// - Throws: ``ConnectorError`` when the instance is on, there is no such list, or an instance has it; `PostgresError`
-    ///   when Mailchimp was not told yet of an erasure or a no.
+    ///   when Mailchimp was not told yet of an erasure or a no, or a contact may have been subscribed over one.
     public func relink(
         instance name: String, account: Accounts.Account? = nil, list: String, makesFields: Bool = false,
         acceptsUnread: Bool = false, actor: String

@@ -104,6 +104,31 @@ struct DeletedGroupTests {
         }
     }
 
+    @Test("is refused while somebody may have been subscribed over a no: that is looked for first, and restored")
+    func inDoubt() async throws {
+        try await LinkedList.run(switches: .permissive) { list in
+            try await list.quiet()
+            try await list.hold(true)
+            try await list.put("5")
+            try await list.staged(1)
+            let address = list.address("5")
+            try await list.asContact("resubscribe", address, #"{"email_address": "\#(address)"}"#)
+            try await list.asContact("unsubscribe", address)
+            try await list.asAdmin("archive", address)
+            // The worker dies after its call.
+            try await list.intend("creating")
+            try await list.unrecorded("PUT", address, #"{"email_address": "\#(address)", "status": "subscribed"}"#)
+            let open = await #expect(throws: PostgresError.self) { _ = try await delete(list, .leave) }
+            #expect(open?.message.contains("1 contacts of list") == true)
+
+            try await list.hold(false)
+            try await list.instances.setEnabled(true, instance: list.instance.name)
+            try await list.pull()
+            #expect(try await list.status(address) == "unsubscribed")
+            #expect(try await delete(list, .leave).isDone)
+        }
+    }
+
     @Test("whose list is gone goes at once, with what Mailchimp cannot be told any more")
     func listGone() async throws {
         try await LinkedList.run(persons: 2) { list in

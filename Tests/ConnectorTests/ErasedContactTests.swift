@@ -240,4 +240,54 @@ struct ErasedContactTests {
             #expect(skipped == 1)
         }
     }
+
+    @Test(
+        "who said no at an address that she left, or moved to there, is known by it still: whoever is given it stays out",
+        arguments: ["left", "moved"])
+    func noAtAFormerAddress(how: String) async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            var address = list.address("0")
+            if how == "moved" {
+                address = "elders@post.koppeling.nl"
+                try await list.asContact("change-address", list.address("0"), #"{"email_address": "\#(address)"}"#)
+                try await list.pull()
+            }
+            try await list.asContact("unsubscribe", address)
+            try await list.pull()
+            try await list.put("0", #"{"emails": {"zakelijk": "later@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            _ = try await erase("0", list)
+            try await list.quiet()
+            #expect(try await list.status(address) == nil)
+            try await finish(list)
+            #expect(try await traces(address, list) == "{}")
+            // Mailchimp is not asked, which would not take back whom it deleted.
+            try await list.hold(true)
+            try await list.put("9", #"{"emails": {"zakelijk": "\#(address)"}}"#)
+            try await eventually("it is held against the ledger") {
+                try await list.membership("9") == "inactive forgotten"
+            }
+        }
+    }
+
+    @Test("takes no no along that was said at an address which somebody else held, though nobody does when it is gone")
+    func sharedNo() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.put("8", isMember: false, #"{"emails": {"zakelijk": "\#(list.address("0"))"}}"#)
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.pull()
+            _ = try await erase("0", list)
+            try await list.quiet()
+            try await list.put("8", #"{"emails": {"zakelijk": "\#(list.address("8"))"}}"#)
+            try await finish(list)
+            try await list.put("9", #"{"emails": {"zakelijk": "\#(list.address("0"))"}}"#)
+            try await list.quiet()
+            for id in ["8", "9"] {
+                #expect(try await list.membership(id) == "inactive unsubscribed")
+                #expect(try await list.contact(list.address(id == "8" ? "8" : "0")) == nil)
+            }
+        }
+    }
 }

@@ -8,9 +8,10 @@ import Testing
 /// What is said in a list between the last reading of it and the end of its link is heard all the same.
 @Suite("A no that is said while a link ends", .database)
 struct PartingTests {
-    /// Turns the link off, and waits until nothing of it runs.
+    /// Reads the list, as the commands do before they end a link, turns it off, and waits until nothing of it runs.
     private func turnOff(_ list: LinkedList) async throws {
         try await list.quiet()
+        try await list.pull()
         try await list.instances.setEnabled(false, instance: list.instance.name)
         try await eventually("nothing runs any more", within: .seconds(30)) {
             try await list.pool.query("select not exists (select from koppeling.job where state = 'running')").scalar()

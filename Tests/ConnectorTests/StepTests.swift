@@ -52,7 +52,7 @@ struct StepTests {
     @Test(
         "reads again whenever an intent was left behind",
         arguments: [
-            MemberState.Intent.creating, .updating, .moving, .archiving, .unsubscribing,
+            MemberState.Intent.creating, .updating, .moving, .archiving, .unsubscribing, .erasing,
         ])
     func intent(intent: MemberState.Intent) {
         let left = state {

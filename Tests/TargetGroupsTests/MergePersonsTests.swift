@@ -159,6 +159,64 @@ struct MergePersonsTests {
         #expect(try left.scalar(as: Int64.self) == 0)
     }
 
+    @Test("loses no erasure that was asked for before: the survivor is erased", .database)
+    func erasureAskedForBefore() async throws {
+        let world = World()
+        let group = try await world.group()
+        let survivor = try await world.put("1", email: .some(nil), categories: ["Mailingen / Nieuwsbrief"])
+        _ = try await putOther(#""family_name": "Dal", "emails": {"zakelijk": "two@x.nl"}"#, in: world)
+        try await world.evaluate()
+        try await world.pool.query("select koppeling.erase_person('hr', '2')")
+        try await world.persons.merge(Self.two, into: Self.one, actor: "test")
+        let erasure: Int64 = try await world.pool.query(
+            """
+            select koppeling.erase_person_now((j.args ->> 'person')::bigint, sha256('key'), j.args ->> 'actor')
+            from koppeling.job j where j.kind = 'person.erase'
+            """
+        ).scalar()
+        #expect(try await world.membership(survivor, group) == .inactive("erased"))
+        let left = try await world.pool.query(
+            """
+            select (select count(*) from koppeling.email_address)
+                + (select count(*) from koppeling.person p where p.state <> 'erased' or p.source <> '(erased)')
+            """)
+        #expect(try left.scalar(as: Int64.self) == 0)
+        let reported: Int64 = try await world.pool.query(
+            "select person_id from koppeling.erasures where id = \(erasure)::bigint"
+        ).scalar()
+        #expect(reported == survivor)
+    }
+
+    @Test(
+        "takes along what is decided meanwhile on the other record: it holds for the survivor in every group",
+        .database, arguments: ["unsubscribed", "archived", "manual"])
+    func decidedMeanwhile(reason: String) async throws {
+        let world = World()
+        let groups = [try await world.group("Een"), try await world.group("Twee")]
+        let survivor = try await world.put("1", email: "one@x.nl", categories: ["Mailingen / Nieuwsbrief"])
+        let other = try await putOther(#""categories": ["Mailingen / Nieuwsbrief"]"#, in: world)
+        try await world.evaluate()
+        try await world.pool.withConnection { first in
+            try await first.query("begin")
+            try await first.query("select koppeling.merge_persons('crm', '1', 'hr', '2')")
+            async let decided: Void = {
+                switch reason {
+                case "unsubscribed": try await world.persons.unsubscribe(source: "hr", id: "2", actor: "piet")
+                case "archived": try await world.persons.archive(source: "hr", id: "2", actor: "piet")
+                default:
+                    for group in groups {
+                        try await world.memberships.setOverride(.exclude, person: other, group: group, actor: "piet")
+                    }
+                }
+            }()
+            try await first.waitUntilWaitedFor()
+            try await first.query("commit")
+            try await decided
+        }
+        try await world.evaluate()
+        for group in groups { #expect(try await world.membership(survivor, group) == .inactive(reason)) }
+    }
+
     @Test("beside puts of both identities leaves nothing at the other record", .database)
     func racing() async throws {
         let world = World()

@@ -10,8 +10,7 @@ extension Connection {
                 """
                 select exists (
                     select from pg_locks w
-                    join pg_locks h on h.transactionid = w.transactionid and h.granted and h.pid = pg_backend_pid()
-                    where not w.granted)
+                    where not w.granted and pg_backend_pid() = any (pg_blocking_pids(w.pid)))
                 """
             ).scalar()
         }
