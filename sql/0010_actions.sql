@@ -54,9 +54,10 @@ begin atomic
                -- Two looks, each along its index: one with "or" would go through the noes of the whole group.
                select
                from (
-                   -- Said of the person file's address, which the contact may have left inside Mailchimp.
+                   -- Said of the person file's address, which the contact may have left inside Mailchimp, or not have
+                   -- got yet.
                    select s.* from koppeling.open_suppression s
-                   where s.address_key in ((m.known).address_key, (m.known).file_key)
+                   where s.address_key in ((m.known).address_key, (m.known).file_key, (m.known).moving_to)
                      and s.target_group_id = i.target_group_id
                    union all
                    select s.* from koppeling.open_suppression s
@@ -266,10 +267,11 @@ begin
         offset 0
     ) s
     cross join lateral (
-        -- At the contact, or at somebody who holds its address or the one that it is known by.
+        -- At the contact, or at somebody who holds its address, or the one that it is known by or was to get.
         select case when s.needed = 'delete' and v_parks is not null then
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)
                        && koppeling.binding_noes()
                else false end as refused
         offset 0
