@@ -276,10 +276,9 @@ begin
     end if;
 end $$;
 
--- The contacts that an address means: the one there, and those that left it inside Mailchimp or are to get it. Without
--- settings, so that it becomes part of its caller's statement, which looks each of them up through its index.
+-- The contacts that an address means: the one there, and those that left it inside Mailchimp or are to get it.
 create function koppeling.members_meant(p_instance bigint, p_key text) returns setof bigint
-    language sql stable
+    language sql stable -- and without settings: it becomes part of its caller's statement
 begin atomic
     select m.id from koppeling.audience_member m where m.instance_id = p_instance and m.address_key = p_key
     union all

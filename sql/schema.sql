@@ -5867,7 +5867,7 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
                      s_1.recorded_at,
                      s_1.detail
                     FROM koppeling.open_suppression s_1
-                   WHERE ((s_1.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) AND (s_1.target_group_id = i.target_group_id))
+                   WHERE ((s_1.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key, (m.known).moving_to])) AND (s_1.target_group_id = i.target_group_id))
                  UNION ALL
                   SELECT s_1.id,
                      s_1.target_group_id,
@@ -6020,15 +6020,32 @@ begin
         offset 0
     ) s
     cross join lateral (
-        -- At the contact, or at somebody who holds its address or the one that it is known by.
+        -- At the contact, or at somebody who holds its address, or the one that it is known by or was to get.
         select case when s.needed = 'delete' and v_parks is not null then
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)
                        && koppeling.binding_noes()
                else false end as refused
         offset 0
     ) r;
 end $$;
+
+CREATE FUNCTION koppeling.members_meant(p_instance bigint, p_key text) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = members_meant.p_instance) AND (m.address_key = members_meant.p_key))
+ UNION ALL
+  SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = members_meant.p_instance) AND (m.file_key = members_meant.p_key))
+ UNION ALL
+  SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = members_meant.p_instance) AND (m.moving_to = members_meant.p_key));
+END;
 
 CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[], p_by_hand boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -7417,13 +7434,7 @@ begin
     return array(
         select distinct m.id
         from koppeling.email_address e
-        cross join lateral (
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.address_key = e.address_key
-            union all
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.file_key = e.address_key
-        ) m
+        cross join lateral koppeling.members_meant(p_instance, e.address_key) m (id)
         join koppeling.job j on j.queue = koppeling.instance_queue(p_instance) and j.key = koppeling.member_key(m.id)
             and j.state <> 'running' and j.args ->> 'action' = 'delete' and j.run_at = 'infinity'
         where e.person_id = any (v_refusing));
@@ -10767,7 +10778,8 @@ begin
         cross join lateral (
             select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0
         ) s
-        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        cross join lateral koppeling.members_meant(i.id, s.address_key) n (id)
+        join koppeling.audience_member m on m.id = n.id
         where i.id = p_instance and s.target_group_id = i.target_group_id and s.source = 'user'
             -- What a call under way will have made of it is not known yet.
             and (m.status in ('subscribed', 'pending') or m.intent is not null));
@@ -10820,15 +10832,9 @@ CREATE FUNCTION koppeling.untold_noes(p_instance bigint) RETURNS bigint
            WHERE ((r.instance_id = untold_noes.p_instance) AND (r.restored_at IS NULL))
          )
   SELECT count(*) AS count
-    FROM koppeling.member_facts(ARRAY( SELECT m.id
+    FROM koppeling.member_facts(ARRAY( SELECT m.m
             FROM (said s
-              JOIN koppeling.audience_member m ON ((m.address_key = s.address_key)))
-           WHERE (m.instance_id = untold_noes.p_instance)
-         UNION
-          SELECT m.id
-            FROM (said s
-              JOIN koppeling.audience_member m ON ((m.file_key = s.address_key)))
-           WHERE (m.instance_id = untold_noes.p_instance)
+              CROSS JOIN LATERAL koppeling.members_meant(untold_noes.p_instance, s.address_key) m(m))
          UNION
           SELECT m.id
             FROM (said s
