@@ -275,6 +275,7 @@ declare
     v_groups bigint[];
     v_group bigint;
     v_cause record;
+    v_copied bigint[];
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -292,7 +293,7 @@ begin
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
     on conflict (person_id) do nothing;
-    perform koppeling.spread_noes();
+    v_copied := koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -313,7 +314,9 @@ begin
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');
         end if;
-        return 0;
+        if v_copied = '{}' then
+            return 0;
+        end if;
     end if;
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
@@ -322,7 +325,11 @@ begin
         select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
-    v_groups := koppeling.groups_concerned(v_persons);
+    v_groups := array(
+        select unnest(koppeling.groups_concerned(v_persons))
+        union
+        select s.target_group_id from koppeling.suppression s where s.id = any (v_copied)
+        order by 1);
     foreach v_group in array v_groups loop
         perform koppeling.lock_group(v_group);
     end loop;
@@ -341,6 +348,7 @@ begin
                 where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
+    perform koppeling.stage_carried(v_copied);
     return cardinality(v_persons);
 end $$;
 

@@ -115,6 +115,7 @@ begin
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
+        perform koppeling.stage_carried(v_carried);
     end if;
     return cardinality(v_carried);
 end $$;
@@ -145,6 +146,24 @@ begin
     end if;
     return v_holders || v_claimants || array(
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
+end $$;
+
+-- Stages the contacts that must hear what a user recorded, where these entries brought it: whoever it was said of need not
+-- be in that group, nor have that address any more.
+create function koppeling.stage_carried(p_entries bigint[]) returns void
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+begin
+    perform koppeling.stage_members(t.instance_id, t.members)
+    from (
+        select i.id as instance_id, array_agg(distinct m.id) as members
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        cross join lateral koppeling.members_meant(i.id, s.address_key) m (id)
+        where s.id = any (p_entries) and s.source = 'user'
+        group by i.id
+        order by i.target_group_id
+    ) t;
 end $$;
 
 -- Ends the invitations that these entries came after, as if it had been said to that list.
@@ -191,9 +210,9 @@ end $$;
 create trigger spread after insert on koppeling.suppression
     referencing new table as said for each statement execute function koppeling.note_spreading();
 
--- Copies what is to hold in every list to the other linked groups. No group is locked, unless an invitation ends: what
--- else follows is derived by the evaluation that calls this, which locks them in their order.
-create function koppeling.spread_noes() returns void
+-- Copies what is to hold in every list to the other linked groups, and returns the copies. No group is locked, unless an
+-- invitation ends: what else follows is derived by the evaluation that calls this, which locks them in their order.
+create function koppeling.spread_noes() returns bigint[]
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -236,6 +255,7 @@ begin
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
+    return v_copied;
 end $$;
 
 -- Lets complaints and unsubscribes hold in every linked list from now on, those that are open too, or each in its own
