@@ -6,6 +6,12 @@ create function koppeling.binding_noes() returns text[]
     language sql immutable parallel safe
     return array['complained', 'unsubscribed', 'forgotten'];
 
+-- Whether a no that is open says as much as one of the same reason that was said, perhaps at another address, at this
+-- moment: of a complaint and an unsubscribe the last counts, since whoever opts in after the first may say it again.
+create function koppeling.covers(p_open timestamptz, p_reason text, p_said timestamptz) returns boolean
+    language sql immutable parallel safe
+    return p_open >= p_said or p_reason not in ('complained', 'unsubscribed');
+
 -- By how much Mailchimp's clock may be ahead of ours, where a moment of the one is held against one of the other.
 create function koppeling.clock_difference() returns interval
     language sql immutable parallel safe
@@ -123,8 +129,9 @@ begin
     where s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
-            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
-    order by s.target_group_id, s.reason, e.person_id, s.id;
+            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+                and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, e.person_id, s.occurred_at desc, s.id;
 end $$;
 
 create function koppeling.bind_given_addresses() returns trigger
@@ -158,8 +165,9 @@ begin
     return query select unnest(v_changed);
 end $$;
 
--- Records what was said or found. An entry that is open already is not repeated, unless it is older and what is said is
--- to hold in every list: in another one the older may have been lifted since. Returns whose status changed.
+-- Records what was said or found. An entry that is open already is not repeated, unless it is older and stands at a
+-- person, or what is said is to hold in every list: in another one the older may have been lifted since. Returns whose
+-- status changed.
 create function koppeling.open_suppression(
     p_group bigint, p_reason text, p_address text, p_contact_id text, p_persons bigint[], p_source text,
     p_occurred_at timestamptz, p_detail jsonb) returns setof bigint
@@ -169,6 +177,7 @@ declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
     v_bound bigint[];
+    v_is_hook boolean := coalesce(p_detail ? 'hook', false);
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -182,7 +191,7 @@ begin
         v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
     end if;
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
-        p_occurred_at, coalesce(p_detail ? 'hook', false));
+        p_occurred_at, v_is_hook);
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -226,7 +235,11 @@ begin
     where not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
-            and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
+            and o.file_key is not distinct from b.file_key
+            and (koppeling.covers(o.occurred_at, p_reason, p_occurred_at)
+                -- Mailchimp delivers a hook for 75 minutes, until it is answered.
+                or v_is_hook and not v_renews and o.detail ? 'hook'
+                    and o.occurred_at > p_occurred_at - interval '2 hours'))
     order by b.person_id;
 
     if v_id is not null and p_reason = any (koppeling.binding_noes()) then
@@ -291,7 +304,8 @@ begin
     join koppeling.email_address e on e.address_key = s.address_key
     where not exists (
         select from koppeling.open_suppression o
-        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
+        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
     on conflict (person_id) do nothing;
     v_copied := koppeling.spread_noes();
 

@@ -361,6 +361,9 @@ begin
     perform koppeling.open_suppression(v_group,
         case when p_body #>> '{data,reason}' = 'abuse' then 'complained'
              when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
-        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
+        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp',
+        -- The reading that comes before it says when it was.
+        case when v_member.status in ('unsubscribed', 'cleaned') then coalesce(v_member.last_changed, koppeling.now())
+             else koppeling.now() end,
         jsonb_build_object('hook', v_type));
 end $$;

@@ -57,8 +57,9 @@ begin
         where s.reason = any (koppeling.binding_noes())
             and not exists (
                 select from koppeling.open_suppression o
-                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
-        order by s.target_group_id, s.reason, c.person_id, s.id
+                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id
+                    and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+        order by s.target_group_id, s.reason, c.person_id, s.occurred_at desc, s.id
         returning person_id
     )
     select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;

@@ -51,7 +51,7 @@ CREATE TYPE koppeling.member_need AS (
 	waiting text,
 	needed text,
 	oscillates boolean,
-	refused boolean
+	urgent boolean
 );
 
 CREATE TYPE koppeling.membership_difference AS (
@@ -1012,7 +1012,10 @@ begin
     perform koppeling.open_suppression(v_group,
         case when p_body #>> '{data,reason}' = 'abuse' then 'complained'
              when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
-        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
+        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp',
+        -- The reading that comes before it says when it was.
+        case when v_member.status in ('unsubscribed', 'cleaned') then coalesce(v_member.last_changed, koppeling.now())
+             else koppeling.now() end,
         jsonb_build_object('hook', v_type));
 end $$;
 
@@ -1078,8 +1081,9 @@ begin
         where s.reason = any (koppeling.binding_noes())
             and not exists (
                 select from koppeling.open_suppression o
-                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
-        order by s.target_group_id, s.reason, c.person_id, s.id
+                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id
+                    and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+        order by s.target_group_id, s.reason, c.person_id, s.occurred_at desc, s.id
         returning person_id
     )
     select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;
@@ -1116,8 +1120,9 @@ begin
     where s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
-            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
-    order by s.target_group_id, s.reason, e.person_id, s.id;
+            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+                and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, e.person_id, s.occurred_at desc, s.id;
 end $$;
 
 CREATE TABLE koppeling.claim (
@@ -1441,6 +1446,7 @@ begin
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
+        perform koppeling.stage_carried(v_carried);
     end if;
     return cardinality(v_carried);
 end $$;
@@ -2846,6 +2852,10 @@ CREATE FUNCTION koppeling.count_ours(p_instance bigint) RETURNS bigint
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN (SELECT count(*) AS count FROM (koppeling.audience_member m JOIN koppeling.connector_instance i ON ((i.id = m.instance_id))) WHERE ((m.instance_id = count_ours.p_instance) AND ((m.intent IS NOT NULL) OR ((m.status = 'subscribed'::text) AND ((m.ownership = 'created'::text) OR ((m.ownership = 'adopted'::text) AND (NOT i.keeps_adopted)))))));
 
+CREATE FUNCTION koppeling.covers(p_open timestamp with time zone, p_reason text, p_said timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_open >= p_said) OR (p_reason <> ALL (ARRAY['complained'::text, 'unsubscribed'::text])));
+
 CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET plan_cache_mode TO 'force_generic_plan'
@@ -3864,6 +3874,7 @@ declare
     v_groups bigint[];
     v_group bigint;
     v_cause record;
+    v_copied bigint[];
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -3879,9 +3890,10 @@ begin
     join koppeling.email_address e on e.address_key = s.address_key
     where not exists (
         select from koppeling.open_suppression o
-        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
+        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
     on conflict (person_id) do nothing;
-    perform koppeling.spread_noes();
+    v_copied := koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -3902,7 +3914,9 @@ begin
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');
         end if;
-        return 0;
+        if v_copied = '{}' then
+            return 0;
+        end if;
     end if;
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
@@ -3911,7 +3925,11 @@ begin
         select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
-    v_groups := koppeling.groups_concerned(v_persons);
+    v_groups := array(
+        select unnest(koppeling.groups_concerned(v_persons))
+        union
+        select s.target_group_id from koppeling.suppression s where s.id = any (v_copied)
+        order by 1);
     foreach v_group in array v_groups loop
         perform koppeling.lock_group(v_group);
     end loop;
@@ -3930,6 +3948,7 @@ begin
                 where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
+    perform koppeling.stage_carried(v_copied);
     return cardinality(v_persons);
 end $$;
 
@@ -5990,9 +6009,11 @@ declare
         where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
-           r.refused
+    select (s.known).id, s.key, case when s.needed is null or not (r.urgent and s.is_parked) then s.waiting end,
+           s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+               and not r.urgent,
+           r.urgent
     from (
         select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
@@ -6020,13 +6041,16 @@ begin
         offset 0
     ) s
     cross join lateral (
-        -- At the contact, or at somebody who holds its address, or the one that it is known by or was to get.
-        select case when s.needed = 'delete' and v_parks is not null then
+        select case when (s.known).intent = 'creating' then
+                   -- A call of ours may have subscribed him over a no.
+                   true
+               when s.needed = 'delete' and v_parks is not null then
+                   -- At the contact, or at somebody who holds its address, or the one that it is known by or was to get.
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
                        || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)
                        && koppeling.binding_noes()
-               else false end as refused
+               else false end as urgent
         offset 0
     ) r;
 end $$;
@@ -6329,8 +6353,9 @@ begin
     where s.person_id = p_other and not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = p_survivor
-            and o.file_key is not distinct from s.file_key)
-    order by s.target_group_id, s.reason, s.file_key, s.id;
+            and o.file_key is not distinct from s.file_key
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, s.file_key, s.occurred_at desc, s.id;
 
     with decided as (
         select
@@ -6941,7 +6966,12 @@ begin
               and not exists (select from koppeling.valid_invitations(p_member) h where h.id = v.id)), 'withdrawn');
         for v_one in
             select v.id, v.target_group_id, array(
-                select s.id from koppeling.open_suppression s where s.id = any (v.about)) as open
+                select s.id from koppeling.open_suppression s where s.id = any (v.about)
+                union
+                -- Said before she asked, and found since.
+                select s.id from koppeling.open_suppression s
+                where s.person_id = v.person_id and s.target_group_id = v.target_group_id
+                  and s.reason = 'unsubscribed' and s.occurred_at <= v.requested_at) as open
             from koppeling.invitation v
             where v.id = any (v_answered) and v.ended_at is null
             order by v.id
@@ -7299,6 +7329,7 @@ declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
     v_bound bigint[];
+    v_is_hook boolean := coalesce(p_detail ? 'hook', false);
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -7312,7 +7343,7 @@ begin
         v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
     end if;
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
-        p_occurred_at, coalesce(p_detail ? 'hook', false));
+        p_occurred_at, v_is_hook);
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -7356,7 +7387,11 @@ begin
     where not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
-            and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
+            and o.file_key is not distinct from b.file_key
+            and (koppeling.covers(o.occurred_at, p_reason, p_occurred_at)
+                -- Mailchimp delivers a hook for 75 minutes, until it is answered.
+                or v_is_hook and not v_renews and o.detail ? 'hook'
+                    and o.occurred_at > p_occurred_at - interval '2 hours'))
     order by b.person_id;
 
     if v_id is not null and p_reason = any (koppeling.binding_noes()) then
@@ -9083,6 +9118,7 @@ CREATE FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor
 declare
     v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
     v_address text;
+    v_said timestamptz := koppeling.now();
 begin
     for v_address in
         select e.address from koppeling.email_address e
@@ -9093,7 +9129,7 @@ begin
             where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
     loop
         perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
-            koppeling.now(), jsonb_build_object('actor', p_actor)
+            v_said, jsonb_build_object('actor', p_actor)
                 || case when p_to_all then '{"saidTo": "every group"}' else '{}'::jsonb end);
     end loop;
 end $$;
@@ -10433,7 +10469,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION koppeling.spread_noes() RETURNS void
+CREATE FUNCTION koppeling.spread_noes() RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -10478,6 +10514,7 @@ begin
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
+    return v_copied;
 end $$;
 
 CREATE FUNCTION koppeling.spread_value_changes() RETURNS void
@@ -10506,6 +10543,24 @@ begin
     select r.person_id, min(r.cause) from reached r group by r.person_id order by r.person_id
     on conflict (person_id) do update
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
+end $$;
+
+CREATE FUNCTION koppeling.stage_carried(p_entries bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    perform koppeling.stage_members(t.instance_id, t.members)
+    from (
+        select i.id as instance_id, array_agg(distinct m.id) as members
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        cross join lateral koppeling.members_meant(i.id, s.address_key) m (id)
+        where s.id = any (p_entries) and s.source = 'user'
+        group by i.id
+        order by i.target_group_id
+    ) t;
 end $$;
 
 CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[], p_made bigint[] DEFAULT '{}'::bigint[]) RETURNS void
@@ -10538,8 +10593,8 @@ begin
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
         array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
         array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
+        array_agg(case when n.automatic is false and not n.urgent or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.urgent then -10
                        when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
