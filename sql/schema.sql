@@ -487,11 +487,13 @@ begin
     if p_all then
         for v_to in select i.target_group_id from koppeling.connector_instance i order by i.target_group_id loop
             for v_from in
-                select i.target_group_id from koppeling.connector_instance i
-                where i.target_group_id <> v_to order by i.target_group_id
+                select i.target_group_id from koppeling.connector_instance i where i.target_group_id <> v_to
+                union
+                select f.target_group_id from koppeling.former_link f where f.target_group_id <> v_to
+                order by 1
             loop
                 v_carried := v_carried
-                    + koppeling.carry_noes(v_from, v_to, p_actor, array['complained', 'unsubscribed']);
+                    + koppeling.carry_noes(v_from, v_to, p_actor, koppeling.noes_for_all_lists());
             end loop;
         end loop;
     end if;
@@ -885,9 +887,9 @@ declare
     v_carried bigint;
 begin
     perform koppeling.lock_noes();
-    select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
-    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
-    where g.id <> p_group;
+    select coalesce(sum(koppeling.carry_noes(g.target_group_id, p_group, p_actor, g.reasons)), 0) into v_carried
+    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g
+    where g.target_group_id <> p_group;
     if exists (select from koppeling.erasure) then
         perform koppeling.enqueue_internal('erasure.check', jsonb_build_object('group', p_group),
             key => 'erasure.check.' || p_group, order_key => 'erasure.check');
@@ -2736,6 +2738,10 @@ CREATE FUNCTION koppeling.every_group() RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 0;
 
+CREATE FUNCTION koppeling.noes_for_all_lists() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY['complained'::text, 'unsubscribed'::text];
+
 CREATE TABLE koppeling.former_link (
     id bigint NOT NULL,
     target_group_id bigint NOT NULL,
@@ -2751,19 +2757,26 @@ CREATE TABLE koppeling.former_link (
     ended_by text NOT NULL
 );
 
-CREATE FUNCTION koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) RETURNS TABLE(target_group_id bigint, reasons text[])
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- SELECT f.target_group_id
-    FROM koppeling.former_link f
-   WHERE ((f.list_id = groups_to_carry_from.p_list) OR (groups_to_carry_from.p_others AND (f.account_id = groups_to_carry_from.p_account)))
- UNION
-  SELECT i.target_group_id
-    FROM koppeling.connector_instance i
-   WHERE ((groups_to_carry_from.p_others AND (i.account_id = groups_to_carry_from.p_account)) OR (EXISTS ( SELECT
+ SELECT g.target_group_id,
+         CASE
+             WHEN bool_or(g.has_all) THEN koppeling.binding_noes()
+             ELSE koppeling.noes_for_all_lists()
+         END AS noes_for_all_lists
+    FROM ( SELECT f.target_group_id,
+             ((f.list_id = groups_to_carry_from.p_list) OR (groups_to_carry_from.p_others AND (f.account_id = groups_to_carry_from.p_account))) AS has_all
+            FROM koppeling.former_link f
+         UNION ALL
+          SELECT i.target_group_id,
+             (groups_to_carry_from.p_others AND (i.account_id = groups_to_carry_from.p_account))
+            FROM koppeling.connector_instance i) g
+   WHERE (g.has_all OR (EXISTS ( SELECT
             FROM koppeling.deployment d
-           WHERE d.noes_for_all_lists)));
+           WHERE d.noes_for_all_lists)))
+   GROUP BY g.target_group_id;
 END;
 
 CREATE FUNCTION koppeling.portable_noes(p_group bigint) RETURNS TABLE(reason text, address_key text, person_id bigint, source text, occurred_at timestamp with time zone, entry bigint)
@@ -2841,10 +2854,14 @@ CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
  SELECT count(DISTINCT n.address_key) AS count
-    FROM (( SELECT koppeling.every_group() AS every_group
-         UNION
-          SELECT koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) AS groups_to_carry_from) g(id)
-      CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
+    FROM (( SELECT koppeling.every_group() AS every_group,
+             koppeling.binding_noes() AS binding_noes
+         UNION ALL
+          SELECT g_1.target_group_id,
+             g_1.reasons
+            FROM koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g_1(target_group_id, reasons)) g(id, reasons)
+      CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry))
+   WHERE (n.reason = ANY (g.reasons));
 END;
 
 CREATE FUNCTION koppeling.count_ours(p_instance bigint) RETURNS bigint
@@ -6856,7 +6873,7 @@ begin
     end if;
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
-    where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
+    where s.reason = any (koppeling.noes_for_all_lists()) and s.contact_id is null
       -- What came from another list, or was said to all, is in all of them already.
       and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
       and not s.detail ? 'saidTo';

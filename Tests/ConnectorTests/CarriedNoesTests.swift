@@ -156,6 +156,34 @@ struct CarriedNoesTests {
         }
     }
 
+    @Test("that is linked no more binds in every list where the deployment is set so", arguments: [true, false])
+    func formerLinks(isSetBefore: Bool) async throws {
+        try await LinkedList.run(persons: 2) { list in
+            func applyToAll() async throws {
+                _ = try await list.accounts.deployment.applyNoesToAllLists(true, actor: "test")
+            }
+            try await list.quiet()
+            if isSetBefore { try await applyToAll() }
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.pull()
+            try await list.instances.setEnabled(false, instance: list.instance.name)
+            _ = try await list.instances.deleteGroup(of: list.instance, contacts: .leave, actor: "test")
+            let other = try await list.addList("Tweede")
+            let instance = try await other.instances.link(
+                account: try await other.accounts.find("Instituut"), list: other.list, name: "Tweede",
+                emailKind: "zakelijk", carriesNoes: false, actor: "test")
+            try await other.saveRules(#"[[{"kind": "personCategory", "value": "\#(LinkedList.category)"}]]"#)
+            try await activate(instance, other)
+            if !isSetBefore {
+                #expect(try await other.status(list.address("0")) == "subscribed", "each list for itself")
+                try await applyToAll()
+                try await other.quiet()
+            }
+            #expect(try await other.status(list.address("0")) == (isSetBefore ? nil : "archived"))
+            #expect(try await other.status(list.address("1")) == "subscribed")
+        }
+    }
+
     @Test("by having been erased bars the address from a list that is linked later, whoever holds it then")
     func erasedBefore() async throws {
         try await LinkedList.run(persons: 1) { list in
