@@ -273,7 +273,7 @@ begin
                    -- A call of ours may have subscribed him over a no.
                    true
                when s.needed = 'delete' and v_parks is not null then
-                   -- At the contact, or at somebody who holds its address, or the one that it is known by or was to get.
+                   -- At the contact, or at whoever holds its address, or the one that it is known by or was to get.
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
                        || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)

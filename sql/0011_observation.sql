@@ -129,9 +129,12 @@ begin
     -- Also when the contact was known so: he may have opted in and said it again, at another address, since.
     if v_status in ('unsubscribed', 'cleaned')
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
-        and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
         v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
+        -- What we say there for a person is recorded already; that the contact complained before is not.
+        if v_old.intent = 'unsubscribing' and v_reason <> 'complained' then
+            v_reason := null;
+        end if;
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then

@@ -159,8 +159,8 @@ begin
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
--- Stages the contacts that must hear what a user recorded, where these entries brought it: whoever it was said of need not
--- be in that group, nor have that address any more.
+-- Stages the contacts that must hear what a user recorded, where these entries brought it: whoever it was said of need
+-- not be in that group, nor have that address any more.
 create function koppeling.stage_carried(p_entries bigint[]) returns void
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -221,8 +221,8 @@ end $$;
 create trigger spread after insert on koppeling.suppression
     referencing new table as said for each statement execute function koppeling.note_spreading();
 
--- Copies what is to hold in every list to the other linked groups, and returns the copies. No group is locked, unless an
--- invitation ends: what else follows is derived by the evaluation that calls this, which locks them in their order.
+-- Copies what is to hold in every list to the other linked groups, and returns the copies. No group is locked, unless
+-- an invitation ends: what else follows is derived by the evaluation that calls this, which locks them in their order.
 create function koppeling.spread_noes() returns bigint[]
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -269,8 +269,8 @@ begin
     return v_copied;
 end $$;
 
--- Lets complaints and unsubscribes hold in every linked list from now on, those that are open too, also of a list that is
--- linked no more, or each in its own again; what was copied stays until it is lifted.
+-- Lets complaints and unsubscribes hold in every linked list from now on, those that are open too, also of a list that
+-- is linked no more, or each in its own again; what was copied stays until it is lifted.
 create function koppeling.apply_noes_to_all_lists(p_all boolean, p_actor text) returns bigint
     language plpgsql set search_path = koppeling, pg_temp
 as $$

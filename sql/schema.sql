@@ -6062,7 +6062,7 @@ begin
                    -- A call of ours may have subscribed him over a no.
                    true
                when s.needed = 'delete' and v_parks is not null then
-                   -- At the contact, or at somebody who holds its address, or the one that it is known by or was to get.
+                   -- At the contact, or at whoever holds its address, or the one that it is known by or was to get.
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
                        || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)
@@ -7077,9 +7077,12 @@ begin
     -- Also when the contact was known so: he may have opted in and said it again, at another address, since.
     if v_status in ('unsubscribed', 'cleaned')
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
-        and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
         v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
+        -- What we say there for a person is recorded already; that the contact complained before is not.
+        if v_old.intent = 'unsubscribing' and v_reason <> 'complained' then
+            v_reason := null;
+        end if;
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then

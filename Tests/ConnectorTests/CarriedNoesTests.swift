@@ -116,7 +116,7 @@ struct CarriedNoesTests {
     }
 
     @Test(
-        "by a user for one list is told to every list where the deployment is set so, also where nobody claims the contact",
+        "by a user for one list is told to every list where the deployment is set so, also where nobody claims her",
         arguments: [true, false])
     func toldToAllLists(isSetBefore: Bool) async throws {
         try await LinkedList.run(persons: 1) { list in

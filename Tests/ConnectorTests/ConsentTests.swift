@@ -177,6 +177,24 @@ struct ConsentTests {
         }
     }
 
+    @Test("here is a complaint for good when Mailchimp's answer to our unsubscribing shows one")
+    func toldHereAfterAComplaint() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.hold(true)
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.intend("unsubscribing")
+            try await list.pool.query(
+                """
+                select koppeling.record_call(m.id, null, null, jsonb_build_object('id', m.remote_id,
+                    'contact_id', m.contact_id, 'email_address', m.address, 'status', 'unsubscribed',
+                    'unsubscribe_reason', 'abuse', 'last_changed', koppeling.now()))
+                from koppeling.audience_member m
+                """)
+            #expect(try await list.membership("0") == "inactive complained")
+        }
+    }
+
     @Test("shares an address: an unsubscribe makes both inactive")
     func shared() async throws {
         try await LinkedList.run(persons: 1) { list in
