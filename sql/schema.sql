@@ -828,7 +828,7 @@ CREATE TABLE koppeling.audience_member (
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
 
-CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb) RETURNS boolean
+CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb, p_key text) RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -844,9 +844,9 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
     FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased, invited_at)
    WHERE ((m.id = begin_call.p_member) AND
          CASE begin_call.p_intent
-             WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
+             WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields) AND (s.wanted_key = begin_call.p_key))
              WHEN 'updating'::text THEN ((s.claims > 0) AND (s.wanted_fields = begin_call.p_fields))
-             WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
+             WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to = begin_call.p_key) AND (s.wanted_key = begin_call.p_key))
              WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
              ELSE NULL::boolean
