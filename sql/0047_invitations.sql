@@ -159,10 +159,10 @@ begin
             select v.id, v.target_group_id, array(
                 select s.id from koppeling.open_suppression s where s.id = any (v.about)
                 union
-                -- Said before she asked, and found since.
+                -- What was said there before she asked, and found since.
                 select s.id from koppeling.open_suppression s
-                where s.person_id = v.person_id and s.target_group_id = v.target_group_id
-                  and s.reason = 'unsubscribed' and s.occurred_at <= v.requested_at) as open
+                where s.follows = any (v.about) and s.person_id = v.person_id and s.target_group_id = v.target_group_id
+                  and s.occurred_at <= v.requested_at) as open
             from koppeling.invitation v
             where v.id = any (v_answered) and v.ended_at is null
             order by v.id
