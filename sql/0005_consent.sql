@@ -6,6 +6,12 @@ create function koppeling.binding_noes() returns text[]
     language sql immutable parallel safe
     return array['complained', 'unsubscribed', 'forgotten'];
 
+-- Whether a no that is open says as much as one of the same reason that was said, perhaps at another address, at this
+-- moment: of a complaint and an unsubscribe the last counts, since whoever opts in after the first may say it again.
+create function koppeling.covers(p_open timestamptz, p_reason text, p_said timestamptz) returns boolean
+    language sql immutable parallel safe
+    return p_open >= p_said or p_reason not in ('complained', 'unsubscribed');
+
 -- By how much Mailchimp's clock may be ahead of ours, where a moment of the one is held against one of the other.
 create function koppeling.clock_difference() returns interval
     language sql immutable parallel safe
@@ -123,8 +129,9 @@ begin
     where s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
-            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
-    order by s.target_group_id, s.reason, e.person_id, s.id;
+            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+                and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, e.person_id, s.occurred_at desc, s.id;
 end $$;
 
 create function koppeling.bind_given_addresses() returns trigger
@@ -158,8 +165,9 @@ begin
     return query select unnest(v_changed);
 end $$;
 
--- Records what was said or found. An entry that is open already is not repeated, unless it is older and what is said is
--- to hold in every list: in another one the older may have been lifted since. Returns whose status changed.
+-- Records what was said or found. An entry that is open already is not repeated, unless it is older and stands at a
+-- person, or what is said is to hold in every list: in another one the older may have been lifted since. Returns whose
+-- status changed.
 create function koppeling.open_suppression(
     p_group bigint, p_reason text, p_address text, p_contact_id text, p_persons bigint[], p_source text,
     p_occurred_at timestamptz, p_detail jsonb) returns setof bigint
@@ -169,6 +177,7 @@ declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
     v_bound bigint[];
+    v_is_hook boolean := coalesce(p_detail ? 'hook', false);
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -182,7 +191,7 @@ begin
         v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
     end if;
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
-        p_occurred_at, coalesce(p_detail ? 'hook', false));
+        p_occurred_at, v_is_hook);
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -226,7 +235,11 @@ begin
     where not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
-            and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
+            and o.file_key is not distinct from b.file_key
+            and (koppeling.covers(o.occurred_at, p_reason, p_occurred_at)
+                -- Mailchimp delivers a hook for 75 minutes, until it is answered.
+                or v_is_hook and not v_renews and o.detail ? 'hook'
+                    and o.occurred_at > p_occurred_at - interval '2 hours'))
     order by b.person_id;
 
     if v_id is not null and p_reason = any (koppeling.binding_noes()) then
@@ -238,68 +251,6 @@ begin
         end if;
     end if;
     return query select * from koppeling.rederive(p_group, v_bound, p_reason, p_source);
-end $$;
-
--- Ends these entries; what a bounce left at persons ends with it. A complaint is never ended by us.
-create function koppeling.end_suppressions(
-    p_group bigint, p_ids bigint[], p_source text, p_cause text, p_by_hand boolean default false)
-    returns setof bigint
-    language plpgsql
-as $$
-declare
-    v_persons bigint[];
-begin
-    if exists (select from koppeling.suppression s where s.id = any (p_ids) and s.reason = 'complained') then
-        raise exception using errcode = 'restrict_violation', message = 'a complaint cannot be lifted',
-            hint = 'The contact reported a mailing as spam; it stays out of this list.';
-    end if;
-    with recursive ended as (
-        select s.* from koppeling.suppression s where s.id = any (p_ids)
-        union
-        select s.* from koppeling.suppression s join ended e on s.follows = e.id
-        where s.reason = 'cleaned'
-    ), lifted as (
-        insert into koppeling.suppression_lift (suppression_id, source, cause)
-        select e.id, p_source, p_cause from ended e
-        on conflict (suppression_id) do nothing
-    )
-    select array_agg(distinct coalesce(e.person_id, a.person_id)) into v_persons
-    from ended e
-    left join koppeling.email_address a on a.address_key = e.address_key
-    where coalesce(e.person_id, a.person_id) is not null;
-    -- Who was let go but holds another address with a no is bound by that one.
-    perform koppeling.bind_holders(v_persons);
-    return query select * from koppeling.rederive(p_group, v_persons, p_cause, p_source, p_by_hand);
-end $$;
-
--- Ends one entry. Returns whose status changed.
-create function koppeling.lift_suppression(p_suppression bigint, p_source text, p_cause text) returns setof bigint
-    language plpgsql
-as $$
-declare
-    v_group bigint := (select s.target_group_id from koppeling.suppression s where s.id = p_suppression);
-begin
-    perform koppeling.lock_group(v_group);
-    return query select * from koppeling.end_suppressions(v_group, array[p_suppression], p_source, p_cause);
-end $$;
-
--- Ends what is open for these reasons at the contact, the address and the persons named, and at nobody else.
-create function koppeling.lift_suppressions(
-    p_group bigint, p_reasons text[], p_address text, p_contact_id text, p_persons bigint[], p_source text, p_cause text)
-    returns setof bigint
-    language plpgsql
-as $$
-declare
-    v_ids bigint[];
-begin
-    perform koppeling.lock_group(p_group);
-    v_ids := array(
-        select s.id from koppeling.open_suppression s
-        where s.target_group_id = p_group and s.reason = any (p_reasons)
-            and (s.contact_id = p_contact_id or s.address_key = koppeling.address_key(p_address)
-                or s.person_id = any (p_persons))
-        order by s.id);
-    return query select * from koppeling.end_suppressions(p_group, v_ids, p_source, p_cause);
 end $$;
 
 -- Every group that these persons' facts can touch, by rising id: where they have a membership, where a rule asks for
@@ -337,6 +288,7 @@ declare
     v_groups bigint[];
     v_group bigint;
     v_cause record;
+    v_copied bigint[];
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -352,9 +304,10 @@ begin
     join koppeling.email_address e on e.address_key = s.address_key
     where not exists (
         select from koppeling.open_suppression o
-        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
+        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
     on conflict (person_id) do nothing;
-    perform koppeling.spread_noes();
+    v_copied := koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -375,7 +328,9 @@ begin
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');
         end if;
-        return 0;
+        if v_copied = '{}' then
+            return 0;
+        end if;
     end if;
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
@@ -384,7 +339,11 @@ begin
         select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
-    v_groups := koppeling.groups_concerned(v_persons);
+    v_groups := array(
+        select unnest(koppeling.groups_concerned(v_persons))
+        union
+        select s.target_group_id from koppeling.suppression s where s.id = any (v_copied)
+        order by 1);
     foreach v_group in array v_groups loop
         perform koppeling.lock_group(v_group);
     end loop;
@@ -403,6 +362,7 @@ begin
                 where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
+    perform koppeling.stage_carried(v_copied);
     return cardinality(v_persons);
 end $$;
 

@@ -276,6 +276,17 @@ begin
     end if;
 end $$;
 
+-- The contacts that an address means: the one there, and those that left it inside Mailchimp or are to get it.
+create function koppeling.members_meant(p_instance bigint, p_key text) returns setof bigint
+    language sql stable -- and without settings: it becomes part of its caller's statement
+begin atomic
+    select m.id from koppeling.audience_member m where m.instance_id = p_instance and m.address_key = p_key
+    union all
+    select m.id from koppeling.audience_member m where m.instance_id = p_instance and m.file_key = p_key
+    union all
+    select m.id from koppeling.audience_member m where m.instance_id = p_instance and m.moving_to = p_key;
+end;
+
 -- The contacts at addresses of these persons that must hear a no which a user recorded.
 create function koppeling.told_members(p_instance bigint, p_persons bigint[]) returns bigint[]
     language plpgsql stable
@@ -292,7 +303,8 @@ begin
         cross join lateral (
             select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0
         ) s
-        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        cross join lateral koppeling.members_meant(i.id, s.address_key) n (id)
+        join koppeling.audience_member m on m.id = n.id
         where i.id = p_instance and s.target_group_id = i.target_group_id and s.source = 'user'
             -- What a call under way will have made of it is not known yet.
             and (m.status in ('subscribed', 'pending') or m.intent is not null));

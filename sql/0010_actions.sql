@@ -54,9 +54,10 @@ begin atomic
                -- Two looks, each along its index: one with "or" would go through the noes of the whole group.
                select
                from (
-                   -- Said of the person file's address, which the contact may have left inside Mailchimp.
+                   -- Said of the person file's address, which the contact may have left inside Mailchimp, or not have
+                   -- got yet.
                    select s.* from koppeling.open_suppression s
-                   where s.address_key in ((m.known).address_key, (m.known).file_key)
+                   where s.address_key in ((m.known).address_key, (m.known).file_key, (m.known).moving_to)
                      and s.target_group_id = i.target_group_id
                    union all
                    select s.* from koppeling.open_suppression s
@@ -161,10 +162,10 @@ create function koppeling.needed_action(s koppeling.audience_member, p_claims bi
             then 'update'
     end;
 
--- An address flips too often when it is to be created for the second time after an archive of the same hour. Refused:
--- it is to be archived, and a no binds it, which no template holds back.
+-- An address flips too often when it is to be created for the second time after an archive of the same hour. Urgent: no
+-- template holds it back, since a no binds who is to be archived, or has to be looked for.
 create type koppeling.member_need as (
-    member_id bigint, key text, waiting text, needed text, oscillates boolean, refused boolean
+    member_id bigint, key text, waiting text, needed text, oscillates boolean, urgent boolean
 );
 
 -- Stages what these members need, and supersedes what they no longer need. Of those that were made just now for those
@@ -199,8 +200,8 @@ begin
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
         array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
         array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
+        array_agg(case when n.automatic is false and not n.urgent or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.urgent then -10
                        when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
@@ -237,9 +238,11 @@ declare
         where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
-           r.refused
+    select (s.known).id, s.key, case when s.needed is null or not (r.urgent and s.is_parked) then s.waiting end,
+           s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+               and not r.urgent,
+           r.urgent
     from (
         select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
@@ -267,12 +270,16 @@ begin
         offset 0
     ) s
     cross join lateral (
-        -- At the contact, or at somebody who holds its address or the one that it is known by.
-        select case when s.needed = 'delete' and v_parks is not null then
+        select case when (s.known).intent = 'creating' then
+                   -- A call of ours may have subscribed him over a no.
+                   true
+               when s.needed = 'delete' and v_parks is not null then
+                   -- At the contact, or at whoever holds its address, or the one that it is known by or was to get.
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)
                        && koppeling.binding_noes()
-               else false end as refused
+               else false end as urgent
         offset 0
     ) r;
 end $$;

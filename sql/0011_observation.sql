@@ -110,9 +110,12 @@ begin
     -- Also when the contact was known so: he may have opted in and said it again, at another address, since.
     if v_status in ('unsubscribed', 'cleaned')
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
-        and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
         v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
+        -- What we say there for a person is recorded already; that the contact complained before is not.
+        if v_old.intent = 'unsubscribing' and v_reason <> 'complained' then
+            v_reason := null;
+        end if;
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then
@@ -344,6 +347,9 @@ begin
     perform koppeling.open_suppression(v_group,
         case when p_body #>> '{data,reason}' = 'abuse' then 'complained'
              when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
-        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
+        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp',
+        -- The reading that comes before it says when it was.
+        case when v_member.status in ('unsubscribed', 'cleaned') then coalesce(v_member.last_changed, koppeling.now())
+             else koppeling.now() end,
         jsonb_build_object('hook', v_type));
 end $$;

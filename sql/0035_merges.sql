@@ -78,8 +78,9 @@ begin
     where s.person_id = p_other and not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = p_survivor
-            and o.file_key is not distinct from s.file_key)
-    order by s.target_group_id, s.reason, s.file_key, s.id;
+            and o.file_key is not distinct from s.file_key
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, s.file_key, s.occurred_at desc, s.id;
 
     with decided as (
         select

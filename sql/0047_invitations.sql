@@ -157,7 +157,12 @@ begin
               and not exists (select from koppeling.valid_invitations(p_member) h where h.id = v.id)), 'withdrawn');
         for v_one in
             select v.id, v.target_group_id, array(
-                select s.id from koppeling.open_suppression s where s.id = any (v.about)) as open
+                select s.id from koppeling.open_suppression s where s.id = any (v.about)
+                union
+                -- What was said there before she asked, and found since.
+                select s.id from koppeling.open_suppression s
+                where s.follows = any (v.about) and s.person_id = v.person_id and s.target_group_id = v.target_group_id
+                  and s.occurred_at <= v.requested_at) as open
             from koppeling.invitation v
             where v.id = any (v_answered) and v.ended_at is null
             order by v.id

@@ -36,8 +36,9 @@ declare
     v_other text;
 begin
     select * into v_member from koppeling.audience_member m
-    where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
-    order by m.address_key = p_key desc, m.id limit 1;
+    where m.instance_id = p_instance
+      and (m.address_key = p_key or m.moving_to = p_key or m.file_key = p_key and m.status <> 'absent')
+    order by m.address_key = p_key desc, m.moving_to = p_key desc nulls last, m.id limit 1;
     v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, false, array[p_person]) r), '{}');
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'an archived person cannot be invited';
@@ -145,6 +146,9 @@ begin
             v_person, g.id, v_to.instance_id, e.address, e.address_key) o
         where g.id = v_to.group_id;
         if v_no.message is null then
+            -- Whoever was to move there said no before: she is asked at the address that she has.
+            update koppeling.audience_member m set moving_to = null
+            where m.instance_id = v_to.instance_id and m.moving_to = v_no.address_key and m.intent is null;
             v_member := koppeling.member_for(v_to.instance_id, v_no.address, v_no.address_key);
             select r.message, r.hint, v_no.address, v_no.address_key into v_no
             from koppeling.invitation_rests(v_member, v_person) r;

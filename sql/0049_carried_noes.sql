@@ -51,17 +51,27 @@ begin
     from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
 end $$;
 
--- Whose noes a new link to this list takes over: those of groups that had the list before in any case, and on request
--- those of the account's other lists.
-create function koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) returns setof bigint
+-- The noes that a deployment can let hold in every list.
+create function koppeling.noes_for_all_lists() returns text[]
+    language sql immutable parallel safe
+    return array['complained', 'unsubscribed'];
+
+-- Whose noes a new link to this list takes over, and which: those of groups that had the list before in any case, on
+-- request those of the account's other lists, and what is to hold in every list from any that is linked, or was.
+create function koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean)
+    returns table (target_group_id bigint, reasons text[])
     language sql stable set search_path = koppeling, pg_temp
 begin atomic
-    select f.target_group_id from koppeling.former_link f
-    where f.list_id = p_list or p_others and f.account_id = p_account
-    union
-    select i.target_group_id from koppeling.connector_instance i
-    where p_others and i.account_id = p_account
-       or exists (select from koppeling.deployment d where d.noes_for_all_lists);
+    select g.target_group_id,
+           case when bool_or(g.has_all) then koppeling.binding_noes() else koppeling.noes_for_all_lists() end
+    from (
+        select f.target_group_id, f.list_id = p_list or p_others and f.account_id = p_account as has_all
+        from koppeling.former_link f
+        union all
+        select i.target_group_id, p_others and i.account_id = p_account from koppeling.connector_instance i
+    ) g
+    where g.has_all or exists (select from koppeling.deployment d where d.noes_for_all_lists)
+    group by g.target_group_id;
 end;
 
 -- How many addresses would be barred from a list if it were linked now.
@@ -70,11 +80,12 @@ create function koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
 begin atomic
     select count(distinct n.address_key)
     from (
-        select koppeling.every_group()
-        union
-        select koppeling.groups_to_carry_from(p_account, p_list, p_others)
-    ) g (id)
-    cross join lateral koppeling.portable_noes(g.id) n;
+        select koppeling.every_group(), koppeling.binding_noes()
+        union all
+        select g.target_group_id, g.reasons from koppeling.groups_to_carry_from(p_account, p_list, p_others) g
+    ) g (id, reasons)
+    cross join lateral koppeling.portable_noes(g.id) n
+    where n.reason = any (g.reasons);
 end;
 
 -- Lets the open noes of one group, of these reasons, hold in another; in the same, those that stand at contacts hold at
@@ -115,6 +126,7 @@ begin
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
+        perform koppeling.stage_carried(v_carried);
     end if;
     return cardinality(v_carried);
 end $$;
@@ -147,6 +159,24 @@ begin
         select s.person_id from koppeling.suppression s where s.id = any (p_entries) and s.person_id is not null);
 end $$;
 
+-- Stages the contacts that must hear what a user recorded, where these entries brought it: whoever it was said of need
+-- not be in that group, nor have that address any more.
+create function koppeling.stage_carried(p_entries bigint[]) returns void
+    language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
+as $$
+begin
+    perform koppeling.stage_members(t.instance_id, t.members)
+    from (
+        select i.id as instance_id, array_agg(distinct m.id) as members
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        cross join lateral koppeling.members_meant(i.id, s.address_key) m (id)
+        where s.id = any (p_entries) and s.source = 'user'
+        group by i.id
+        order by i.target_group_id
+    ) t;
+end $$;
+
 -- Ends the invitations that these entries came after, as if it had been said to that list.
 create function koppeling.decline_carried(p_entries bigint[]) returns void
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
@@ -177,7 +207,7 @@ begin
     end if;
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
-    where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
+    where s.reason = any (koppeling.noes_for_all_lists()) and s.contact_id is null
       -- What came from another list, or was said to all, is in all of them already.
       and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
       and not s.detail ? 'saidTo';
@@ -191,9 +221,9 @@ end $$;
 create trigger spread after insert on koppeling.suppression
     referencing new table as said for each statement execute function koppeling.note_spreading();
 
--- Copies what is to hold in every list to the other linked groups. No group is locked, unless an invitation ends: what
--- else follows is derived by the evaluation that calls this, which locks them in their order.
-create function koppeling.spread_noes() returns void
+-- Copies what is to hold in every list to the other linked groups, and returns the copies. No group is locked, unless
+-- an invitation ends: what else follows is derived by the evaluation that calls this, which locks them in their order.
+create function koppeling.spread_noes() returns bigint[]
     language plpgsql set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -236,10 +266,11 @@ begin
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
+    return v_copied;
 end $$;
 
--- Lets complaints and unsubscribes hold in every linked list from now on, those that are open too, or each in its own
--- again; what was copied stays until it is lifted.
+-- Lets complaints and unsubscribes hold in every linked list from now on, those that are open too, also of a list that
+-- is linked no more, or each in its own again; what was copied stays until it is lifted.
 create function koppeling.apply_noes_to_all_lists(p_all boolean, p_actor text) returns bigint
     language plpgsql set search_path = koppeling, pg_temp
 as $$
@@ -258,11 +289,13 @@ begin
     if p_all then
         for v_to in select i.target_group_id from koppeling.connector_instance i order by i.target_group_id loop
             for v_from in
-                select i.target_group_id from koppeling.connector_instance i
-                where i.target_group_id <> v_to order by i.target_group_id
+                select i.target_group_id from koppeling.connector_instance i where i.target_group_id <> v_to
+                union
+                select f.target_group_id from koppeling.former_link f where f.target_group_id <> v_to
+                order by 1
             loop
                 v_carried := v_carried
-                    + koppeling.carry_noes(v_from, v_to, p_actor, array['complained', 'unsubscribed']);
+                    + koppeling.carry_noes(v_from, v_to, p_actor, koppeling.noes_for_all_lists());
             end loop;
         end loop;
     end if;
@@ -307,9 +340,9 @@ declare
     v_carried bigint;
 begin
     perform koppeling.lock_noes();
-    select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
-    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
-    where g.id <> p_group;
+    select coalesce(sum(koppeling.carry_noes(g.target_group_id, p_group, p_actor, g.reasons)), 0) into v_carried
+    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g
+    where g.target_group_id <> p_group;
     if exists (select from koppeling.erasure) then
         perform koppeling.enqueue_internal('erasure.check', jsonb_build_object('group', p_group),
             key => 'erasure.check.' || p_group, order_key => 'erasure.check');

@@ -16,11 +16,7 @@ begin atomic
     )
     select count(*)
     from koppeling.member_facts(array(
-        select m.id from said s join koppeling.audience_member m on m.address_key = s.address_key
-        where m.instance_id = p_instance
-        union
-        select m.id from said s join koppeling.audience_member m on m.file_key = s.address_key
-        where m.instance_id = p_instance
+        select m from said s cross join lateral koppeling.members_meant(p_instance, s.address_key) m
         union
         select m.id from said s join koppeling.audience_member m on m.contact_id = s.contact_id
         where m.instance_id = p_instance)) f

@@ -37,6 +37,7 @@ as $$
 declare
     v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
     v_address text;
+    v_said timestamptz := koppeling.now();
 begin
     for v_address in
         select e.address from koppeling.email_address e
@@ -47,7 +48,7 @@ begin
             where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
     loop
         perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
-            koppeling.now(), jsonb_build_object('actor', p_actor)
+            v_said, jsonb_build_object('actor', p_actor)
                 || case when p_to_all then '{"saidTo": "every group"}' else '{}'::jsonb end);
     end loop;
 end $$;

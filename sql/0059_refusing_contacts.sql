@@ -57,15 +57,16 @@ begin
         where s.reason = any (koppeling.binding_noes())
             and not exists (
                 select from koppeling.open_suppression o
-                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
-        order by s.target_group_id, s.reason, c.person_id, s.id
+                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id
+                    and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+        order by s.target_group_id, s.reason, c.person_id, s.occurred_at desc, s.id
         returning person_id
     )
     select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;
     return v_bound;
 end $$;
 
--- The contacts of these persons, known by an address of theirs, whose archive is parked although they said no.
+-- The contacts of these persons, which an address of theirs means, whose archive is parked although they said no.
 create function koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) returns bigint[]
     language plpgsql stable set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
@@ -86,13 +87,7 @@ begin
     return array(
         select distinct m.id
         from koppeling.email_address e
-        cross join lateral (
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.address_key = e.address_key
-            union all
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.file_key = e.address_key
-        ) m
+        cross join lateral koppeling.members_meant(p_instance, e.address_key) m (id)
         join koppeling.job j on j.queue = koppeling.instance_queue(p_instance) and j.key = koppeling.member_key(m.id)
             and j.state <> 'running' and j.args ->> 'action' = 'delete' and j.run_at = 'infinity'
         where e.person_id = any (v_refusing));

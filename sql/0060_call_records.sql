@@ -1,7 +1,8 @@
 -- The record of a call: its intent before it, and what came of it.
 
--- Commits the intent of one call, if what it was decided on still holds. False: decide again.
-create function koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb) returns boolean
+-- Commits the intent of one call, if what it was decided on still holds, also the address that it sends. False: decide
+-- again.
+create function koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb, p_key text) returns boolean
     language sql
     set search_path = koppeling, pg_temp
 begin atomic
@@ -14,9 +15,10 @@ begin atomic
     where m.id = p_member
       and case p_intent
               when 'creating' then s.claims > 0 and s.reasons = '{}' and s.wanted_fields = p_fields
+                                   and s.wanted_key = p_key
               when 'updating' then s.claims > 0 and s.wanted_fields = p_fields
               when 'moving' then s.claims > 0 and s.reasons = '{}' and s.target_reasons = '{}'
-                                 and s.moving_to is not null
+                                 and s.moving_to = p_key and s.wanted_key = p_key
               when 'archiving' then s.claims = 0 and s.status = 'subscribed' or s.moving_to is not null
               when 'unsubscribing' then s.unsubscribe_here or s.restores_no
               when 'erasing' then s.is_erased and s.claims = 0

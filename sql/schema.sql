@@ -51,7 +51,7 @@ CREATE TYPE koppeling.member_need AS (
 	waiting text,
 	needed text,
 	oscillates boolean,
-	refused boolean
+	urgent boolean
 );
 
 CREATE TYPE koppeling.membership_difference AS (
@@ -487,11 +487,13 @@ begin
     if p_all then
         for v_to in select i.target_group_id from koppeling.connector_instance i order by i.target_group_id loop
             for v_from in
-                select i.target_group_id from koppeling.connector_instance i
-                where i.target_group_id <> v_to order by i.target_group_id
+                select i.target_group_id from koppeling.connector_instance i where i.target_group_id <> v_to
+                union
+                select f.target_group_id from koppeling.former_link f where f.target_group_id <> v_to
+                order by 1
             loop
                 v_carried := v_carried
-                    + koppeling.carry_noes(v_from, v_to, p_actor, array['complained', 'unsubscribed']);
+                    + koppeling.carry_noes(v_from, v_to, p_actor, koppeling.noes_for_all_lists());
             end loop;
         end loop;
     end if;
@@ -566,7 +568,7 @@ CREATE FUNCTION koppeling.archive_person(source text, external_id text, p_actor 
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
+    v_person bigint := koppeling.require_person(source, external_id);
 begin
     update koppeling.person set state = 'archived', changed_at = koppeling.now()
     where id = v_person and state = 'active';
@@ -818,16 +820,15 @@ CREATE TABLE koppeling.audience_member (
     newness_unseen boolean DEFAULT false NOT NULL,
     note text,
     erasure_id bigint,
-    erased_keys text[],
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
-    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text, 'erasing'::text]))),
+    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text]))),
     CONSTRAINT audience_member_ownership_check CHECK ((ownership = ANY (ARRAY['none'::text, 'created'::text, 'adopted'::text, 'foreign'::text]))),
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
 
-CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb) RETURNS boolean
+CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields jsonb, p_key text) RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -843,12 +844,11 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
     FROM koppeling.member_states(ARRAY[begin_call.p_member]) s(id, instance_id, contact_id, remote_id, address, address_key, file_key, status, ownership, archived_by_us, intent, moving_to, applied_fields, claims, wanted_address, wanted_key, wanted_fields, reasons, target_reasons, unsubscribe_here, reactivated, keeps_adopted, restores_no, intent_at, opted_in_at, web_id_seen, own_source, is_erased, invited_at)
    WHERE ((m.id = begin_call.p_member) AND
          CASE begin_call.p_intent
-             WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields))
+             WHEN 'creating'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.wanted_fields = begin_call.p_fields) AND (s.wanted_key = begin_call.p_key))
              WHEN 'updating'::text THEN ((s.claims > 0) AND (s.wanted_fields = begin_call.p_fields))
-             WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to IS NOT NULL))
+             WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to = begin_call.p_key) AND (s.wanted_key = begin_call.p_key))
              WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
-             WHEN 'erasing'::text THEN (s.is_erased AND (s.claims = 0))
              ELSE NULL::boolean
          END)
    RETURNING true;
@@ -887,9 +887,9 @@ declare
     v_carried bigint;
 begin
     perform koppeling.lock_noes();
-    select coalesce(sum(koppeling.carry_noes(g.id, p_group, p_actor)), 0) into v_carried
-    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g (id)
-    where g.id <> p_group;
+    select coalesce(sum(koppeling.carry_noes(g.target_group_id, p_group, p_actor, g.reasons)), 0) into v_carried
+    from koppeling.groups_to_carry_from(p_account, p_list, p_others) g
+    where g.target_group_id <> p_group;
     if exists (select from koppeling.erasure) then
         perform koppeling.enqueue_internal('erasure.check', jsonb_build_object('group', p_group),
             key => 'erasure.check.' || p_group, order_key => 'erasure.check');
@@ -1014,7 +1014,10 @@ begin
     perform koppeling.open_suppression(v_group,
         case when p_body #>> '{data,reason}' = 'abuse' then 'complained'
              when v_type = 'cleaned' then 'cleaned' else 'unsubscribed' end,
-        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp', koppeling.now(),
+        v_address, v_member.contact_id, koppeling.claimants(v_member.id), 'mailchimp',
+        -- The reading that comes before it says when it was.
+        case when v_member.status in ('unsubscribed', 'cleaned') then coalesce(v_member.last_changed, koppeling.now())
+             else koppeling.now() end,
         jsonb_build_object('hook', v_type));
 end $$;
 
@@ -1080,8 +1083,9 @@ begin
         where s.reason = any (koppeling.binding_noes())
             and not exists (
                 select from koppeling.open_suppression o
-                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id)
-        order by s.target_group_id, s.reason, c.person_id, s.id
+                where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = c.person_id
+                    and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+        order by s.target_group_id, s.reason, c.person_id, s.occurred_at desc, s.id
         returning person_id
     )
     select coalesce(array_agg(distinct b.person_id), '{}') into v_bound from bound b;
@@ -1118,8 +1122,9 @@ begin
     where s.reason = any (koppeling.binding_noes())
         and not exists (
             select from koppeling.open_suppression o
-            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
-    order by s.target_group_id, s.reason, e.person_id, s.id;
+            where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+                and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, e.person_id, s.occurred_at desc, s.id;
 end $$;
 
 CREATE TABLE koppeling.claim (
@@ -1443,6 +1448,7 @@ begin
         perform koppeling.rederive(p_to, array(
             select m.person_id from koppeling.membership m
             where m.target_group_id = p_to and m.person_id = any (v_persons)), 'carried', p_actor);
+        perform koppeling.stage_carried(v_carried);
     end if;
     return cardinality(v_carried);
 end $$;
@@ -2732,6 +2738,10 @@ CREATE FUNCTION koppeling.every_group() RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 0;
 
+CREATE FUNCTION koppeling.noes_for_all_lists() RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY['complained'::text, 'unsubscribed'::text];
+
 CREATE TABLE koppeling.former_link (
     id bigint NOT NULL,
     target_group_id bigint NOT NULL,
@@ -2747,19 +2757,26 @@ CREATE TABLE koppeling.former_link (
     ended_by text NOT NULL
 );
 
-CREATE FUNCTION koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) RETURNS SETOF bigint
+CREATE FUNCTION koppeling.groups_to_carry_from(p_account bigint, p_list text, p_others boolean) RETURNS TABLE(target_group_id bigint, reasons text[])
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- SELECT f.target_group_id
-    FROM koppeling.former_link f
-   WHERE ((f.list_id = groups_to_carry_from.p_list) OR (groups_to_carry_from.p_others AND (f.account_id = groups_to_carry_from.p_account)))
- UNION
-  SELECT i.target_group_id
-    FROM koppeling.connector_instance i
-   WHERE ((groups_to_carry_from.p_others AND (i.account_id = groups_to_carry_from.p_account)) OR (EXISTS ( SELECT
+ SELECT g.target_group_id,
+         CASE
+             WHEN bool_or(g.has_all) THEN koppeling.binding_noes()
+             ELSE koppeling.noes_for_all_lists()
+         END AS noes_for_all_lists
+    FROM ( SELECT f.target_group_id,
+             ((f.list_id = groups_to_carry_from.p_list) OR (groups_to_carry_from.p_others AND (f.account_id = groups_to_carry_from.p_account))) AS has_all
+            FROM koppeling.former_link f
+         UNION ALL
+          SELECT i.target_group_id,
+             (groups_to_carry_from.p_others AND (i.account_id = groups_to_carry_from.p_account))
+            FROM koppeling.connector_instance i) g
+   WHERE (g.has_all OR (EXISTS ( SELECT
             FROM koppeling.deployment d
-           WHERE d.noes_for_all_lists)));
+           WHERE d.noes_for_all_lists)))
+   GROUP BY g.target_group_id;
 END;
 
 CREATE FUNCTION koppeling.portable_noes(p_group bigint) RETURNS TABLE(reason text, address_key text, person_id bigint, source text, occurred_at timestamp with time zone, entry bigint)
@@ -2837,16 +2854,24 @@ CREATE FUNCTION koppeling.count_noes_to_carry(p_account bigint, p_list text, p_o
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
  SELECT count(DISTINCT n.address_key) AS count
-    FROM (( SELECT koppeling.every_group() AS every_group
-         UNION
-          SELECT koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) AS groups_to_carry_from) g(id)
-      CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry));
+    FROM (( SELECT koppeling.every_group() AS every_group,
+             koppeling.binding_noes() AS binding_noes
+         UNION ALL
+          SELECT g_1.target_group_id,
+             g_1.reasons
+            FROM koppeling.groups_to_carry_from(count_noes_to_carry.p_account, count_noes_to_carry.p_list, count_noes_to_carry.p_others) g_1(target_group_id, reasons)) g(id, reasons)
+      CROSS JOIN LATERAL koppeling.portable_noes(g.id) n(reason, address_key, person_id, source, occurred_at, entry))
+   WHERE (n.reason = ANY (g.reasons));
 END;
 
 CREATE FUNCTION koppeling.count_ours(p_instance bigint) RETURNS bigint
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN (SELECT count(*) AS count FROM (koppeling.audience_member m JOIN koppeling.connector_instance i ON ((i.id = m.instance_id))) WHERE ((m.instance_id = count_ours.p_instance) AND ((m.intent IS NOT NULL) OR ((m.status = 'subscribed'::text) AND ((m.ownership = 'created'::text) OR ((m.ownership = 'adopted'::text) AND (NOT i.keeps_adopted)))))));
+
+CREATE FUNCTION koppeling.covers(p_open timestamp with time zone, p_reason text, p_said timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((p_open >= p_said) OR (p_reason <> ALL (ARRAY['complained'::text, 'unsubscribed'::text])));
 
 CREATE FUNCTION koppeling.criteria_values(p_criteria koppeling.criterion[], p_negated boolean) RETURNS koppeling.criteria_values
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -3767,23 +3792,20 @@ CREATE FUNCTION koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.lock_person(p_person);
-    v_record bigint;
     v_erasure bigint;
     v_removed jsonb;
 begin
-    for v_record in
-        select v_person union all select o.id from koppeling.person o where o.merged_into = v_person
-    loop
-        insert into koppeling.erasure (person_id, actor) values (v_record, p_actor)
-        on conflict (person_id) do nothing
-        returning id into v_erasure;
-        if v_erasure is not null then
-            v_removed := koppeling.wipe_person(v_record, p_key, v_erasure, p_actor);
-            update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
-        end if;
-    end loop;
-    return (select e.id from koppeling.erasure e where e.person_id = v_person);
+    insert into koppeling.erasure (person_id, actor) values (p_person, p_actor)
+    on conflict (person_id) do nothing
+    returning id into v_erasure;
+    if v_erasure is not null then
+        v_removed := koppeling.wipe_person(p_person, p_key, v_erasure, p_actor);
+        update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
+        -- Other records of the same person, that were merged into this one.
+        perform koppeling.erase_person_now(o.id, p_key, p_actor)
+        from koppeling.person o where o.merged_into = p_person;
+    end if;
+    return (select e.id from koppeling.erasure e where e.person_id = p_person);
 end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
@@ -3869,6 +3891,7 @@ declare
     v_groups bigint[];
     v_group bigint;
     v_cause record;
+    v_copied bigint[];
     v_passing boolean := koppeling.is_passing();
 begin
     perform koppeling.spread_value_changes();
@@ -3884,9 +3907,10 @@ begin
     join koppeling.email_address e on e.address_key = s.address_key
     where not exists (
         select from koppeling.open_suppression o
-        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id)
+        where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = e.person_id
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
     on conflict (person_id) do nothing;
-    perform koppeling.spread_noes();
+    v_copied := koppeling.spread_noes();
 
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
@@ -3907,7 +3931,9 @@ begin
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
                 run_at => koppeling.now() + interval '1 second');
         end if;
-        return 0;
+        if v_copied = '{}' then
+            return 0;
+        end if;
     end if;
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
     -- by which rules, cannot be seen here before it is over.
@@ -3916,7 +3942,11 @@ begin
         select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
     end if;
 
-    v_groups := koppeling.groups_concerned(v_persons);
+    v_groups := array(
+        select unnest(koppeling.groups_concerned(v_persons))
+        union
+        select s.target_group_id from koppeling.suppression s where s.id = any (v_copied)
+        order by 1);
     foreach v_group in array v_groups loop
         perform koppeling.lock_group(v_group);
     end loop;
@@ -3935,6 +3965,7 @@ begin
                 where m.target_group_id = v_group and m.person_id = any (v_cause.persons)), v_cause.by_hand);
         end loop;
     end loop;
+    perform koppeling.stage_carried(v_copied);
     return cardinality(v_persons);
 end $$;
 
@@ -4360,16 +4391,33 @@ CREATE FUNCTION koppeling.find_member(p_instance bigint, p_contact text, p_key t
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_member bigint;
+    v_by_contact bigint;
+    v_by_address koppeling.audience_member;
 begin
-    select id into v_member from koppeling.audience_member
+    select id into v_by_contact from koppeling.audience_member
     where instance_id = p_instance and contact_id = p_contact for update;
-    if not found then
-        select id into v_member from koppeling.audience_member
-        where instance_id = p_instance and address_key = p_key and (contact_id is null or p_contact is null)
-        for update;
+    select * into v_by_address from koppeling.audience_member
+    where instance_id = p_instance and address_key = p_key for update;
+    if v_by_contact is null then
+        -- Another contact stood there and is gone: its row stays with the address.
+        return v_by_address.id;
     end if;
-    return v_member;
+    if v_by_address.id is not null and v_by_address.id <> v_by_contact then
+        update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
+        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
+        -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
+        update koppeling.audience_member m
+        set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
+            web_id_before = coalesce(least(m.web_id_before, v_by_address.web_id_before), m.web_id_before),
+            subscribing_at = greatest(m.subscribing_at, v_by_address.subscribing_at),
+            intent = coalesce(m.intent, v_by_address.intent), intent_at = coalesce(m.intent_at, v_by_address.intent_at),
+            sent_fields = coalesce(m.sent_fields, v_by_address.sent_fields)
+        where m.id = v_by_contact and (v_by_address.intent = 'creating' or v_by_address.newness_unseen);
+        perform koppeling.cancel_waiting(
+            koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
+        delete from koppeling.audience_member where id = v_by_address.id;
+    end if;
+    return v_by_contact;
 end $$;
 
 CREATE FUNCTION koppeling.find_person(source text, external_id text) RETURNS bigint
@@ -4546,30 +4594,6 @@ CREATE FUNCTION koppeling.followers(p_group bigint, p_key text, p_contact text) 
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN ARRAY(WITH stands AS MATERIALIZED (SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = followers.p_key)))) WHERE (i.target_group_id = followers.p_group) UNION SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = followers.p_contact)))) WHERE (i.target_group_id = followers.p_group)) SELECT c.person_id FROM (stands s JOIN koppeling.claim c ON ((c.member_id = s.id))) UNION SELECT e.person_id FROM (stands s JOIN koppeling.email_address e ON ((e.address_key = s.file_key))) WHERE (NOT (EXISTS (SELECT FROM koppeling.audience_member o WHERE ((o.instance_id = s.instance_id) AND (o.address_key = s.file_key) AND (o.status <> 'absent'::text))))));
-
-CREATE FUNCTION koppeling.former_addresses(p_person bigint, p_members bigint[]) RETURNS SETOF text
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT m.address_key
-    FROM koppeling.audience_member m
-   WHERE (m.id = ANY (former_addresses.p_members))
- UNION
-  SELECT m.file_key
-    FROM koppeling.audience_member m
-   WHERE ((m.id = ANY (former_addresses.p_members)) AND (m.file_key IS NOT NULL))
- UNION
-  SELECT f.address_key
-    FROM (koppeling.suppression s
-      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.address_key IS NOT NULL))))
-   WHERE (s.person_id = former_addresses.p_person)
- UNION
-  SELECT a.address_key
-    FROM ((koppeling.suppression s
-      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.contact_id IS NOT NULL))))
-      JOIN koppeling.suppression a ON (((a.follows = f.id) AND (a.address_key IS NOT NULL))))
-   WHERE (s.person_id = former_addresses.p_person);
-END;
 
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
@@ -4860,8 +4884,9 @@ declare
     v_other text;
 begin
     select * into v_member from koppeling.audience_member m
-    where m.instance_id = p_instance and (m.address_key = p_key or m.file_key = p_key and m.status <> 'absent')
-    order by m.address_key = p_key desc, m.id limit 1;
+    where m.instance_id = p_instance
+      and (m.address_key = p_key or m.moving_to = p_key or m.file_key = p_key and m.status <> 'absent')
+    order by m.address_key = p_key desc, m.moving_to = p_key desc nulls last, m.id limit 1;
     v_reasons := coalesce((select r.reasons from koppeling.open_reasons(p_group, false, array[p_person]) r), '{}');
     if (select p.state from koppeling.person p where p.id = p_person) <> 'active' then
         message := 'an archived person cannot be invited';
@@ -4939,7 +4964,7 @@ CREATE FUNCTION koppeling.invite_person(source text, external_id text, p_group t
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
+    v_person bigint := koppeling.require_person(source, external_id);
     v_to record;
     v_no record;
     v_member bigint;
@@ -4970,6 +4995,9 @@ begin
             v_person, g.id, v_to.instance_id, e.address, e.address_key) o
         where g.id = v_to.group_id;
         if v_no.message is null then
+            -- Whoever was to move there said no before: she is asked at the address that she has.
+            update koppeling.audience_member m set moving_to = null
+            where m.instance_id = v_to.instance_id and m.moving_to = v_no.address_key and m.intent is null;
             v_member := koppeling.member_for(v_to.instance_id, v_no.address, v_no.address_key);
             select r.message, r.hint, v_no.address, v_no.address_key into v_no
             from koppeling.invitation_rests(v_member, v_person) r;
@@ -5232,34 +5260,6 @@ begin
     analyze import_row;
 end $$;
 
-CREATE FUNCTION koppeling.keep_claimed(p_members bigint[]) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    SET plan_cache_mode TO 'force_generic_plan'
-    SET enable_seqscan TO 'off'
-    SET enable_bitmapscan TO 'off'
-    SET enable_hashjoin TO 'off'
-    SET enable_mergejoin TO 'off'
-    AS $$
-begin
-    with kept as (
-        select m.id, m.erasure_id
-        from unnest(p_members) g (id)
-        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
-        where m.erasure_id is not null and m.status is distinct from 'absent'
-          and m.intent is distinct from 'erasing' and exists (
-              select from koppeling.claim c
-              join koppeling.person p on p.id = c.person_id and p.state <> 'erased'
-              where c.member_id = m.id)
-    ), told as (
-        update koppeling.erasure_contact c set outcome = 'kept', changed_at = koppeling.now()
-        from kept k
-        where c.erasure_id = k.erasure_id and c.member_id = k.id
-    )
-    update koppeling.audience_member m set erasure_id = null, erased_keys = null
-    from kept k where m.id = k.id;
-end $$;
-
 CREATE FUNCTION koppeling.keep_number() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -5338,37 +5338,6 @@ CREATE FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) 
     FROM koppeling.connector_instance i
    WHERE (i.id = learn_from_creates.p_instance);
 END;
-
-CREATE FUNCTION koppeling.leave_to_address(p_member bigint) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_member koppeling.audience_member;
-    v_there bigint;
-begin
-    perform koppeling.lock_group(i.target_group_id)
-    from koppeling.audience_member m
-    join koppeling.connector_instance i on i.id = m.instance_id
-    where m.id = p_member;
-    select * into v_member from koppeling.audience_member where id = p_member for update;
-    if v_member.erasure_id is not null then
-        -- Whoever is at the address is somebody else.
-        perform koppeling.record_erased(p_member, 'absent');
-    end if;
-    select o.id into v_there from koppeling.audience_member o
-    where o.instance_id = v_member.instance_id and o.address_key = koppeling.address_key(v_member.address)
-        and o.id <> p_member;
-    update koppeling.audience_member m
-    set address_key = case when v_there is null then koppeling.address_key(m.address) else m.address_key end,
-        contact_id = null, remote_id = null, status = 'absent', ownership = 'none', archived_by_us = false,
-        newness_unseen = false
-    where m.id = p_member;
-    if v_there is not null then
-        perform koppeling.merge_members(v_there, p_member);
-        perform koppeling.stage_members(v_member.instance_id, array[v_there]);
-    end if;
-end $$;
 
 CREATE FUNCTION koppeling.lift_suppression(p_suppression bigint, p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
@@ -5474,22 +5443,6 @@ begin
     -- A statement of its own, which sees the link that was waited for.
     perform koppeling.lock_group(g.id)
     from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
-end $$;
-
-CREATE FUNCTION koppeling.lock_person(p_person bigint) RETURNS bigint
-    LANGUAGE plpgsql
-    AS $$
-declare
-    v_person bigint := p_person;
-    v_into bigint;
-begin
-    loop
-        select p.merged_into into v_into from koppeling.person p where p.id = v_person for no key update;
-        if v_into is null then
-            return v_person;
-        end if;
-        v_person := v_into;
-    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) RETURNS bigint[]
@@ -5862,13 +5815,11 @@ begin
     return format('is of type %s, and takes no %s: map it to a field of type text', v_field.type, p_source);
 end $$;
 
-CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint, p_keys text[]) RETURNS void
+CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure, erased_keys = (m.erased_keys || ARRAY( SELECT k.k
-            FROM unnest(ARRAY[m.address_key, m.file_key]) k(k)
-           WHERE (k.k = ANY (mark_erased.p_keys))))
+ UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure
    WHERE ((m.id = ANY (mark_erased.p_members)) AND (NOT (EXISTS ( SELECT
             FROM koppeling.claim c
            WHERE ((c.member_id = m.id) AND (c.person_id <> mark_erased.p_person))))));
@@ -5956,7 +5907,7 @@ CREATE FUNCTION koppeling.member_facts(p_members bigint[]) RETURNS TABLE(known k
                      s_1.recorded_at,
                      s_1.detail
                     FROM koppeling.open_suppression s_1
-                   WHERE ((s_1.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key])) AND (s_1.target_group_id = i.target_group_id))
+                   WHERE ((s_1.address_key = ANY (ARRAY[(m.known).address_key, (m.known).file_key, (m.known).moving_to])) AND (s_1.target_group_id = i.target_group_id))
                  UNION ALL
                   SELECT s_1.id,
                      s_1.target_group_id,
@@ -6079,9 +6030,11 @@ declare
         where i.id = p_instance);
 begin
     return query
-    select (s.known).id, s.key, case when not (r.refused and s.is_parked) then s.waiting end, s.needed,
-           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false),
-           r.refused
+    select (s.known).id, s.key, case when s.needed is null or not (r.urgent and s.is_parked) then s.waiting end,
+           s.needed,
+           s.needed = 'create' and coalesce((s.known).archived_before > koppeling.now() - interval '1 hour', false)
+               and not r.urgent,
+           r.urgent
     from (
         select f.known, f.key, w.action as waiting, coalesce(w.is_parked, false) as is_parked,
                koppeling.needed_action(f.known, f.claims, f.wanted_key, f.wanted_fields, f.unsubscribe_here,
@@ -6109,15 +6062,35 @@ begin
         offset 0
     ) s
     cross join lateral (
-        -- At the contact, or at somebody who holds its address or the one that it is known by.
-        select case when s.needed = 'delete' and v_parks is not null then
+        select case when (s.known).intent = 'creating' then
+                   -- A call of ours may have subscribed him over a no.
+                   true
+               when s.needed = 'delete' and v_parks is not null then
+                   -- At the contact, or at whoever holds its address, or the one that it is known by or was to get.
                    koppeling.binding_reasons(v_parks, (s.known).address_key, (s.known).contact_id, (s.known).id)
                        || koppeling.binding_reasons(v_parks, (s.known).file_key, null, null)
+                       || koppeling.binding_reasons(v_parks, (s.known).moving_to, null, null)
                        && koppeling.binding_noes()
-               else false end as refused
+               else false end as urgent
         offset 0
     ) r;
 end $$;
+
+CREATE FUNCTION koppeling.members_meant(p_instance bigint, p_key text) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = members_meant.p_instance) AND (m.address_key = members_meant.p_key))
+ UNION ALL
+  SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = members_meant.p_instance) AND (m.file_key = members_meant.p_key))
+ UNION ALL
+  SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = members_meant.p_instance) AND (m.moving_to = members_meant.p_key));
+END;
 
 CREATE FUNCTION koppeling.membership_changed(p_group bigint, p_persons bigint[], p_by_hand boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql
@@ -6286,30 +6259,6 @@ begin
     return v_survivor;
 end $$;
 
-CREATE FUNCTION koppeling.merge_members(p_member bigint, p_other bigint) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-begin
-    -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
-    update koppeling.audience_member m
-    set newness_unseen = m.newness_unseen or o.newness_unseen,
-        web_id_before = coalesce(least(m.web_id_before, o.web_id_before), m.web_id_before),
-        subscribing_at = greatest(m.subscribing_at, o.subscribing_at),
-        intent = coalesce(m.intent, o.intent), intent_at = coalesce(m.intent_at, o.intent_at),
-        sent_fields = coalesce(m.sent_fields, o.sent_fields)
-    from koppeling.audience_member o
-    where m.id = p_member and o.id = p_other and (o.intent = 'creating' or o.newness_unseen);
-    update koppeling.claim set member_id = p_member where member_id = p_other;
-    update koppeling.invitation set member_id = p_member where member_id = p_other;
-    perform koppeling.cancel_waiting(koppeling.instance_queue(m.instance_id), koppeling.member_key(p_other), 'merged')
-    from koppeling.audience_member m where m.id = p_other;
-    -- There is nothing of somebody erased at the address any more.
-    perform koppeling.record_erased(m.id, 'absent')
-    from koppeling.audience_member m where m.id = p_other and m.erasure_id is not null;
-    delete from koppeling.audience_member where id = p_other;
-end $$;
-
 CREATE FUNCTION koppeling.merge_persons(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'koppeling', 'pg_temp'
@@ -6425,8 +6374,9 @@ begin
     where s.person_id = p_other and not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = s.target_group_id and o.reason = s.reason and o.person_id = p_survivor
-            and o.file_key is not distinct from s.file_key)
-    order by s.target_group_id, s.reason, s.file_key, s.id;
+            and o.file_key is not distinct from s.file_key
+            and koppeling.covers(o.occurred_at, s.reason, s.occurred_at))
+    order by s.target_group_id, s.reason, s.file_key, s.occurred_at desc, s.id;
 
     with decided as (
         select
@@ -6927,7 +6877,7 @@ begin
     end if;
     insert into koppeling.spreading_no (suppression_id)
     select s.id from said s
-    where s.reason in ('complained', 'unsubscribed') and s.contact_id is null
+    where s.reason = any (koppeling.noes_for_all_lists()) and s.contact_id is null
       -- What came from another list, or was said to all, is in all of them already.
       and coalesce((s.detail ->> 'carried')::bigint, s.target_group_id) = s.target_group_id
       and not s.detail ? 'saidTo';
@@ -7037,7 +6987,12 @@ begin
               and not exists (select from koppeling.valid_invitations(p_member) h where h.id = v.id)), 'withdrawn');
         for v_one in
             select v.id, v.target_group_id, array(
-                select s.id from koppeling.open_suppression s where s.id = any (v.about)) as open
+                select s.id from koppeling.open_suppression s where s.id = any (v.about)
+                union
+                -- What was said there before she asked, and found since.
+                select s.id from koppeling.open_suppression s
+                where s.follows = any (v.about) and s.person_id = v.person_id and s.target_group_id = v.target_group_id
+                  and s.occurred_at <= v.requested_at) as open
             from koppeling.invitation v
             where v.id = any (v_answered) and v.ended_at is null
             order by v.id
@@ -7069,7 +7024,7 @@ declare
     v_id       bigint;
     v_ours     boolean;
     v_reason   text;
-    v_came     boolean;
+    v_stood    bigint;
 begin
     -- A contact without an address, as one reached by text message only, and a status that is not known yet can neither be
     -- kept nor cost the rest of a page.
@@ -7081,21 +7036,23 @@ begin
     select target_group_id, sweep into strict v_group, v_sweep
     from koppeling.connector_instance where id = p_instance;
     perform koppeling.lock_group(v_group);
+    select id into v_stood from koppeling.audience_member where instance_id = p_instance and address_key = v_key;
     v_id := koppeling.find_member(p_instance, v_contact, v_key);
-    select * into v_old from koppeling.audience_member where id = v_id;
-    if v_changed < v_old.last_changed
-        or not p_direct and v_changed = v_old.last_changed
-           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
-    then
-        return null;
-    end if;
-    v_came := koppeling.take_address(p_instance, v_id, v_key);
     if v_id is null then
         insert into koppeling.audience_member (instance_id, address, address_key, ownership)
         values (p_instance, p_answer ->> 'email_address', v_key, 'foreign')
         returning id into v_id;
     end if;
     select * into strict v_old from koppeling.audience_member where id = v_id;
+    if v_changed < v_old.last_changed
+        or not p_direct and v_changed = v_old.last_changed
+           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
+    then
+        if v_stood <> v_id then
+            perform koppeling.stage_members(p_instance, array[v_id]);
+        end if;
+        return null;
+    end if;
     v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
 
     update koppeling.audience_member m
@@ -7124,9 +7081,12 @@ begin
     -- Also when the contact was known so: he may have opted in and said it again, at another address, since.
     if v_status in ('unsubscribed', 'cleaned')
         and ((v_old.status, v_old.address_key) is distinct from (v_status, v_key) or v_changed > v_old.last_changed)
-        and coalesce(v_old.intent, '') <> 'unsubscribing'
     then
         v_reason := koppeling.no_reason(v_status, p_answer ->> 'unsubscribe_reason');
+        -- What we say there for a person is recorded already; that the contact complained before is not.
+        if v_old.intent = 'unsubscribing' and v_reason <> 'complained' then
+            v_reason := null;
+        end if;
     elsif v_status = 'archived' and not v_ours and v_old.status is distinct from 'archived'
         and cardinality(koppeling.claimants(v_id)) > 0
     then
@@ -7145,15 +7105,13 @@ begin
         perform koppeling.resubscribed(p_instance, v_group, v_id,
             case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
-    if v_key <> koppeling.address_key(v_old.address) and v_old.contact_id is not null
-        and v_key is distinct from v_old.moving_to
-    then
+    if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
         from koppeling.claim c
         where c.member_id = v_id;
     end if;
     -- The actions of the row that stood for the address went with it.
-    if v_came then
+    if v_stood <> v_id then
         perform koppeling.stage_members(p_instance, array[v_id]);
     end if;
     return case when v_status is distinct from v_old.status or v_key <> v_old.address_key
@@ -7395,6 +7353,7 @@ declare
     v_key text := koppeling.address_key(p_address);
     v_holders bigint[];
     v_bound bigint[];
+    v_is_hook boolean := coalesce(p_detail ? 'hook', false);
     v_renews boolean;
     v_first bigint;
     v_id bigint;
@@ -7408,7 +7367,7 @@ begin
         v_bound := v_bound || koppeling.followers(p_group, v_key, p_contact_id);
     end if;
     perform koppeling.decline_invitations(p_group, p_reason, v_key, p_contact_id, v_bound,
-        p_occurred_at, coalesce(p_detail ? 'hook', false));
+        p_occurred_at, v_is_hook);
 
     insert into koppeling.suppression (target_group_id, reason, contact_id, source, occurred_at, detail)
     select p_group, p_reason, p_contact_id, p_source, p_occurred_at, coalesce(p_detail, '{}')
@@ -7452,7 +7411,11 @@ begin
     where not exists (
         select from koppeling.open_suppression o
         where o.target_group_id = p_group and o.reason = p_reason and o.person_id = b.person_id
-            and o.file_key is not distinct from b.file_key and (not v_renews or o.occurred_at >= p_occurred_at))
+            and o.file_key is not distinct from b.file_key
+            and (koppeling.covers(o.occurred_at, p_reason, p_occurred_at)
+                -- Mailchimp delivers a hook for 75 minutes, until it is answered.
+                or v_is_hook and not v_renews and o.detail ? 'hook'
+                    and o.occurred_at > p_occurred_at - interval '2 hours'))
     order by b.person_id;
 
     if v_id is not null and p_reason = any (koppeling.binding_noes()) then
@@ -7508,16 +7471,6 @@ CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_mome
                    WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
 END;
 
-CREATE FUNCTION koppeling.ousted_members(p_instance bigint) RETURNS SETOF bigint
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT m.id
-    FROM koppeling.audience_member m
-   WHERE ((m.instance_id = ousted_members.p_instance) AND (m.address_key = m.contact_id))
-   ORDER BY m.id;
-END;
-
 CREATE FUNCTION koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
     LANGUAGE plpgsql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -7540,13 +7493,7 @@ begin
     return array(
         select distinct m.id
         from koppeling.email_address e
-        cross join lateral (
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.address_key = e.address_key
-            union all
-            select m.id from koppeling.audience_member m
-            where m.instance_id = p_instance and m.file_key = e.address_key
-        ) m
+        cross join lateral koppeling.members_meant(p_instance, e.address_key) m (id)
         join koppeling.job j on j.queue = koppeling.instance_queue(p_instance) and j.key = koppeling.member_key(m.id)
             and j.state <> 'running' and j.args ->> 'action' = 'delete' and j.run_at = 'infinity'
         where e.person_id = any (v_refusing));
@@ -8750,7 +8697,7 @@ CREATE FUNCTION koppeling.reactivate_person(source text, external_id text, p_act
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
+    v_person bigint := koppeling.require_person(source, external_id);
 begin
     update koppeling.person set state = 'active', changed_at = koppeling.now()
     where id = v_person and state = 'archived';
@@ -8991,16 +8938,8 @@ begin
     where m.id = p_member;
     perform koppeling.lock_group(v_group);
     select m.* into strict v_old from koppeling.audience_member m where m.id = p_member for update;
-    if exists (
-        select from koppeling.audience_member o
-        where o.instance_id = v_old.instance_id and o.address_key = koppeling.address_key(v_old.address)
-          and o.id <> p_member)
-    then
-        perform koppeling.leave_to_address(p_member);
-        return;
-    end if;
     update koppeling.audience_member
-    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
+    set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
         -- Whoever comes there next is another contact, and not ours.
         newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
@@ -9149,11 +9088,10 @@ begin
     update koppeling.erasure_contact c set outcome = p_outcome, changed_at = koppeling.now()
     where c.erasure_id = v_member.erasure_id and c.member_id = p_member and c.outcome = 'waiting';
     v_keys := array(
-        select k from unnest(array[v_member.address_key, v_member.file_key] || v_member.erased_keys) k
+        select k from unnest(array[v_member.address_key, v_member.file_key]) k
         where k is not null and not exists (select from koppeling.email_address e where e.address_key = k));
     perform koppeling.wipe_suppressions(array(
-        select s.id from koppeling.suppression s
-        where s.address_key = any (v_keys) and s.address_key = any (v_member.erased_keys)
+        select s.id from koppeling.suppression s where s.address_key = any (v_keys)
         union
         select s.id from koppeling.suppression s
         where s.target_group_id = v_group and s.contact_id = v_member.contact_id));
@@ -9162,8 +9100,7 @@ begin
     if exists (select from koppeling.claim c where c.member_id = p_member) then
         -- Somebody else wants the address by now: the row is his.
         update koppeling.audience_member m
-        set erasure_id = null, erased_keys = null, contact_id = null, remote_id = null, status = 'absent',
-            ownership = 'none'
+        set erasure_id = null, contact_id = null, remote_id = null, status = 'absent', ownership = 'none'
         where m.id = p_member;
     else
         delete from koppeling.audience_member m where m.id = p_member;
@@ -9205,6 +9142,7 @@ CREATE FUNCTION koppeling.record_own_no(p_group bigint, p_person bigint, p_actor
 declare
     v_kind text := (select g.email_kind from koppeling.target_group g where g.id = p_group);
     v_address text;
+    v_said timestamptz := koppeling.now();
 begin
     for v_address in
         select e.address from koppeling.email_address e
@@ -9215,7 +9153,7 @@ begin
             where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
     loop
         perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
-            koppeling.now(), jsonb_build_object('actor', p_actor)
+            v_said, jsonb_build_object('actor', p_actor)
                 || case when p_to_all then '{"saidTo": "every group"}' else '{}'::jsonb end);
     end loop;
 end $$;
@@ -9662,7 +9600,6 @@ CREATE FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone bool
 declare
     v_instance koppeling.connector_instance;
     v_open record;
-    v_undone text;
 begin
     perform koppeling.lock_noes();
     select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
@@ -9679,15 +9616,10 @@ begin
         raise exception using errcode = 'KS001',
             message = format('%s of its jobs still run', v_open.running), hint = 'Try again in a moment.';
     end if;
-    v_undone := case
-        when v_open.erasures + v_open.noes > 0 then
-            format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
-                v_open.erasures, v_open.noes, v_instance.list_name)
-        when v_open.doubts > 0 then
-            format('%s contacts of list "%s" may have been subscribed over a no that nobody has looked for yet',
-                v_open.doubts, v_instance.list_name) end;
-    if v_undone is not null and not p_list_is_gone then
-        raise exception using errcode = 'KS001', message = v_undone,
+    if v_open.erasures + v_open.noes > 0 and not p_list_is_gone then
+        raise exception using errcode = 'KS001',
+            message = format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
+                v_open.erasures, v_open.noes, v_instance.list_name),
             hint = format('Turn the instance on until they are carried out (koppeling action list), then off again: '
                 'koppeling instance enable "%s".', v_instance.name);
     end if;
@@ -10368,14 +10300,13 @@ CREATE FUNCTION koppeling.set_override(p_group bigint, p_person bigint, p_overri
     LANGUAGE plpgsql
     AS $$
 declare
-    v_person bigint := koppeling.lock_person(p_person);
     v_old text;
 begin
     if p_override is null or p_override not in ('none', 'include', 'exclude') then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('override "%s" is not known', p_override), hint = 'It is none, include or exclude.';
     end if;
-    if not exists (select from koppeling.person p where p.id = v_person)
+    if not exists (select from koppeling.person p where p.id = p_person)
         or not exists (select from koppeling.target_group g where g.id = p_group)
     then
         raise exception using errcode = 'no_data_found',
@@ -10384,14 +10315,14 @@ begin
     perform koppeling.lock_group(p_group);
     v_old := coalesce((
         select m.override from koppeling.membership m
-        where m.target_group_id = p_group and m.person_id = v_person), 'none');
+        where m.target_group_id = p_group and m.person_id = p_person), 'none');
     if v_old = p_override then
         return;
     end if;
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
-    values (p_group, v_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
-    perform koppeling.derive_memberships(p_group, array[v_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[v_person], true);
+    values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
+    perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
+    perform koppeling.membership_changed(p_group, array[p_person], true);
 end $$;
 
 CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETURNS void
@@ -10562,21 +10493,7 @@ begin
     end if;
 end $$;
 
-CREATE FUNCTION koppeling.shared_addresses(p_person bigint, p_keys text[]) RETURNS SETOF text
-    LANGUAGE sql STABLE
-    SET search_path TO 'koppeling', 'pg_temp'
-    BEGIN ATOMIC
- SELECT e.address_key
-    FROM koppeling.email_address e
-   WHERE ((e.address_key = ANY (shared_addresses.p_keys)) AND (e.person_id <> shared_addresses.p_person))
- UNION
-  SELECT m.address_key
-    FROM ((koppeling.connector_instance i
-      JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = ANY (shared_addresses.p_keys)))))
-      JOIN koppeling.claim c ON (((c.member_id = m.id) AND (c.person_id <> shared_addresses.p_person))));
-END;
-
-CREATE FUNCTION koppeling.spread_noes() RETURNS void
+CREATE FUNCTION koppeling.spread_noes() RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
     SET plan_cache_mode TO 'force_custom_plan'
@@ -10621,6 +10538,7 @@ begin
     if v_copied <> '{}' then
         perform koppeling.request_evaluation(koppeling.bind_carried(v_copied), 'allLists');
     end if;
+    return v_copied;
 end $$;
 
 CREATE FUNCTION koppeling.spread_value_changes() RETURNS void
@@ -10651,6 +10569,24 @@ begin
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false;
 end $$;
 
+CREATE FUNCTION koppeling.stage_carried(p_entries bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+begin
+    perform koppeling.stage_members(t.instance_id, t.members)
+    from (
+        select i.id as instance_id, array_agg(distinct m.id) as members
+        from koppeling.suppression s
+        join koppeling.connector_instance i on i.target_group_id = s.target_group_id
+        cross join lateral koppeling.members_meant(i.id, s.address_key) m (id)
+        where s.id = any (p_entries) and s.source = 'user'
+        group by i.id
+        order by i.target_group_id
+    ) t;
+end $$;
+
 CREATE FUNCTION koppeling.stage_members(p_instance bigint, p_members bigint[], p_made bigint[] DEFAULT '{}'::bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -10666,7 +10602,6 @@ declare
 begin
     perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
     from koppeling.connector_instance i where i.id = p_instance;
-    perform koppeling.keep_claimed(v_members);
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
             select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
@@ -10682,8 +10617,8 @@ begin
         array_agg(case n.needed when 'erase' then 'erase' else 'action' end),
         array_agg(jsonb_build_object('action', n.needed, 'member', n.member_id)),
         array_agg(v_queue), array_agg(n.key), array_agg('replace'::text), array_agg(n.key), array_agg(null::text),
-        array_agg(case when n.automatic is false and not n.refused or n.oscillates then 'infinity'::timestamptz end),
-        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.refused then -10
+        array_agg(case when n.automatic is false and not n.urgent or n.oscillates then 'infinity'::timestamptz end),
+        array_agg(case when n.needed in ('unsubscribe', 'erase') or n.urgent then -10
                        when cardinality(p_members) + cardinality(p_made) > 100 then 10 else 0 end),
         array_agg(null::int), false)
     from (
@@ -10790,24 +10725,6 @@ CREATE FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_o
  UPDATE koppeling.job j SET run_at = koppeling.now()
    WHERE ((switch_instance.p_setting = 'dryRun'::text) AND (NOT switch_instance.p_on) AND (j.queue = koppeling.instance_queue(switch_instance.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
 END;
-
-CREATE FUNCTION koppeling.take_address(p_instance bigint, p_member bigint, p_key text) RETURNS boolean
-    LANGUAGE plpgsql
-    SET search_path TO 'koppeling', 'pg_temp'
-    AS $$
-declare
-    v_other koppeling.audience_member;
-begin
-    select * into v_other from koppeling.audience_member
-    where instance_id = p_instance and address_key = p_key and id is distinct from p_member for update;
-    if v_other.contact_id is not null then
-        update koppeling.audience_member set address_key = contact_id where id = v_other.id;
-    elsif v_other.id is not null then
-        perform koppeling.merge_members(p_member, v_other.id);
-        return true;
-    end if;
-    return false;
-end $$;
 
 CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE plpgsql
@@ -10940,7 +10857,8 @@ begin
         cross join lateral (
             select * from koppeling.open_suppression s where s.address_key = e.address_key offset 0
         ) s
-        join koppeling.audience_member m on m.instance_id = i.id and m.address_key = s.address_key
+        cross join lateral koppeling.members_meant(i.id, s.address_key) n (id)
+        join koppeling.audience_member m on m.id = n.id
         where i.id = p_instance and s.target_group_id = i.target_group_id and s.source = 'user'
             -- What a call under way will have made of it is not known yet.
             and (m.status in ('subscribed', 'pending') or m.intent is not null));
@@ -10993,15 +10911,9 @@ CREATE FUNCTION koppeling.untold_noes(p_instance bigint) RETURNS bigint
            WHERE ((r.instance_id = untold_noes.p_instance) AND (r.restored_at IS NULL))
          )
   SELECT count(*) AS count
-    FROM koppeling.member_facts(ARRAY( SELECT m.id
+    FROM koppeling.member_facts(ARRAY( SELECT m.m
             FROM (said s
-              JOIN koppeling.audience_member m ON ((m.address_key = s.address_key)))
-           WHERE (m.instance_id = untold_noes.p_instance)
-         UNION
-          SELECT m.id
-            FROM (said s
-              JOIN koppeling.audience_member m ON ((m.file_key = s.address_key)))
-           WHERE (m.instance_id = untold_noes.p_instance)
+              CROSS JOIN LATERAL koppeling.members_meant(untold_noes.p_instance, s.address_key) m(m))
          UNION
           SELECT m.id
             FROM (said s
@@ -11010,7 +10922,7 @@ CREATE FUNCTION koppeling.untold_noes(p_instance bigint) RETURNS bigint
    WHERE ((f.unsubscribe_here AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text]))) OR (f.restores_no AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))));
 END;
 
-CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint, OUT doubts bigint) RETURNS record
+CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -11023,10 +10935,7 @@ CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigi
            WHERE ((m.instance_id = unfinished_at_list.p_instance) AND (c.outcome = 'waiting'::text))) AS count,
      GREATEST(koppeling.untold_noes(p_instance), ( SELECT count(*) AS count
             FROM koppeling.job j
-           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest",
-     ( SELECT count(*) AS count
-            FROM koppeling.audience_member m
-           WHERE ((m.instance_id = unfinished_at_list.p_instance) AND ((m.intent = 'creating'::text) OR m.newness_unseen))) AS count;
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest";
 END;
 
 CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void
@@ -11056,7 +10965,7 @@ CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_gr
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
+    v_person bigint := koppeling.require_person(source, external_id);
     v_group bigint;
     v_count bigint := 0;
 begin
@@ -11204,6 +11113,7 @@ declare
     v_groups bigint[];
     v_identity text;
     v_keys text[];
+    v_shared text[];
     v_members bigint[];
     v_contacts text[];
     v_removed jsonb := '{}';
@@ -11225,12 +11135,18 @@ begin
 
     v_keys := array(select e.address_key from koppeling.email_address e where e.person_id = p_person);
     v_members := array(select koppeling.contacts_of(p_person, v_keys) where p_key is not null);
-    v_keys := v_keys || array(select koppeling.former_addresses(p_person, v_members) where p_key is not null);
-    v_keys := array(select unnest(v_keys) except select koppeling.shared_addresses(p_person, v_keys) order by 1);
+    -- A contact that moved inside Mailchimp stands at another address: that is hers too.
+    v_keys := v_keys || array(
+        select m.address_key from koppeling.audience_member m
+        join koppeling.claim c on c.member_id = m.id and c.person_id = p_person);
+    v_shared := array(
+        select distinct e.address_key from koppeling.email_address e
+        where e.address_key = any (v_keys) and e.person_id <> p_person);
+    v_keys := array(select distinct k from unnest(v_keys) k where k <> all (v_shared) order by k);
 
     if p_key is not null then
         perform koppeling.remember_erased(p_person, p_key, v_keys, p_erasure);
-        perform koppeling.mark_erased(v_members, p_person, p_erasure, v_keys);
+        perform koppeling.mark_erased(v_members, p_person, p_erasure);
     end if;
 
     delete from koppeling.email_address where person_id = p_person;
@@ -12881,8 +12797,6 @@ CREATE INDEX audience_member_file ON koppeling.audience_member USING btree (inst
 CREATE UNIQUE INDEX audience_member_moving ON koppeling.audience_member USING btree (instance_id, moving_to) WHERE (moving_to IS NOT NULL);
 
 CREATE INDEX audience_member_newness ON koppeling.audience_member USING btree (instance_id) WHERE newness_unseen;
-
-CREATE INDEX audience_member_ousted ON koppeling.audience_member USING btree (instance_id) WHERE (address_key = contact_id);
 
 CREATE INDEX audit_entry_by_group ON koppeling.audit_entry USING btree (target_group_id, id);
 

@@ -81,7 +81,7 @@ extension ConnectorInstance {
         let rows = try await pool.query(
             """
             select koppeling.begin_call(\(state.id)::bigint, \(intent.rawValue)::text,
-                \(state.wantedFields)::jsonb) as begun
+                \(state.wantedFields)::jsonb, \(state.wantedKey)::text) as begun
             """)
         return try rows.first?.decode("begun", as: Bool?.self) ?? false
     }

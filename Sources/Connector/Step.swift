@@ -78,7 +78,8 @@ extension MemberState {
     private func stepWhileSubscribed(fresh: Bool) -> Step {
         guard ownership == .created || ownership == .adopted else { return .adopt }
         if movingTo != nil, movingTo == wantedKey {
-            if let reason = targetReasons.first { return .nothing(note: reason) }
+            // Where somebody's no bars the new address, nobody is written to at the old one, which she has no more.
+            if !targetReasons.isEmpty { return .replace }
             return fresh ? .move : .read
         }
         return appliedFields == wantedFields ? .nothing(note: nil) : .update

@@ -202,6 +202,7 @@ struct ActionTests {
             try await list.put("1", #"{"emails": {"zakelijk": "samen@post.koppeling.nl"}}"#)
             try await list.quiet()
             #expect(try await list.status("samen@post.koppeling.nl") == nil)
+            #expect(try await list.status(list.address("1")) == "archived", "the address that he has no more")
             #expect(try await openTasks(list, "addressBlocked") == 1)
             let task: Int64 = try await list.pool.query(
                 "select id from koppeling.tasks where kind = 'addressBlocked' and person = 'Jan Berg 1'"

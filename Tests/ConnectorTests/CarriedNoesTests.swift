@@ -115,6 +115,75 @@ struct CarriedNoesTests {
         }
     }
 
+    @Test(
+        "by a user for one list is told to every list where the deployment is set so, also where nobody claims her",
+        arguments: [true, false])
+    func toldToAllLists(isSetBefore: Bool) async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            let other = try await list.addList("Tweede")
+            let contact = #"{"email_address": "\#(list.address("0"))"}"#
+            try await other.control("POST", "lists/\(other.list)/contacts", contact)
+            // Without a rule: nobody is in its group.
+            let instance = try await other.instances.link(
+                account: try await other.accounts.find("Instituut"), list: other.list, name: "Tweede",
+                emailKind: "zakelijk", carriesNoes: false, actor: "test")
+            try await list.pool.query(
+                "update koppeling.connector_instance set activated = true where id = \(instance.id)::bigint")
+            try await list.instances.setEnabled(true, instance: instance.name)
+            try await eventually("both were read") {
+                try await list.pool.query(
+                    "select bool_and(last_pull_at is not null) from koppeling.connector_instance"
+                ).scalar()
+            }
+            if isSetBefore { _ = try await list.accounts.deployment.applyNoesToAllLists(true, actor: "test") }
+            try await list.pool.query(
+                "select koppeling.unsubscribe_person('test', '0', \(list.instance.targetGroup)::text)")
+            try await list.quiet()
+            if !isSetBefore {
+                #expect(try await other.status(list.address("0")) == "subscribed", "each list for itself")
+                // What was said of an address holds there, whoever has it by now.
+                try await list.put("0", #"{"emails": {"zakelijk": "nieuw@post.koppeling.nl"}}"#)
+                _ = try await list.accounts.deployment.applyNoesToAllLists(true, actor: "test")
+                try await list.quiet()
+            }
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+            #expect(try await other.status(list.address("0")) == "unsubscribed")
+            let untold: Int64 = try await list.pool.query(
+                "select sum(koppeling.untold_noes(i.id))::bigint from koppeling.connector_instance i"
+            ).scalar()
+            #expect(untold == 0, "either link can be ended")
+        }
+    }
+
+    @Test("that is linked no more binds in every list where the deployment is set so", arguments: [true, false])
+    func formerLinks(isSetBefore: Bool) async throws {
+        try await LinkedList.run(persons: 2) { list in
+            func applyToAll() async throws {
+                _ = try await list.accounts.deployment.applyNoesToAllLists(true, actor: "test")
+            }
+            try await list.quiet()
+            if isSetBefore { try await applyToAll() }
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.pull()
+            try await list.instances.setEnabled(false, instance: list.instance.name)
+            _ = try await list.instances.deleteGroup(of: list.instance, contacts: .leave, actor: "test")
+            let other = try await list.addList("Tweede")
+            let instance = try await other.instances.link(
+                account: try await other.accounts.find("Instituut"), list: other.list, name: "Tweede",
+                emailKind: "zakelijk", carriesNoes: false, actor: "test")
+            try await other.saveRules(#"[[{"kind": "personCategory", "value": "\#(LinkedList.category)"}]]"#)
+            try await activate(instance, other)
+            if !isSetBefore {
+                #expect(try await other.status(list.address("0")) == "subscribed", "each list for itself")
+                try await applyToAll()
+                try await other.quiet()
+            }
+            #expect(try await other.status(list.address("0")) == (isSetBefore ? nil : "archived"))
+            #expect(try await other.status(list.address("1")) == "subscribed")
+        }
+    }
+
     @Test("by having been erased bars the address from a list that is linked later, whoever holds it then")
     func erasedBefore() async throws {
         try await LinkedList.run(persons: 1) { list in

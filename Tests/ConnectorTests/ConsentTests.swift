@@ -3,6 +3,8 @@ import Postgres
 import TestSupport
 import Testing
 
+@testable import Connector
+
 /// Nobody who said no is mailed again, wherever and however the no was said.
 @Suite("Whoever said no", .database)
 struct ConsentTests {
@@ -133,6 +135,63 @@ struct ConsentTests {
             try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
             try await list.quiet()
             #expect(try await list.status("elders@post.koppeling.nl") == "unsubscribed")
+        }
+    }
+
+    @Test("here is told to a contact that moved inside Mailchimp, also where nobody claims it")
+    func toldHereWhereNobodyClaims() async throws {
+        try await LinkedList.run { list in
+            try await list.control(
+                "POST", "lists/\(list.list)/contacts", #"{"email_address": "\#(list.address("0"))"}"#)
+            try await list.pull()
+            try await list.asContact(
+                "change-address", list.address("0"), #"{"email_address": "elders@post.koppeling.nl"}"#)
+            try await list.pull()
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.quiet()
+            #expect(try await list.status("elders@post.koppeling.nl") == "unsubscribed")
+        }
+    }
+
+    @Test("here, while a move to the new address waits for somebody, is told at the old one", arguments: [false, true])
+    func toldHereBeforeAMove(isKept: Bool) async throws {
+        try await LinkedList.run { list in
+            let name = list.instance.name
+            if isKept {
+                try await list.instances.set(.keepAdopted, to: true, instance: name, actor: "test")
+                try await list.control(
+                    "POST", "lists/\(list.list)/contacts", #"{"email_address": "\#(list.address("0"))"}"#)
+            }
+            try await list.put("0")
+            try await list.quiet()
+            for template in ["update", "delete"] {
+                try await list.instances.setAutomatic(false, template: template, instance: name)
+            }
+            try await list.put("0", #"{"emails": {"zakelijk": "nieuw@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "subscribed")
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.quiet()
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+            #expect(try await list.status("nieuw@post.koppeling.nl") == nil)
+        }
+    }
+
+    @Test("here is a complaint for good when Mailchimp's answer to our unsubscribing shows one")
+    func toldHereAfterAComplaint() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.hold(true)
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            try await list.intend("unsubscribing")
+            try await list.pool.query(
+                """
+                select koppeling.record_call(m.id, null, null, jsonb_build_object('id', m.remote_id,
+                    'contact_id', m.contact_id, 'email_address', m.address, 'status', 'unsubscribed',
+                    'unsubscribe_reason', 'abuse', 'last_changed', koppeling.now()))
+                from koppeling.audience_member m
+                """)
+            #expect(try await list.membership("0") == "inactive complained")
         }
     }
 

@@ -38,6 +38,19 @@ struct HookOrderTests {
         }
     }
 
+    @Test("a no that is told many times is recorded once, also while nothing can be read", arguments: [true, false])
+    func repeatedNo(isReadable: Bool) async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            if !isReadable { try await list.pool.query("update koppeling.mailchimp_account set authenticated = false") }
+            try await list.asContact("unsubscribe", list.address("0"))
+            for _ in 0..<3 { try await receive([("unsubscribe", no(list))], together: false, in: list) }
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            let entries: Int64 = try await list.pool.query("select count(*) from koppeling.suppression").scalar()
+            #expect(entries == 3, "at the contact, at its address, at her")
+        }
+    }
+
     @Test("an opting in that is told after the no that took it back lets nobody in", arguments: [true, false])
     func lateOptIn(together: Bool) async throws {
         try await LinkedList.run(persons: 1) { list in

@@ -1,4 +1,5 @@
 import Connector
+import FoundationEssentials
 import MailchimpSandbox
 import Postgres
 import TargetGroups
@@ -276,6 +277,48 @@ struct InvitationTests {
             try await list.invite("0")
             #expect(try await list.status("nieuw@post.koppeling.nl") == "pending")
             try await list.asContact("confirm", "nieuw@post.koppeling.nl")
+            try await list.pull()
+            #expect(try await list.membership("0") == "active rule")
+        }
+    }
+
+    @Test("at the address that a move was to lead to is asked there, once the old one was told of the no")
+    func beforeAMove() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.instances.setAutomatic(false, template: "update", instance: list.instance.name)
+            try await list.put("0", #"{"emails": {"zakelijk": "nieuw@post.koppeling.nl"}}"#)
+            try await list.quiet()
+            try await list.hold(true)
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '0')")
+            #expect(try await list.refusal("0").contains("is subscribed to the list"))
+            try await list.hold(false)
+            try await list.quiet()
+            try await list.invite("0")
+            #expect(try await list.status("nieuw@post.koppeling.nl") == "pending")
+            try await list.asContact("confirm", "nieuw@post.koppeling.nl")
+            try await list.pull()
+            #expect(try await list.membership("0") == "active rule")
+            #expect(try await list.status(list.address("0")) == "unsubscribed")
+        }
+    }
+
+    @Test("after a reading that shows an older no is a member again by his answer all the same")
+    func olderNo() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.asContact("unsubscribe", list.address("0"))
+            try await list.pull()
+            let second = Int(Date().timeIntervalSince1970)
+            try await eventually("the second is over") { Int(Date().timeIntervalSince1970) > second }
+            try await list.asContact("profile", list.address("0"), #"{"merge_fields": {"FNAME": "Piet"}}"#)
+            try await list.invite("0")
+            #expect(try await list.status(list.address("0")) == "pending")
+            let noes: Int64 = try await list.pool.query(
+                "select count(*) from koppeling.open_suppression where person_id is not null"
+            ).scalar()
+            #expect(noes == 2, "the later one is recorded at the person too")
+            try await list.asContact("confirm", list.address("0"))
             try await list.pull()
             #expect(try await list.membership("0") == "active rule")
         }

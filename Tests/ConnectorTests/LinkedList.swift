@@ -160,7 +160,7 @@ struct LinkedList: Sendable {
     func intend(_ intent: String) async throws {
         try await pool.query(
             """
-            select koppeling.begin_call(m.id, \(intent)::text, c.fields)
+            select koppeling.begin_call(m.id, \(intent)::text, c.fields, c.address_key)
             from koppeling.audience_member m left join koppeling.claim c on c.member_id = m.id
             """)
     }

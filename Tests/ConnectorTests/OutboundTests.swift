@@ -65,6 +65,37 @@ struct OutboundTests {
         }
     }
 
+    @Test("a move that was decided before the address changed again is decided again: the first may be barred by now")
+    func changedMeanwhile() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            try await list.hold(true)
+            for address in ["eerste@post.koppeling.nl", "tweede@post.koppeling.nl"] {
+                try await list.put("0", #"{"emails": {"zakelijk": "\#(address)"}}"#)
+                try await eventually("it is to move there") {
+                    try await list.pool.query(
+                        "select moving_to = \(address)::text from koppeling.audience_member"
+                    ).first?.decode(0, as: Bool?.self) == true
+                }
+            }
+            // Whoever has the first by now says no.
+            try await list.put("7", isMember: false, #"{"emails": {"zakelijk": "eerste@post.koppeling.nl"}}"#)
+            try await list.pool.query("select koppeling.unsubscribe_person('test', '7')")
+            #expect(try await begins("eerste@post.koppeling.nl", list) == false)
+            #expect(try await begins("tweede@post.koppeling.nl", list))
+        }
+    }
+
+    /// Whether a move to this address, decided before, is begun.
+    private func begins(_ address: String, _ list: LinkedList) async throws -> Bool {
+        try await list.pool.query(
+            """
+            select coalesce(koppeling.begin_call(m.id, 'moving', c.fields, \(address)::text), false)
+            from koppeling.audience_member m join koppeling.claim c on c.member_id = m.id
+            """
+        ).scalar()
+    }
+
     @Test("who said no at the old address does not move, and is not created at the new one")
     func unsubscribedBeforeTheMove() async throws {
         try await LinkedList.run(persons: 1) { list in

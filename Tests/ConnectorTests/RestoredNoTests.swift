@@ -4,6 +4,8 @@ import Postgres
 import TestSupport
 import Testing
 
+@testable import Connector
+
 /// A call subscribes somebody whose no nobody could see: it is found, restored and listed.
 @Suite("A no that fell in between", .database)
 struct RestoredNoTests {
@@ -93,15 +95,7 @@ struct RestoredNoTests {
     @Test("of one who looks new in a bulk answer is found by the pull soon after, which reads no other activity")
     func bulkWithoutNumbers() async throws {
         try await LinkedList.run(switches: .permissive) { list in
-            try await list.quiet()
-            let revived = list.address("1")
-            try await list.control(
-                "POST", "lists/\(list.list)/contacts", #"{"contacts": [{"email_address": "\#(revived)"}]}"#)
-            try await list.asContact("unsubscribe", revived)
-            try await list.asAdmin("archive", revived)
-            try await list.control("DELETE", "requests")
-            try await putTogether((1...24).map(String.init), list)
-            #expect(try await list.status(revived) == "subscribed", "nothing told him from the others")
+            let revived = try await reviveUnseen(list)
             #expect(try await list.writes() == 1)
             let soon: Bool = try await list.pool.query(
                 """
@@ -123,6 +117,37 @@ struct RestoredNoTests {
             #expect(try await activities(list) == 1)
             try await list.pull()
             #expect(try await activities(list) == 1)
+            try await expectRestored(1, foundIn: "activity", list)
+        }
+    }
+
+    /// A bulk create revives the first of many, who had said no; returns his address.
+    private func reviveUnseen(_ list: LinkedList) async throws -> String {
+        try await list.quiet()
+        let revived = list.address("1")
+        try await list.control(
+            "POST", "lists/\(list.list)/contacts", #"{"contacts": [{"email_address": "\#(revived)"}]}"#)
+        try await list.asContact("unsubscribe", revived)
+        try await list.asAdmin("archive", revived)
+        try await list.control("DELETE", "requests")
+        try await putTogether((1...24).map(String.init), list)
+        #expect(try await list.status(revived) == "subscribed", "nothing told him from the others")
+        return revived
+    }
+
+    @Test("is looked for although the template of the action that does it waits for somebody", arguments: [true, false])
+    func manualTemplate(isMember: Bool) async throws {
+        try await LinkedList.run(switches: .permissive) { list in
+            for template in ["update", "delete"] {
+                try await list.instances.setAutomatic(false, template: template, instance: list.instance.name)
+            }
+            let revived = try await reviveUnseen(list)
+            if !isMember {
+                try await list.put("1", isMember: false)
+                try await list.quiet()
+            }
+            try await list.pull()
+            #expect(try await list.status(revived) == "unsubscribed")
             try await expectRestored(1, foundIn: "activity", list)
         }
     }

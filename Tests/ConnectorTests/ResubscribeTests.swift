@@ -119,6 +119,36 @@ struct ResubscribeTests {
         }
     }
 
+    @Test("stays out when the last word was a no at another address, and is not let in by a user either")
+    func saidElsewhere() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            let (here, elsewhere) = (list.address("0"), "elders@post.koppeling.nl")
+            func later() async throws { try await list.control("POST", "clock", #"{"advance": 600}"#) }
+            try await list.quiet()
+            try await turn(true, list)
+            try await list.asContact("unsubscribe", here)
+            try await list.pull()
+            try await list.put("0", #"{"emails": {"zakelijk": "\#(elsewhere)"}}"#)
+            try await list.control("POST", "lists/\(list.list)/contacts", #"{"email_address": "\#(elsewhere)"}"#)
+            try await list.pull()
+            try await later()
+            // Nothing tells of this before her address is the old one again.
+            try await list.asContact("resubscribe", here)
+            try await later()
+            try await list.asContact("unsubscribe", elsewhere)
+            try await hook("unsubscribe", elsewhere, list, data: #"{"action": "unsub", "reason": "manual"}"#)
+            try await list.put("0")
+            try await list.pull()
+            #expect(try await list.membership("0") == "inactive unsubscribed")
+            #expect(try await tasks(list) == 1)
+            let refused = await #expect(throws: PostgresError.self) {
+                try await list.pool.query(
+                    "select koppeling.readmit_person('test', '0', \(list.instance.targetGroup)::text)")
+            }
+            #expect(refused?.message.contains("has not signed up again in Mailchimp since") == true)
+        }
+    }
+
     @Test("ends no no at another address that she has, and lets everybody in who shares the address")
     func others() async throws {
         try await LinkedList.run(persons: 2) { list in

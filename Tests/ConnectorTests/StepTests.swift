@@ -76,7 +76,7 @@ struct StepTests {
         #expect(moving.step(fresh: true) == .move)
         var bound = moving
         bound.targetReasons = ["unsubscribed"]
-        #expect(bound.step(fresh: true) == .nothing(note: "unsubscribed"))
+        #expect(bound.step(fresh: true) == .replace)
         var unsubscribed = moving
         unsubscribed.status = .unsubscribed
         #expect(unsubscribed.step(fresh: true) == .nothing(note: "unsubscribed"))

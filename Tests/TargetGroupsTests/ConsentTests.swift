@@ -45,6 +45,47 @@ struct ConsentTests {
         #expect(state == .active)
     }
 
+    @Test("said again at another address is the person's last, however often it is looked at", .database)
+    func saidAgainElsewhere() async throws {
+        let world = World()
+        let group = try await world.group()
+        let person = try await world.put("1", email: "jan@example.nl", categories: newsletter)
+        let said = { (id: Int64) in
+            try await world.pool.query(
+                "select occurred_at::text from koppeling.suppression where person_id = \(id)::bigint order by id"
+            ).map { try $0.decode(0, as: String.self) }
+        }
+        let saidAt = { (address: String) in
+            try await world.pool.query(
+                "select max(occurred_at)::text from koppeling.suppression where address_key = \(address)::text"
+            ).scalar(as: String.self)
+        }
+        try await world.found("unsubscribed", at: "jan@example.nl", group: group)
+        // Nobody holds it yet.
+        try await world.found("unsubscribed", at: "nieuw@example.nl", group: group)
+        try await world.put("1", email: "nieuw@example.nl")
+        // Of the address that she has by now.
+        for _ in 0..<2 {
+            try await world.put("1", name: "Anders")
+            try await world.evaluate()
+            try await world.put("1", name: "Berg")
+            try await world.evaluate()
+        }
+        let first = [try await saidAt("jan@example.nl"), try await saidAt("nieuw@example.nl")]
+        #expect(try await said(person) == first)
+        try await world.found("unsubscribed", at: "nieuw@example.nl", group: group)
+        #expect(try await said(person).count == 3, "at her, and not once more at the address")
+        #expect(try await saidAt("nieuw@example.nl") == first[1])
+
+        let other = try await world.put("2", email: "ander@example.nl", categories: newsletter)
+        try await world.found("unsubscribed", at: "ander@example.nl", group: group)
+        try await world.found("unsubscribed", at: "jan@example.nl", claimants: [person], group: group)
+        try await world.persons.merge(
+            Identity(source: "crm", id: "1"), into: Identity(source: "crm", id: "2"), actor: "test")
+        #expect(try await said(other).last == said(person).last, "the last word of the two")
+        #expect(try await said(other).count == 2)
+    }
+
     @Test("makes both of two persons with one address inactive", .database)
     func sharedAddress() async throws {
         let world = World()
@@ -103,9 +144,9 @@ struct ConsentTests {
         let group = try await world.group()
         let person = try await world.put("1", email: "jan@example.nl", categories: newsletter)
         try await world.evaluate()
-        for _ in 0..<3 {
+        for said in ["2026-03-02", "2026-03-02", "2026-03-01", "2026-03-02"] {
             try await world.found(
-                "unsubscribed", at: "jan@example.nl", contact: "c1", claimants: [person], group: group)
+                "unsubscribed", at: "jan@example.nl", contact: "c1", claimants: [person], group: group, said: said)
         }
         let entries = try await world.pool.query("select count(*) from koppeling.suppression").scalar(as: Int64.self)
         #expect(entries == 3, "one at the contact, one at the address, one at the person")

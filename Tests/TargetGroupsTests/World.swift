@@ -62,16 +62,17 @@ struct World {
         return try rows.first.flatMap { row in try Verdict(row) }
     }
 
-    /// Records what Mailchimp said of a contact; returns whose status changed.
+    /// Records what Mailchimp said of a contact, now or at some moment; returns whose status changed.
     @discardableResult
     func found(
-        _ reason: String, at address: String?, contact: String? = nil, claimants: [Int64] = [], group: Int64
+        _ reason: String, at address: String?, contact: String? = nil, claimants: [Int64] = [], group: Int64,
+        said: String? = nil
     ) async throws -> [Int64] {
         let rows = try await pool.query(
             """
             select koppeling.open_suppression(
                 \(group)::bigint, \(reason)::text, \(address)::text, \(contact)::text, \(claimants)::bigint[],
-                'mailchimp', koppeling.now(), '{}')
+                'mailchimp', coalesce(\(said)::text::timestamptz, koppeling.now()), '{}')
             """)
         return try rows.map { row in try row.decode(0) }
     }
