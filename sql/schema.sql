@@ -568,7 +568,7 @@ CREATE FUNCTION koppeling.archive_person(source text, external_id text, p_actor 
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
 begin
     update koppeling.person set state = 'archived', changed_at = koppeling.now()
     where id = v_person and state = 'active';
@@ -820,10 +820,11 @@ CREATE TABLE koppeling.audience_member (
     newness_unseen boolean DEFAULT false NOT NULL,
     note text,
     erasure_id bigint,
+    erased_keys text[],
     sweep bigint DEFAULT 0 NOT NULL,
     CONSTRAINT audience_member_check CHECK (((NOT archived_by_us) OR (status = 'archived'::text))),
     CONSTRAINT audience_member_check1 CHECK (((intent IS NULL) = (intent_at IS NULL))),
-    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text]))),
+    CONSTRAINT audience_member_intent_check CHECK ((intent = ANY (ARRAY['creating'::text, 'updating'::text, 'moving'::text, 'archiving'::text, 'unsubscribing'::text, 'inviting'::text, 'erasing'::text]))),
     CONSTRAINT audience_member_ownership_check CHECK ((ownership = ANY (ARRAY['none'::text, 'created'::text, 'adopted'::text, 'foreign'::text]))),
     CONSTRAINT audience_member_status_check CHECK ((status = ANY (ARRAY['absent'::text, 'subscribed'::text, 'unsubscribed'::text, 'cleaned'::text, 'pending'::text, 'transactional'::text, 'archived'::text])))
 );
@@ -849,6 +850,7 @@ CREATE FUNCTION koppeling.begin_call(p_member bigint, p_intent text, p_fields js
              WHEN 'moving'::text THEN ((s.claims > 0) AND (s.reasons = '{}'::text[]) AND (s.target_reasons = '{}'::text[]) AND (s.moving_to = begin_call.p_key) AND (s.wanted_key = begin_call.p_key))
              WHEN 'archiving'::text THEN (((s.claims = 0) AND (s.status = 'subscribed'::text)) OR (s.moving_to IS NOT NULL))
              WHEN 'unsubscribing'::text THEN (s.unsubscribe_here OR s.restores_no)
+             WHEN 'erasing'::text THEN (s.is_erased AND (s.claims = 0))
              ELSE NULL::boolean
          END)
    RETURNING true;
@@ -2667,6 +2669,11 @@ begin
     perform koppeling.refresh_claims();
 end $$;
 
+CREATE TABLE koppeling.former_claim (
+    person_id bigint NOT NULL,
+    member_id bigint NOT NULL
+);
+
 CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SETOF bigint
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -2685,7 +2692,14 @@ CREATE FUNCTION koppeling.contacts_of(p_person bigint, p_keys text[]) RETURNS SE
       JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.contact_id IS NOT NULL))))
       JOIN koppeling.connector_instance i ON ((i.target_group_id = f.target_group_id)))
       JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = f.contact_id))))
-   WHERE (s.person_id = contacts_of.p_person);
+   WHERE (s.person_id = contacts_of.p_person)
+ UNION
+  SELECT f.member_id
+    FROM (koppeling.former_claim f
+      JOIN koppeling.audience_member m ON ((m.id = f.member_id)))
+   WHERE ((f.person_id = contacts_of.p_person) AND (NOT (EXISTS ( SELECT
+            FROM koppeling.email_address e
+           WHERE ((e.address_key = m.address_key) AND (e.person_id <> contacts_of.p_person))))));
 END;
 
 CREATE FUNCTION koppeling.count_anonymised(p_inner_pad bytea, p_outer_pad bytea, p_limit bigint) RETURNS bigint
@@ -3792,20 +3806,23 @@ CREATE FUNCTION koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
+    v_record bigint;
     v_erasure bigint;
     v_removed jsonb;
 begin
-    insert into koppeling.erasure (person_id, actor) values (p_person, p_actor)
-    on conflict (person_id) do nothing
-    returning id into v_erasure;
-    if v_erasure is not null then
-        v_removed := koppeling.wipe_person(p_person, p_key, v_erasure, p_actor);
-        update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
-        -- Other records of the same person, that were merged into this one.
-        perform koppeling.erase_person_now(o.id, p_key, p_actor)
-        from koppeling.person o where o.merged_into = p_person;
-    end if;
-    return (select e.id from koppeling.erasure e where e.person_id = p_person);
+    for v_record in
+        select v_person union all select o.id from koppeling.person o where o.merged_into = v_person
+    loop
+        insert into koppeling.erasure (person_id, actor) values (v_record, p_actor)
+        on conflict (person_id) do nothing
+        returning id into v_erasure;
+        if v_erasure is not null then
+            v_removed := koppeling.wipe_person(v_record, p_key, v_erasure, p_actor);
+            update koppeling.erasure e set removed = v_removed where e.id = v_erasure;
+        end if;
+    end loop;
+    return (select e.id from koppeling.erasure e where e.person_id = v_person);
 end $$;
 
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
@@ -4391,33 +4408,16 @@ CREATE FUNCTION koppeling.find_member(p_instance bigint, p_contact text, p_key t
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_by_contact bigint;
-    v_by_address koppeling.audience_member;
+    v_member bigint;
 begin
-    select id into v_by_contact from koppeling.audience_member
+    select id into v_member from koppeling.audience_member
     where instance_id = p_instance and contact_id = p_contact for update;
-    select * into v_by_address from koppeling.audience_member
-    where instance_id = p_instance and address_key = p_key for update;
-    if v_by_contact is null then
-        -- Another contact stood there and is gone: its row stays with the address.
-        return v_by_address.id;
+    if not found then
+        select id into v_member from koppeling.audience_member
+        where instance_id = p_instance and address_key = p_key and (contact_id is null or p_contact is null)
+        for update;
     end if;
-    if v_by_address.id is not null and v_by_address.id <> v_by_contact then
-        update koppeling.claim set member_id = v_by_contact where member_id = v_by_address.id;
-        update koppeling.invitation set member_id = v_by_contact where member_id = v_by_address.id;
-        -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
-        update koppeling.audience_member m
-        set newness_unseen = m.newness_unseen or v_by_address.newness_unseen,
-            web_id_before = coalesce(least(m.web_id_before, v_by_address.web_id_before), m.web_id_before),
-            subscribing_at = greatest(m.subscribing_at, v_by_address.subscribing_at),
-            intent = coalesce(m.intent, v_by_address.intent), intent_at = coalesce(m.intent_at, v_by_address.intent_at),
-            sent_fields = coalesce(m.sent_fields, v_by_address.sent_fields)
-        where m.id = v_by_contact and (v_by_address.intent = 'creating' or v_by_address.newness_unseen);
-        perform koppeling.cancel_waiting(
-            koppeling.instance_queue(p_instance), koppeling.member_key(v_by_address.id), 'merged');
-        delete from koppeling.audience_member where id = v_by_address.id;
-    end if;
-    return v_by_contact;
+    return v_member;
 end $$;
 
 CREATE FUNCTION koppeling.find_person(source text, external_id text) RETURNS bigint
@@ -4594,6 +4594,30 @@ CREATE FUNCTION koppeling.followers(p_group bigint, p_key text, p_contact text) 
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     RETURN ARRAY(WITH stands AS MATERIALIZED (SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = followers.p_key)))) WHERE (i.target_group_id = followers.p_group) UNION SELECT m.id, m.instance_id, m.file_key FROM (koppeling.connector_instance i JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.contact_id = followers.p_contact)))) WHERE (i.target_group_id = followers.p_group)) SELECT c.person_id FROM (stands s JOIN koppeling.claim c ON ((c.member_id = s.id))) UNION SELECT e.person_id FROM (stands s JOIN koppeling.email_address e ON ((e.address_key = s.file_key))) WHERE (NOT (EXISTS (SELECT FROM koppeling.audience_member o WHERE ((o.instance_id = s.instance_id) AND (o.address_key = s.file_key) AND (o.status <> 'absent'::text))))));
+
+CREATE FUNCTION koppeling.former_addresses(p_person bigint, p_members bigint[]) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT m.address_key
+    FROM koppeling.audience_member m
+   WHERE (m.id = ANY (former_addresses.p_members))
+ UNION
+  SELECT m.file_key
+    FROM koppeling.audience_member m
+   WHERE ((m.id = ANY (former_addresses.p_members)) AND (m.file_key IS NOT NULL))
+ UNION
+  SELECT f.address_key
+    FROM (koppeling.suppression s
+      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.address_key IS NOT NULL))))
+   WHERE (s.person_id = former_addresses.p_person)
+ UNION
+  SELECT a.address_key
+    FROM ((koppeling.suppression s
+      JOIN koppeling.suppression f ON (((f.id = s.follows) AND (f.contact_id IS NOT NULL))))
+      JOIN koppeling.suppression a ON (((a.follows = f.id) AND (a.address_key IS NOT NULL))))
+   WHERE (s.person_id = former_addresses.p_person);
+END;
 
 CREATE FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said_at timestamp with time zone, p_found_in text) RETURNS void
     LANGUAGE plpgsql
@@ -4964,7 +4988,7 @@ CREATE FUNCTION koppeling.invite_person(source text, external_id text, p_group t
     SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
     v_to record;
     v_no record;
     v_member bigint;
@@ -5260,6 +5284,59 @@ begin
     analyze import_row;
 end $$;
 
+CREATE FUNCTION koppeling.keep_claimed(p_members bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+    with kept as (
+        select m.id, m.erasure_id
+        from unnest(p_members) g (id)
+        cross join lateral (select * from koppeling.audience_member m where m.id = g.id offset 0) m
+        where m.erasure_id is not null and m.status is distinct from 'absent'
+          and m.intent is distinct from 'erasing' and exists (
+              select from koppeling.claim c
+              join koppeling.person p on p.id = c.person_id and p.state <> 'erased'
+              where c.member_id = m.id)
+    ), told as (
+        update koppeling.erasure_contact c set outcome = 'kept', changed_at = koppeling.now()
+        from kept k
+        where c.erasure_id = k.erasure_id and c.member_id = k.id
+    )
+    update koppeling.audience_member m set erasure_id = null, erased_keys = null
+    from kept k where m.id = k.id;
+end $$;
+
+CREATE FUNCTION koppeling.keep_ended_claims() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    insert into koppeling.former_claim (person_id, member_id)
+    select g.person_id, g.member_id from gone g order by g.person_id, g.member_id
+    on conflict do nothing;
+    return null;
+end $$;
+
+CREATE FUNCTION koppeling.keep_moved_claims() RETURNS trigger
+    LANGUAGE plpgsql
+    SET enable_nestloop TO 'off'
+    AS $$
+begin
+    insert into koppeling.former_claim (person_id, member_id)
+    select g.person_id, g.member_id
+    from gone g
+    join given n on n.instance_id = g.instance_id and n.person_id = g.person_id
+    where n.member_id <> g.member_id
+    order by g.person_id, g.member_id
+    on conflict do nothing;
+    return null;
+end $$;
+
 CREATE FUNCTION koppeling.keep_number() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -5338,6 +5415,37 @@ CREATE FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer jsonb) 
     FROM koppeling.connector_instance i
    WHERE (i.id = learn_from_creates.p_instance);
 END;
+
+CREATE FUNCTION koppeling.leave_to_address(p_member bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_member koppeling.audience_member;
+    v_there bigint;
+begin
+    perform koppeling.lock_group(i.target_group_id)
+    from koppeling.audience_member m
+    join koppeling.connector_instance i on i.id = m.instance_id
+    where m.id = p_member;
+    select * into v_member from koppeling.audience_member where id = p_member for update;
+    if v_member.erasure_id is not null then
+        -- Whoever is at the address is somebody else.
+        perform koppeling.record_erased(p_member, 'absent');
+    end if;
+    select o.id into v_there from koppeling.audience_member o
+    where o.instance_id = v_member.instance_id and o.address_key = koppeling.address_key(v_member.address)
+        and o.id <> p_member;
+    update koppeling.audience_member m
+    set address_key = case when v_there is null then koppeling.address_key(m.address) else m.address_key end,
+        contact_id = null, remote_id = null, status = 'absent', ownership = 'none', archived_by_us = false,
+        newness_unseen = false
+    where m.id = p_member;
+    if v_there is not null then
+        perform koppeling.merge_members(v_there, p_member);
+        perform koppeling.stage_members(v_member.instance_id, array[v_there]);
+    end if;
+end $$;
 
 CREATE FUNCTION koppeling.lift_suppression(p_suppression bigint, p_source text, p_cause text) RETURNS SETOF bigint
     LANGUAGE plpgsql
@@ -5443,6 +5551,22 @@ begin
     -- A statement of its own, which sees the link that was waited for.
     perform koppeling.lock_group(g.id)
     from (select g.id from koppeling.target_group g where g.linked order by g.id) g;
+end $$;
+
+CREATE FUNCTION koppeling.lock_person(p_person bigint) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+declare
+    v_person bigint := p_person;
+    v_into bigint;
+begin
+    loop
+        select p.merged_into into v_into from koppeling.person p where p.id = v_person for no key update;
+        if v_into is null then
+            return v_person;
+        end if;
+        v_person := v_into;
+    end loop;
 end $$;
 
 CREATE FUNCTION koppeling.look_at_created(p_instance bigint, p_page jsonb) RETURNS bigint[]
@@ -5815,11 +5939,13 @@ begin
     return format('is of type %s, and takes no %s: map it to a field of type text', v_field.type, p_source);
 end $$;
 
-CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint) RETURNS void
+CREATE FUNCTION koppeling.mark_erased(p_members bigint[], p_person bigint, p_erasure bigint, p_keys text[]) RETURNS void
     LANGUAGE sql
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
- UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure
+ UPDATE koppeling.audience_member m SET erasure_id = mark_erased.p_erasure, erased_keys = (m.erased_keys || ARRAY( SELECT k.k
+            FROM unnest(ARRAY[m.address_key, m.file_key]) k(k)
+           WHERE (k.k = ANY (mark_erased.p_keys))))
    WHERE ((m.id = ANY (mark_erased.p_members)) AND (NOT (EXISTS ( SELECT
             FROM koppeling.claim c
            WHERE ((c.member_id = m.id) AND (c.person_id <> mark_erased.p_person))))));
@@ -6257,6 +6383,30 @@ begin
     update koppeling.company set merged_into = v_survivor, changed_at = koppeling.now()
     where id = v_other or merged_into = v_other;
     return v_survivor;
+end $$;
+
+CREATE FUNCTION koppeling.merge_members(p_member bigint, p_other bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    -- A call that may have subscribed over a no was meant for this contact, who has to be looked at all the same.
+    update koppeling.audience_member m
+    set newness_unseen = m.newness_unseen or o.newness_unseen,
+        web_id_before = coalesce(least(m.web_id_before, o.web_id_before), m.web_id_before),
+        subscribing_at = greatest(m.subscribing_at, o.subscribing_at),
+        intent = coalesce(m.intent, o.intent), intent_at = coalesce(m.intent_at, o.intent_at),
+        sent_fields = coalesce(m.sent_fields, o.sent_fields)
+    from koppeling.audience_member o
+    where m.id = p_member and o.id = p_other and (o.intent = 'creating' or o.newness_unseen);
+    update koppeling.claim set member_id = p_member where member_id = p_other;
+    update koppeling.invitation set member_id = p_member where member_id = p_other;
+    perform koppeling.cancel_waiting(koppeling.instance_queue(m.instance_id), koppeling.member_key(p_other), 'merged')
+    from koppeling.audience_member m where m.id = p_other;
+    -- There is nothing of somebody erased at the address any more.
+    perform koppeling.record_erased(m.id, 'absent')
+    from koppeling.audience_member m where m.id = p_other and m.erasure_id is not null;
+    delete from koppeling.audience_member where id = p_other;
 end $$;
 
 CREATE FUNCTION koppeling.merge_persons(survivor_source text, survivor_id text, other_source text, other_id text, p_actor text DEFAULT SESSION_USER) RETURNS bigint
@@ -7024,7 +7174,7 @@ declare
     v_id       bigint;
     v_ours     boolean;
     v_reason   text;
-    v_stood    bigint;
+    v_came     boolean;
 begin
     -- A contact without an address, as one reached by text message only, and a status that is not known yet can neither be
     -- kept nor cost the rest of a page.
@@ -7036,23 +7186,21 @@ begin
     select target_group_id, sweep into strict v_group, v_sweep
     from koppeling.connector_instance where id = p_instance;
     perform koppeling.lock_group(v_group);
-    select id into v_stood from koppeling.audience_member where instance_id = p_instance and address_key = v_key;
     v_id := koppeling.find_member(p_instance, v_contact, v_key);
+    select * into v_old from koppeling.audience_member where id = v_id;
+    if v_changed < v_old.last_changed
+        or not p_direct and v_changed = v_old.last_changed
+           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
+    then
+        return null;
+    end if;
+    v_came := koppeling.take_address(p_instance, v_id, v_key);
     if v_id is null then
         insert into koppeling.audience_member (instance_id, address, address_key, ownership)
         values (p_instance, p_answer ->> 'email_address', v_key, 'foreign')
         returning id into v_id;
     end if;
     select * into strict v_old from koppeling.audience_member where id = v_id;
-    if v_changed < v_old.last_changed
-        or not p_direct and v_changed = v_old.last_changed
-           and koppeling.strictness(v_status) < koppeling.strictness(v_old.status)
-    then
-        if v_stood <> v_id then
-            perform koppeling.stage_members(p_instance, array[v_id]);
-        end if;
-        return null;
-    end if;
     v_ours := v_status = 'archived' and (v_old.archived_by_us or coalesce(v_old.intent in ('archiving', 'moving'), false));
 
     update koppeling.audience_member m
@@ -7105,13 +7253,15 @@ begin
         perform koppeling.resubscribed(p_instance, v_group, v_id,
             case when v_old.contact_id <> v_contact then 'absent' else v_old.status end);
     end if;
-    if v_key <> v_old.address_key and v_old.contact_id is not null and v_key is distinct from v_old.moving_to then
+    if v_key <> koppeling.address_key(v_old.address) and v_old.contact_id is not null
+        and v_key is distinct from v_old.moving_to
+    then
         perform koppeling.open_task('addressDiffers', p_instance, c.person_id, jsonb_build_object('member', v_id))
         from koppeling.claim c
         where c.member_id = v_id;
     end if;
     -- The actions of the row that stood for the address went with it.
-    if v_stood <> v_id then
+    if v_came then
         perform koppeling.stage_members(p_instance, array[v_id]);
     end if;
     return case when v_status is distinct from v_old.status or v_key <> v_old.address_key
@@ -7469,6 +7619,16 @@ CREATE FUNCTION koppeling.opted_in_since(p_group bigint, p_person bigint, p_mome
            WHERE ((g.id = opted_in_since.p_group) AND (m.status = 'subscribed'::text) AND (m.intent IS NULL) AND (m.ownership = ANY (ARRAY['none'::text, 'foreign'::text])) AND (m.opted_in_at > opted_in_since.p_moment) AND (NOT (EXISTS ( SELECT
                     FROM koppeling.restored_no r
                    WHERE ((r.instance_id = i.id) AND (r.contact_id = m.contact_id) AND (r.restored_at IS NULL)))))))) AS "exists";
+END;
+
+CREATE FUNCTION koppeling.ousted_members(p_instance bigint) RETURNS SETOF bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT m.id
+    FROM koppeling.audience_member m
+   WHERE ((m.instance_id = ousted_members.p_instance) AND (m.address_key = m.contact_id))
+   ORDER BY m.id;
 END;
 
 CREATE FUNCTION koppeling.parked_refusals(p_instance bigint, p_persons bigint[]) RETURNS bigint[]
@@ -8294,65 +8454,75 @@ end $$;
 CREATE FUNCTION koppeling.put_jobs(p_jobs koppeling.job[]) RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
     AS $$
 declare
     v_ids bigint[];
-    v_keyed boolean;
-    v_missing boolean;
-    v_replaced record;
+    v_next record;
+    v_job koppeling.job;
+    v_waiting koppeling.job;
+    v_queues text[];
+    v_order_keys text[];
+    v_limit_keys text[];
 begin
     insert into koppeling.job select j.* from unnest(p_jobs) j where j.key is null;
-    select array_agg(j.id order by j.ordinality), count(j.key) > 0 into v_ids, v_keyed
-    from unnest(p_jobs) with ordinality j;
-    if v_keyed then
-        -- What a replaced job stood before or took up is free when it gets other keys, or another time.
-        select array_agg(w.queue) as queues, array_agg(w.order_key) as order_keys, array_agg(w.limit_key) as limit_keys
-        into v_replaced
-        from (select k.queue, k.key from unnest(p_jobs) k where k.key is not null and k.key_mode = 'replace'
-              order by k.queue, k.key) k
-        cross join lateral (
-            select w.queue, w.order_key, w.limit_key from koppeling.job w
-            where w.queue = k.queue and w.key = k.key and w.state <> 'running'
-                and num_nonnulls(w.order_key, w.limit_key) > 0
-            for no key update) w;
-        -- Always in the order of the keys, so that two callers never wait for each other.
-        insert into koppeling.job as waiting
-        select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode <> 'keep' order by j.queue, j.key
-        on conflict (queue, key) where state <> 'running' and key is not null do update
-        set key_mode = excluded.key_mode,
-            priority = least(waiting.priority, excluded.priority),
-            kind = excluded.kind,
-            args = koppeling.joined_args(waiting, excluded.kind, excluded.key_mode, excluded.args),
-            run_at = case when excluded.key_mode = 'replace' then excluded.run_at else waiting.run_at end,
-            order_key = case when excluded.key_mode = 'replace' then excluded.order_key else waiting.order_key end,
-            limit_key = case when excluded.key_mode = 'replace' then excluded.limit_key else waiting.limit_key end,
-            attempt = case when excluded.key_mode = 'replace' then 0 else waiting.attempt end,
-            max_attempts = case when excluded.key_mode = 'replace' then excluded.max_attempts
-                else waiting.max_attempts end,
-            deaths = case when excluded.key_mode = 'replace' then 0 else waiting.deaths end,
-            state = case when excluded.key_mode = 'replace' then 'returned' else waiting.state end,
-            blocked_by = case when excluded.key_mode = 'replace' then null else waiting.blocked_by end;
-        if v_replaced.queues is not null then
-            perform koppeling.open_gates(v_replaced.queues, v_replaced.order_keys, v_replaced.limit_keys);
-        end if;
+    select array_agg(j.id order by j.ordinality) into v_ids from unnest(p_jobs) with ordinality j;
+    -- One after the other in the order of the keys, so that two callers never wait for each other.
+    for v_next in
+        select j.job, j.n
+        from (select row_number() over () as n, u as job from unnest(p_jobs) u) j
+        where (j.job).key is not null
+        order by (j.job).queue, (j.job).key
+    loop
+        v_job := v_next.job;
         loop
-            insert into koppeling.job
-            select j.* from unnest(p_jobs) j where j.key is not null and j.key_mode = 'keep' order by j.queue, j.key
-            on conflict (queue, key) where state <> 'running' and key is not null do nothing;
             -- The one that waits may not start before this transaction has ended, or it would not see what the
-            -- transaction wrote. It may have started just now: then there is room for another.
-            select count(*) filter (where w.id is null) > 0 into v_missing
-            from (select k.queue, k.key from unnest(p_jobs) k
-                  where k.key is not null and k.key_mode = 'keep' order by k.queue, k.key) k
-            left join lateral (
-                select w.id from koppeling.job w
-                where w.queue = k.queue and w.key = k.key and w.state <> 'running'
-                for key share) w on true;
-            exit when not v_missing;
+            -- transaction wrote. But nobody is waited for here: who started it meanwhile, and now puts it back, may wait
+            -- for a key that was put before this one.
+            if v_job.key_mode = 'keep' then
+                select w.* into v_waiting from koppeling.job w
+                where w.queue = v_job.queue and w.key = v_job.key and w.state <> 'running'
+                for key share skip locked;
+            else
+                select w.* into v_waiting from koppeling.job w
+                where w.queue = v_job.queue and w.key = v_job.key and w.state <> 'running'
+                for no key update skip locked;
+            end if;
+            exit when found;
+            insert into koppeling.job select v_job.*
+            on conflict (queue, key) where state <> 'running' and key is not null do nothing;
+            exit when found;
+            perform pg_sleep(0.001);
         end loop;
-        select array_agg(coalesce(w.id, j.id) order by j.ordinality) into v_ids
-        from unnest(p_jobs) with ordinality j
-        left join koppeling.job w on w.queue = j.queue and w.key = j.key and w.state <> 'running';
+        continue when v_waiting.id is null;
+        v_ids[v_next.n] := v_waiting.id;
+        if v_job.key_mode = 'append' then
+            -- Whoever opens its gate meanwhile passes it over.
+            update koppeling.job j
+            set key_mode = v_job.key_mode, kind = v_job.kind, priority = least(v_waiting.priority, v_job.priority),
+                args = koppeling.joined_args(v_waiting, v_job.kind, v_job.key_mode, v_job.args),
+                state = case when j.state <> 'blocked' then j.state when j.deaths > 0 then 'suspect' else 'returned' end,
+                blocked_by = null
+            where j.id = v_waiting.id;
+        elsif v_job.key_mode = 'replace' then
+            -- What it stood before or took up is free when it gets other keys, or another time.
+            if num_nonnulls(v_waiting.order_key, v_waiting.limit_key) > 0 then
+                v_queues := array_append(v_queues, v_waiting.queue);
+                v_order_keys := array_append(v_order_keys, v_waiting.order_key);
+                v_limit_keys := array_append(v_limit_keys, v_waiting.limit_key);
+            end if;
+            update koppeling.job j
+            set key_mode = v_job.key_mode, kind = v_job.kind, priority = least(v_waiting.priority, v_job.priority),
+                args = koppeling.joined_args(v_waiting, v_job.kind, v_job.key_mode, v_job.args),
+                run_at = v_job.run_at, order_key = v_job.order_key, limit_key = v_job.limit_key, attempt = 0,
+                max_attempts = v_job.max_attempts, deaths = 0, state = 'returned', blocked_by = null
+            where j.id = v_waiting.id;
+        end if;
+    end loop;
+    if v_queues is not null then
+        perform koppeling.open_gates(v_queues, v_order_keys, v_limit_keys);
     end if;
     perform koppeling.wake(array_agg(distinct j.queue), array_agg(distinct j.kind))
     from unnest(p_jobs) j
@@ -8697,7 +8867,7 @@ CREATE FUNCTION koppeling.reactivate_person(source text, external_id text, p_act
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
 begin
     update koppeling.person set state = 'active', changed_at = koppeling.now()
     where id = v_person and state = 'archived';
@@ -8938,8 +9108,16 @@ begin
     where m.id = p_member;
     perform koppeling.lock_group(v_group);
     select m.* into strict v_old from koppeling.audience_member m where m.id = p_member for update;
+    if exists (
+        select from koppeling.audience_member o
+        where o.instance_id = v_old.instance_id and o.address_key = koppeling.address_key(v_old.address)
+          and o.id <> p_member)
+    then
+        perform koppeling.leave_to_address(p_member);
+        return;
+    end if;
     update koppeling.audience_member
-    set status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
+    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
         intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
         -- Whoever comes there next is another contact, and not ours.
         newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
@@ -9088,10 +9266,11 @@ begin
     update koppeling.erasure_contact c set outcome = p_outcome, changed_at = koppeling.now()
     where c.erasure_id = v_member.erasure_id and c.member_id = p_member and c.outcome = 'waiting';
     v_keys := array(
-        select k from unnest(array[v_member.address_key, v_member.file_key]) k
+        select k from unnest(array[v_member.address_key, v_member.file_key] || v_member.erased_keys) k
         where k is not null and not exists (select from koppeling.email_address e where e.address_key = k));
     perform koppeling.wipe_suppressions(array(
-        select s.id from koppeling.suppression s where s.address_key = any (v_keys)
+        select s.id from koppeling.suppression s
+        where s.address_key = any (v_keys) and s.address_key = any (v_member.erased_keys)
         union
         select s.id from koppeling.suppression s
         where s.target_group_id = v_group and s.contact_id = v_member.contact_id));
@@ -9100,7 +9279,8 @@ begin
     if exists (select from koppeling.claim c where c.member_id = p_member) then
         -- Somebody else wants the address by now: the row is his.
         update koppeling.audience_member m
-        set erasure_id = null, contact_id = null, remote_id = null, status = 'absent', ownership = 'none'
+        set erasure_id = null, erased_keys = null, contact_id = null, remote_id = null, status = 'absent',
+            ownership = 'none'
         where m.id = p_member;
     else
         delete from koppeling.audience_member m where m.id = p_member;
@@ -9600,6 +9780,7 @@ CREATE FUNCTION koppeling.require_endable(p_instance bigint, p_list_is_gone bool
 declare
     v_instance koppeling.connector_instance;
     v_open record;
+    v_undone text;
 begin
     perform koppeling.lock_noes();
     select * into v_instance from koppeling.connector_instance i where i.id = p_instance for update;
@@ -9616,10 +9797,15 @@ begin
         raise exception using errcode = 'KS001',
             message = format('%s of its jobs still run', v_open.running), hint = 'Try again in a moment.';
     end if;
-    if v_open.erasures + v_open.noes > 0 and not p_list_is_gone then
-        raise exception using errcode = 'KS001',
-            message = format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
-                v_open.erasures, v_open.noes, v_instance.list_name),
+    v_undone := case
+        when v_open.erasures + v_open.noes > 0 then
+            format('Mailchimp was not told yet of %s erasures and %s unsubscribes in list "%s"',
+                v_open.erasures, v_open.noes, v_instance.list_name)
+        when v_open.doubts > 0 then
+            format('%s contacts of list "%s" may have been subscribed over a no that nobody has looked for yet',
+                v_open.doubts, v_instance.list_name) end;
+    if v_undone is not null and not p_list_is_gone then
+        raise exception using errcode = 'KS001', message = v_undone,
             hint = format('Turn the instance on until they are carried out (koppeling action list), then off again: '
                 'koppeling instance enable "%s".', v_instance.name);
     end if;
@@ -10300,13 +10486,14 @@ CREATE FUNCTION koppeling.set_override(p_group bigint, p_person bigint, p_overri
     LANGUAGE plpgsql
     AS $$
 declare
+    v_person bigint := koppeling.lock_person(p_person);
     v_old text;
 begin
     if p_override is null or p_override not in ('none', 'include', 'exclude') then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('override "%s" is not known', p_override), hint = 'It is none, include or exclude.';
     end if;
-    if not exists (select from koppeling.person p where p.id = p_person)
+    if not exists (select from koppeling.person p where p.id = v_person)
         or not exists (select from koppeling.target_group g where g.id = p_group)
     then
         raise exception using errcode = 'no_data_found',
@@ -10315,14 +10502,14 @@ begin
     perform koppeling.lock_group(p_group);
     v_old := coalesce((
         select m.override from koppeling.membership m
-        where m.target_group_id = p_group and m.person_id = p_person), 'none');
+        where m.target_group_id = p_group and m.person_id = v_person), 'none');
     if v_old = p_override then
         return;
     end if;
     insert into koppeling.audit_entry (target_group_id, person_id, kind, old, new, actor, cause)
-    values (p_group, p_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
-    perform koppeling.derive_memberships(p_group, array[p_person], 'by hand', p_actor, p_override);
-    perform koppeling.membership_changed(p_group, array[p_person], true);
+    values (p_group, v_person, 'override', to_jsonb(v_old), to_jsonb(p_override), p_actor, 'by hand');
+    perform koppeling.derive_memberships(p_group, array[v_person], 'by hand', p_actor, p_override);
+    perform koppeling.membership_changed(p_group, array[v_person], true);
 end $$;
 
 CREATE FUNCTION koppeling.set_permit_budget(resource text, budget integer) RETURNS void
@@ -10493,6 +10680,20 @@ begin
     end if;
 end $$;
 
+CREATE FUNCTION koppeling.shared_addresses(p_person bigint, p_keys text[]) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    BEGIN ATOMIC
+ SELECT e.address_key
+    FROM koppeling.email_address e
+   WHERE ((e.address_key = ANY (shared_addresses.p_keys)) AND (e.person_id <> shared_addresses.p_person))
+ UNION
+  SELECT m.address_key
+    FROM ((koppeling.connector_instance i
+      JOIN koppeling.audience_member m ON (((m.instance_id = i.id) AND (m.address_key = ANY (shared_addresses.p_keys)))))
+      JOIN koppeling.claim c ON (((c.member_id = m.id) AND (c.person_id <> shared_addresses.p_person))));
+END;
+
 CREATE FUNCTION koppeling.spread_noes() RETURNS bigint[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -10602,6 +10803,7 @@ declare
 begin
     perform koppeling.rederive(i.target_group_id, koppeling.bind_claimants(v_members), 'claimed', 'system')
     from koppeling.connector_instance i where i.id = p_instance;
+    perform koppeling.keep_claimed(v_members);
     v_needs := array(select n from koppeling.member_needs(p_instance, v_members) n)
         || array(
             select row(m, koppeling.member_key(m), null, 'create', false, false)::koppeling.member_need
@@ -10726,6 +10928,24 @@ CREATE FUNCTION koppeling.switch_instance(p_instance bigint, p_setting text, p_o
    WHERE ((switch_instance.p_setting = 'dryRun'::text) AND (NOT switch_instance.p_on) AND (j.queue = koppeling.instance_queue(switch_instance.p_instance)) AND (j.kind = ANY (ARRAY['action'::text, 'erase'::text])) AND (j.state = ANY (ARRAY['ready'::text, 'returned'::text])) AND (j.run_at > koppeling.now()) AND (j.run_at <= (koppeling.now() + '00:05:00'::interval)));
 END;
 
+CREATE FUNCTION koppeling.take_address(p_instance bigint, p_member bigint, p_key text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+declare
+    v_other koppeling.audience_member;
+begin
+    select * into v_other from koppeling.audience_member
+    where instance_id = p_instance and address_key = p_key and id is distinct from p_member for update;
+    if v_other.contact_id is not null then
+        update koppeling.audience_member set address_key = contact_id where id = v_other.id;
+    elsif v_other.id is not null then
+        perform koppeling.merge_members(p_member, v_other.id);
+        return true;
+    end if;
+    return false;
+end $$;
+
 CREATE FUNCTION koppeling.take_anonymised(p_rows koppeling.person_input[]) RETURNS koppeling.person_input[]
     LANGUAGE plpgsql
     SET search_path TO 'koppeling', 'pg_temp'
@@ -10820,7 +11040,7 @@ end $$;
 
 CREATE FUNCTION koppeling.texts_of(p_person bigint) RETURNS text[]
     LANGUAGE sql STABLE
-    RETURN (SELECT array_agg(DISTINCT t.text) AS array_agg FROM (SELECT e.address AS text FROM koppeling.email_address e WHERE (e.person_id = texts_of.p_person) UNION ALL SELECT m.address FROM (koppeling.claim c JOIN koppeling.audience_member m ON ((m.id = c.member_id))) WHERE (c.person_id = texts_of.p_person)) t);
+    RETURN (SELECT array_agg(DISTINCT t.text) AS array_agg FROM (SELECT e.address AS text FROM koppeling.email_address e WHERE (e.person_id = texts_of.p_person) UNION ALL SELECT m.address FROM (koppeling.contacts_of(texts_of.p_person, '{}'::text[]) c(c) JOIN koppeling.audience_member m ON ((m.id = c.c)))) t);
 
 CREATE FUNCTION koppeling.throttle(p_resource text) RETURNS integer
     LANGUAGE sql
@@ -10883,7 +11103,9 @@ begin
     with opened as (
         update koppeling.job j
         set state = case when j.deaths > 0 then 'suspect' else 'returned' end, blocked_by = null
-        where j.id = any (p_ids) and j.state = 'blocked'
+        where j.id = any (array(
+            select b.id from koppeling.job b where b.id = any (p_ids) and b.state = 'blocked'
+            for no key update skip locked))
         returning j.queue, j.kind
     )
     select array_agg(distinct o.queue), array_agg(distinct o.kind), count(*) into v_queues, v_kinds, v_count
@@ -10922,7 +11144,7 @@ CREATE FUNCTION koppeling.untold_noes(p_instance bigint) RETURNS bigint
    WHERE ((f.unsubscribe_here AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text]))) OR (f.restores_no AND ((f.known).status = ANY (ARRAY['subscribed'::text, 'pending'::text, 'archived'::text]))));
 END;
 
-CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint) RETURNS record
+CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigint, OUT erasures bigint, OUT noes bigint, OUT doubts bigint) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'koppeling', 'pg_temp'
     BEGIN ATOMIC
@@ -10935,7 +11157,10 @@ CREATE FUNCTION koppeling.unfinished_at_list(p_instance bigint, OUT running bigi
            WHERE ((m.instance_id = unfinished_at_list.p_instance) AND (c.outcome = 'waiting'::text))) AS count,
      GREATEST(koppeling.untold_noes(p_instance), ( SELECT count(*) AS count
             FROM koppeling.job j
-           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest";
+           WHERE ((j.queue = koppeling.instance_queue(unfinished_at_list.p_instance)) AND (j.kind = 'action'::text) AND (j.state <> 'running'::text) AND ((j.args ->> 'action'::text) = 'unsubscribe'::text)))) AS "greatest",
+     ( SELECT count(*) AS count
+            FROM koppeling.audience_member m
+           WHERE ((m.instance_id = unfinished_at_list.p_instance) AND ((m.intent = 'creating'::text) OR m.newness_unseen))) AS count;
 END;
 
 CREATE FUNCTION koppeling.unmap_merge_field(p_instance text, p_tag text, p_actor text DEFAULT SESSION_USER) RETURNS void
@@ -10965,7 +11190,7 @@ CREATE FUNCTION koppeling.unsubscribe_person(source text, external_id text, p_gr
     SET search_path TO 'koppeling', 'pg_temp'
     AS $$
 declare
-    v_person bigint := koppeling.require_person(source, external_id);
+    v_person bigint := koppeling.lock_person(koppeling.require_person(source, external_id));
     v_group bigint;
     v_count bigint := 0;
 begin
@@ -11113,13 +11338,14 @@ declare
     v_groups bigint[];
     v_identity text;
     v_keys text[];
-    v_shared text[];
     v_members bigint[];
     v_contacts text[];
     v_removed jsonb := '{}';
     v_count bigint;
     v_other bigint;
 begin
+    -- Before any group is locked: whoever holds her against the ledger now may wait for an evaluation that wants a group.
+    delete from koppeling.erasure_check q where q.person_id = p_person;
     v_groups := array(
         select m.target_group_id from koppeling.membership m where m.person_id = p_person
         union
@@ -11135,18 +11361,12 @@ begin
 
     v_keys := array(select e.address_key from koppeling.email_address e where e.person_id = p_person);
     v_members := array(select koppeling.contacts_of(p_person, v_keys) where p_key is not null);
-    -- A contact that moved inside Mailchimp stands at another address: that is hers too.
-    v_keys := v_keys || array(
-        select m.address_key from koppeling.audience_member m
-        join koppeling.claim c on c.member_id = m.id and c.person_id = p_person);
-    v_shared := array(
-        select distinct e.address_key from koppeling.email_address e
-        where e.address_key = any (v_keys) and e.person_id <> p_person);
-    v_keys := array(select distinct k from unnest(v_keys) k where k <> all (v_shared) order by k);
+    v_keys := v_keys || array(select koppeling.former_addresses(p_person, v_members) where p_key is not null);
+    v_keys := array(select unnest(v_keys) except select koppeling.shared_addresses(p_person, v_keys) order by 1);
 
     if p_key is not null then
         perform koppeling.remember_erased(p_person, p_key, v_keys, p_erasure);
-        perform koppeling.mark_erased(v_members, p_person, p_erasure);
+        perform koppeling.mark_erased(v_members, p_person, p_erasure, v_keys);
     end if;
 
     delete from koppeling.email_address where person_id = p_person;
@@ -11208,8 +11428,8 @@ begin
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('invitations', v_count);
     update koppeling.membership m set overridden_by = null where m.person_id = p_person;
-    delete from koppeling.erasure_check q where q.person_id = p_person;
     delete from koppeling.former_contact c where c.person_id = p_person;
+    delete from koppeling.former_claim c where c.person_id = p_person;
     insert into koppeling.audit_entry (person_id, kind, new, actor, cause)
     values (p_person, 'person', '"erased"', p_actor, 'erase');
     return v_removed;
@@ -12653,6 +12873,9 @@ ALTER TABLE ONLY koppeling.erasure
 ALTER TABLE ONLY koppeling.evaluation_request
     ADD CONSTRAINT evaluation_request_pkey PRIMARY KEY (person_id);
 
+ALTER TABLE ONLY koppeling.former_claim
+    ADD CONSTRAINT former_claim_pkey PRIMARY KEY (person_id, member_id);
+
 ALTER TABLE ONLY koppeling.former_contact
     ADD CONSTRAINT former_contact_pkey PRIMARY KEY (former_link_id, contact_id, person_id);
 
@@ -12798,6 +13021,8 @@ CREATE UNIQUE INDEX audience_member_moving ON koppeling.audience_member USING bt
 
 CREATE INDEX audience_member_newness ON koppeling.audience_member USING btree (instance_id) WHERE newness_unseen;
 
+CREATE INDEX audience_member_ousted ON koppeling.audience_member USING btree (instance_id) WHERE (address_key = contact_id);
+
 CREATE INDEX audit_entry_by_group ON koppeling.audit_entry USING btree (target_group_id, id);
 
 CREATE INDEX audit_entry_by_person ON koppeling.audit_entry USING btree (person_id, target_group_id, id);
@@ -12837,6 +13062,8 @@ CREATE INDEX criterion_by_value ON koppeling.criterion USING btree (kind, value_
 CREATE UNIQUE INDEX department_name ON koppeling.department USING btree (koppeling.fold(name));
 
 CREATE INDEX email_address_by_key ON koppeling.email_address USING btree (address_key);
+
+CREATE INDEX former_claim_member ON koppeling.former_claim USING btree (member_id);
 
 CREATE INDEX former_contact_person ON koppeling.former_contact USING btree (person_id);
 
@@ -12983,6 +13210,10 @@ CREATE TRIGGER delete_with_it AFTER DELETE ON koppeling.connector_instance REFER
 
 CREATE TRIGGER instance_stays BEFORE UPDATE OF instance_id ON koppeling.audience_member FOR EACH ROW WHEN ((old.instance_id <> new.instance_id)) EXECUTE FUNCTION koppeling.keep_number();
 
+CREATE TRIGGER keep_ended AFTER DELETE ON koppeling.claim REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION koppeling.keep_ended_claims();
+
+CREATE TRIGGER keep_moved AFTER UPDATE ON koppeling.claim REFERENCING OLD TABLE AS gone NEW TABLE AS given FOR EACH STATEMENT EXECUTE FUNCTION koppeling.keep_moved_claims();
+
 CREATE TRIGGER keep_template BEFORE DELETE ON koppeling.action_template FOR EACH ROW EXECUTE FUNCTION koppeling.keep_template();
 
 CREATE TRIGGER keep_used BEFORE DELETE ON koppeling.category FOR EACH ROW EXECUTE FUNCTION koppeling.keep_used_value('personCategory');
@@ -13087,6 +13318,9 @@ ALTER TABLE ONLY koppeling.erased_hash
 
 ALTER TABLE ONLY koppeling.erasure_contact
     ADD CONSTRAINT erasure_contact_erasure_id_fkey FOREIGN KEY (erasure_id) REFERENCES koppeling.erasure(id);
+
+ALTER TABLE ONLY koppeling.former_claim
+    ADD CONSTRAINT former_claim_member_id_fkey FOREIGN KEY (member_id) REFERENCES koppeling.audience_member(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY koppeling.former_contact
     ADD CONSTRAINT former_contact_former_link_id_fkey FOREIGN KEY (former_link_id) REFERENCES koppeling.former_link(id) ON DELETE CASCADE;
