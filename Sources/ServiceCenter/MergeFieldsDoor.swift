@@ -42,6 +42,11 @@ struct MergeFieldsDoor: Sendable {
                 try await fields.unmap(tag, instance: instance, actor: actor)
             }
         }
+        router.get("/api/v1/instances/:name/genders") { request, context in
+            try await gate.admit(request, to: .link)
+            _ = try Fields(queryOf: request, known: [])
+            return try await genders(of: decoded("name", in: context))
+        }
         router.put("/api/v1/instances/:name/genders/:gender") { request, context in
             let actor = try await gate.actor(of: request, with: .link)
             let given = try await Fields(bodyOf: request, known: ["text", "title"])
@@ -59,6 +64,19 @@ struct MergeFieldsDoor: Sendable {
             }
             return Response(status: .noContent)
         }
+    }
+
+    private func genders(of name: String) async throws -> Response {
+        let rows = try await refused {
+            try await pool.query(
+                """
+                select jsonb_build_object('genders', coalesce(jsonb_agg(jsonb_build_object(
+                    'gender', g.gender, 'text', g.text, 'title', g.title) order by g.gender), '[]'))::text
+                from koppeling.gender_text g
+                where g.instance_id = koppeling.require_instance(\(name)::text)
+                """)
+        }
+        return Response(JSONText(try rows.scalar(as: String.self)))
     }
 
     private func change(

@@ -28,6 +28,9 @@ struct Failure: Error {
             self.init(database: error)
         case let error as MailchimpError where error.code == .invalidKey && error.status == nil:
             self.init(error.detail)
+        case let error as MailchimpError where [.invalidKey, .userDisabled, .forbidden].contains(error.code):
+            self.init(
+                "Mailchimp refuses the account's key (\(error)): koppeling account renew gives the account another.")
         case is CancellationError:
             self.init("Stopped.")
         default:
