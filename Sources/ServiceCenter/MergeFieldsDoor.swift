@@ -88,7 +88,8 @@ struct MergeFieldsDoor: Sendable {
             do {
                 try await body(mergeFields, instance)
             } catch let error where !(error is PostgresError || error is ConnectorError || error is CancellationError) {
-                throw Problem(.badGateway, "Mailchimp did not do it: \(error)")
+                let renewal = ConnectorError.renewal(after: error)
+                throw Problem(.badGateway, renewal ?? "Mailchimp did not do it: \(error)")
             }
         }
         return Response(status: .noContent)

@@ -300,6 +300,16 @@ struct LinkDoorTests {
         }
     }
 
+    @Test func aWithdrawnKeyIsToldWithWhatToDo() async throws {
+        try await run { sandbox, knock in
+            let account: String = try await pool.query("select account_id from koppeling.mailchimp_account").scalar()
+            try await sandbox.control("PATCH", "accounts/\(account)", #"{"revoke_key": "\#(SandboxAtWork.key)"}"#)
+            let answer = try await knock.send("POST", Knock.instance + "/merge-fields/refresh")
+            #expect(answer.status == 502)
+            #expect(try answer.decode(ToldProblem.self).detail.contains("koppeling account renew"), "\(answer.text)")
+        }
+    }
+
     @Test func tasksAreListedAndSettled() async throws {
         struct Page: Decodable {
             var tasks: [Task]
