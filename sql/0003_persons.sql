@@ -255,6 +255,8 @@ create table koppeling.evaluation_request (
     cause text not null,
     requested_at timestamptz not null default koppeling.now(),
     after_pass boolean not null default false,
+    -- Evaluated already; once more when the ledger of erasures has been looked at.
+    after_check boolean not null default false,
     -- Somebody changed this one person by hand: what follows from it is never held.
     by_hand boolean not null default false
 );
@@ -271,7 +273,7 @@ begin
     select p, request_evaluation.cause, request_evaluation.by_hand from unnest(persons) p group by p order by p
     on conflict (person_id) do update
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false,
-        by_hand = r.by_hand or excluded.by_hand;
+        after_check = false, by_hand = r.by_hand or excluded.by_hand;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 

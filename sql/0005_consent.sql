@@ -312,7 +312,7 @@ begin
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
             select person_id from koppeling.evaluation_request
-            where not (after_pass and v_passing)
+            where not (after_pass and v_passing) and not (after_check and koppeling.awaits_check(person_id))
             order by requested_at, person_id limit p_limit for update skip locked))
         returning person_id, cause, by_hand
     )
@@ -322,7 +322,10 @@ begin
     if cardinality(v_persons) = 0 then
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
-        if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
+        if exists (
+                select from koppeling.evaluation_request
+                where not (after_check and koppeling.awaits_check(person_id)))
+            or exists (select from koppeling.holder_check)
             or exists (select from koppeling.value_change) or exists (select from koppeling.spreading_no)
         then
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
@@ -333,11 +336,14 @@ begin
         end if;
     end if;
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
-    -- by which rules, cannot be seen here before it is over.
-    if koppeling.is_passing() then
-        insert into koppeling.evaluation_request (person_id, cause, after_pass, by_hand)
-        select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
-    end if;
+    -- by which rules, cannot be seen here before it is over. Nor does anything follow yet from somebody whom the ledger
+    -- of erasures was not asked about: what caused it is kept until then.
+    v_passing := koppeling.is_passing();
+    insert into koppeling.evaluation_request (person_id, cause, after_pass, after_check, by_hand)
+    select t.p, t.c, v_passing, k.awaits, t.h
+    from unnest(v_persons, v_causes, v_by_hand) t (p, c, h)
+    cross join lateral (select koppeling.awaits_check(t.p) as awaits offset 0) k
+    where v_passing or k.awaits;
 
     v_groups := array(
         select unnest(koppeling.groups_concerned(v_persons))

@@ -260,6 +260,8 @@ create table koppeling.change_plan_line (
     change     text not null check (change in ('join', 'leave', 'empty')),
     reason     text not null,
     cause      text not null,
+    -- The merge fields that would be emptied.
+    fields     text[],
     primary key (plan_id, person_id)
 );
 

@@ -12,7 +12,7 @@ declare
     v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
-        select d.person_id, d.change, d.reason, d.exempt
+        select d.person_id, d.change, d.reason, d.emptied, d.exempt
         from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
         -- By their numbers: joined with the lines, all those that were written before would be read.
@@ -21,11 +21,11 @@ begin
             select unnest(p_persons) except select d.person_id from differing d where not d.exempt))
         returning 1
     ), written as (
-        insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, d.person_id, d.change, d.reason, v_cause from differing d where not d.exempt
+        insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause, fields)
+        select p_plan, d.person_id, d.change, d.reason, v_cause, d.emptied from differing d where not d.exempt
         on conflict (plan_id, person_id) do update
-            set change = excluded.change, reason = excluded.reason, cause = excluded.cause
-            where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
+            set change = excluded.change, reason = excluded.reason, cause = excluded.cause, fields = excluded.fields
+            where (l.change, l.reason, l.fields) is distinct from (excluded.change, excluded.reason, excluded.fields)
         returning 1
     )
     select (select count(*) from gone) + (select count(*) from written),

@@ -210,7 +210,10 @@ begin
           and (p_before is not null or v_member.opted_in_at > s.occurred_at)
         order by s.person_id
     loop
-        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+        -- Nobody can let in who was given an address of somebody erased: no task tells of that.
+        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person)
+            and not koppeling.held_by_erased(p_group, v_person)
+        then
             perform koppeling.open_task('resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
         end if;
     end loop;

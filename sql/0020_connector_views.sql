@@ -60,9 +60,22 @@ from koppeling.mailchimp_account a
 join koppeling.account_permits p on p.account_id = a.id;
 comment on view koppeling.account_status is 'Each connected account, without its credential.';
 
+-- Why no instance works here: this is another deployment than was confirmed; null while it is not. With the rights of
+-- its owner, since it is part of a view for readers.
+create function koppeling.deployment_fault() returns text
+    language plpgsql stable security definer set search_path = koppeling, pg_temp
+as $$
+begin
+    return (
+        select format('this is not the deployment that was confirmed (%s): look whether this database may send to these '
+                      'lists, then run koppeling environment confirm', d.changed)
+        from koppeling.deployment d where d.changed is not null);
+end $$;
+
 create view koppeling.instance_status as
 select i.id, i.name as instance, a.name as account, i.list_name, g.name as target_group, a.authenticated, i.enabled,
-       i.dry_run, i.activated, i.paused_reason, i.last_pull_at, i.last_sweep_at,
+       i.dry_run, i.activated, i.paused_reason, koppeling.deployment_fault() as off_because, i.last_pull_at,
+       i.last_sweep_at,
        (select count(*) from koppeling.claim c where c.instance_id = i.id) as claims,
        (select count(*) from koppeling.job j
         where j.queue = koppeling.instance_queue(i.id) and j.kind = 'action' and j.run_at < 'infinity') as open_actions,
@@ -93,11 +106,14 @@ select t.id, t.kind, case when t.done_at is null then 'open' else 'done' end as 
        g.name as target_group, t.person_id,
        nullif(concat_ws(' ', nullif(koppeling.first_name(p.given_name, p.initials), ''),
                         koppeling.last_name(p.prefixes, p.family_name)), '') as person,
-       t.detail, t.created_at, t.done_at, t.done_by
+       p.source, p.external_id, e.address, m.address as contact, t.detail, t.created_at, t.done_at, t.done_by
 from koppeling.task t
 left join koppeling.connector_instance i on i.id = t.instance_id
 left join koppeling.target_group g on g.id = t.target_group_id
-left join koppeling.person p on p.id = t.person_id;
+left join koppeling.person p on p.id = t.person_id
+-- Where the group writes to her, and where the contact is that the task tells of.
+left join koppeling.email_address e on e.person_id = p.id and e.kind = g.email_kind
+left join koppeling.audience_member m on m.id = (t.detail ->> 'member')::bigint;
 comment on view koppeling.tasks is 'What only a person can settle.';
 
 create view koppeling.rejected_reasons as
@@ -128,6 +144,15 @@ declare
         order by h.id
         for update skip locked);
 begin
+    if p_actions <> '{}' and not exists (
+        select from koppeling.job j where j.id = any (p_actions) and j.kind = 'action'
+        union all
+        select from koppeling.job_history h where h.id = any (p_actions) and h.kind = 'action')
+    then
+        raise exception using errcode = 'no_data_found',
+            message = format('there is no action %s', array_to_string(p_actions, ', ')),
+            hint = 'List the actions to see their numbers.';
+    end if;
     -- Whoever looked at it has seen what the task was about.
     update koppeling.task t set done_at = koppeling.now()
     from koppeling.job j

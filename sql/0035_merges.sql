@@ -236,6 +236,12 @@ declare
     v_old jsonb;
 begin
     if v_survivor = v_other then
+        if koppeling.fold(koppeling.clean_text(survivor_source)) = koppeling.fold(koppeling.clean_text(other_source))
+            and koppeling.fold(koppeling.clean_text(survivor_id)) = koppeling.fold(koppeling.clean_text(other_id))
+        then
+            raise exception using errcode = 'invalid_parameter_value',
+                message = 'a company cannot be merged into itself', hint = 'Name two different ones.';
+        end if;
         return v_survivor;
     end if;
     perform from koppeling.company c where c.id in (v_survivor, v_other) order by c.id for no key update;

@@ -83,7 +83,7 @@ declare
 begin
     select * into v_field from koppeling.list_field f where f.instance_id = p_instance and f.tag = p_tag;
     if not found then
-        return 'the list has no such field: make it in Mailchimp, or let it be made, by "make" with a name';
+        return 'the list has no such field: make it in Mailchimp, or let it be made: --make NAME, or "make" over HTTP';
     elsif v_field.type = 'text' then
         return null;
     elsif v_field.type in ('radio', 'dropdown') and p_source = 'gender' then
@@ -222,6 +222,21 @@ begin
     on conflict (instance_id, tag) do update set source = excluded.source, triggers = excluded.triggers;
     perform koppeling.mapping_changed(v_instance, p_actor, v_old,
         jsonb_build_object('tag', p_tag, 'source', p_source, 'triggers', p_triggers));
+    -- What differed so far without being sent is now a reason to.
+    if p_triggers and not (v_old ->> 'triggers')::boolean then
+        perform koppeling.stage_members(v_instance, d.members)
+        from (
+            select array_agg(m.id order by m.id) as members
+            from (
+                select m.id, row_number() over (order by m.id) / 5000 as part
+                from koppeling.audience_member m
+                where m.instance_id = v_instance and exists (
+                    select from koppeling.claim c
+                    where c.member_id = m.id and c.fields -> p_tag is distinct from m.applied_fields -> p_tag)
+            ) m
+            group by m.part
+        ) d;
+    end if;
 end $$;
 
 -- Leaves a merge field to the list: what stands in it stays, and is no longer ours.

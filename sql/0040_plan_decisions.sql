@@ -10,7 +10,8 @@ select l.plan_id as plan, l.person_id as person, p.source, p.external_id as id,
        case when l.change = 'join' then (
            select r.position from koppeling.membership m
            join koppeling.rule r on r.id = m.matched_rule_id
-           where m.target_group_id = c.target_group_id and m.person_id = l.person_id) end as rule
+           where m.target_group_id = c.target_group_id and m.person_id = l.person_id) end as rule,
+       array_to_string(l.fields, ', ') as fields
 from koppeling.change_plan_line l
 join koppeling.change_plan c on c.id = l.plan_id
 join koppeling.target_group g on g.id = c.target_group_id

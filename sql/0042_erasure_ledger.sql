@@ -41,6 +41,10 @@ create table koppeling.erasure_check (
     person_id bigint primary key
 );
 
+create function koppeling.awaits_check(p_person bigint) returns boolean
+    language sql stable
+    return exists (select from koppeling.erasure_check q where q.person_id = p_person);
+
 -- Who was put as anonymised and is not there: when that is somebody erased, the put is counted.
 create table koppeling.anonymised_put (
     id bigint generated always as identity primary key,
@@ -126,6 +130,32 @@ create function koppeling.find_erasure(p_key bytea, source text, external_id tex
         from koppeling.hash_pads(p_key) k
         join koppeling.erased_hash h on h.subject = 'identity' and h.hash = koppeling.keyed_hash(
             k.inner_pad, k.outer_pad, koppeling.identity_subject(source, external_id)));
+
+-- How many of these persons, in the JSON of a put, were erased.
+create function koppeling.erased_among(p_key bytea, p_persons jsonb) returns bigint
+    language sql stable set search_path = koppeling, pg_temp
+    return (
+        select count(*)
+        from koppeling.hash_pads(p_key) k
+        cross join jsonb_array_elements(
+            case jsonb_typeof(p_persons) when 'array' then p_persons else jsonb_build_array(p_persons) end) g (person)
+        join koppeling.erased_hash h on h.subject = 'identity' and h.hash = koppeling.keyed_hash(
+            k.inner_pad, k.outer_pad, koppeling.identity_subject(g.person ->> 'source', g.person ->> 'id')));
+
+-- How many whom the session's import made were erased: they wait to be held against the ledger.
+create function koppeling.erased_in_import(p_key bytea) returns bigint
+    language plpgsql stable
+as $$
+begin
+    return (
+        select count(*)
+        from koppeling.hash_pads(p_key) k
+        cross join import_change c
+        join koppeling.erasure_check q on q.person_id = c.id
+        join koppeling.person p on p.id = c.id
+        join koppeling.erased_hash h on h.subject = 'identity' and h.hash = koppeling.keyed_hash(
+            k.inner_pad, k.outer_pad, koppeling.identity_subject(p.source, p.external_id)));
+end $$;
 
 -- Persons whom their administration anonymised, by writing chance over what they were: nothing of that is looked at.
 create function koppeling.bare_anonymised(p_persons jsonb) returns jsonb
@@ -289,9 +319,15 @@ begin
             array[v_given.person_id], 'user', koppeling.now(), '{"because": "erased"}');
     end loop;
 
-    -- What waited for this may follow now.
-    perform koppeling.request_evaluation(array(
-        select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
+    -- What waited for this may follow now, by what caused it where that waits still.
+    insert into koppeling.evaluation_request (person_id, cause)
+    select p.id, 'erasure check'
+    from koppeling.person p
+    where p.id = any (v_persons) and p.state <> 'erased'
+    order by p.id
+    on conflict (person_id) do nothing;
+    perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate')
+    where v_persons <> '{}';
     return cardinality(v_persons) + v_counted;
 end $$;
 
@@ -302,5 +338,6 @@ insert into koppeling.job_kind (kind, public, description) values
 revoke execute on function
     koppeling.request_erasure_check(bigint[]), koppeling.check_erasures(bytea, bigint),
     koppeling.await_first_puts(koppeling.person_input[]), koppeling.take_anonymised(koppeling.person_input[]),
-    koppeling.count_anonymised(bytea, bytea, bigint)
+    koppeling.count_anonymised(bytea, bytea, bigint), koppeling.erased_among(bytea, jsonb),
+    koppeling.erased_in_import(bytea)
 from public;

@@ -138,6 +138,16 @@ create function koppeling.erasure_report(p_erasure bigint) returns jsonb
         from koppeling.erasure e
         where e.id = p_erasure);
 
+-- The report on the erasure of the person of this number, or that it waits for a worker; null when neither is so.
+create function koppeling.erasure_of(p_person bigint) returns jsonb
+    language sql stable security definer set search_path = koppeling, pg_temp
+    return coalesce(
+        (select koppeling.erasure_report(e.id) from koppeling.erasure e where e.person_id = p_person),
+        (select jsonb_build_object('person', p_person, 'erased_at', null, 'is_complete', false)
+         from koppeling.job j
+         where j.queue = 'default' and j.kind = 'person.erase' and j.key = 'erase-' || p_person
+         limit 1));
+
 -- Where any of these texts stands, without case, in whatever table: the proof of an erasure. Reads the whole database.
 create function koppeling.find_traces(p_texts text[]) returns table (relation text, hits bigint)
     language plpgsql stable set search_path = koppeling, pg_temp
@@ -192,6 +202,6 @@ revoke execute on function
     koppeling.erase_person(text, text, text), koppeling.erase_person_now(bigint, bytea, text),
     koppeling.wipe_person(bigint, bytea, bigint, text), koppeling.wipe_jobs(text[], text[]),
     koppeling.wipe_suppressions(bigint[]), koppeling.wipe_contacts(bigint[], text[], text[]),
-    koppeling.record_erased(bigint, text), koppeling.find_traces(text[])
+    koppeling.record_erased(bigint, text), koppeling.find_traces(text[]), koppeling.erasure_of(bigint)
 from public;
-grant execute on function koppeling.erase_person(text, text, text) to koppeling_writer;
+grant execute on function koppeling.erase_person(text, text, text), koppeling.erasure_of(bigint) to koppeling_writer;

@@ -80,13 +80,14 @@ begin
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
+                'actor', s.detail ->> 'actor',
                 'stands_at', case when s.person_id is not null then 'person'
                                   when s.contact_id is not null then 'contact' else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
         'changes', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', a.old::text, 'new', a.new::text,
+                'at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', a.old, 'new', a.new,
                 'actor', a.actor, 'cause', a.cause) order by a.id desc)
             from (
                 select * from koppeling.audit_entry a
@@ -105,6 +106,7 @@ as $$
 declare
     v_at timestamptz := coalesce(p_at, 'infinity');
     v_instance koppeling.connector_instance;
+    v_account koppeling.mailchimp_account;
     v_group koppeling.target_group;
     v_address koppeling.email_address;
     v_member koppeling.audience_member;
@@ -115,6 +117,7 @@ begin
     if not found then
         return null;
     end if;
+    select * into v_account from koppeling.mailchimp_account where id = v_instance.account_id;
     select * into v_address from koppeling.email_address where person_id = p_person and kind = v_group.email_kind;
     select m.* into v_member
     from koppeling.claim c
@@ -127,6 +130,9 @@ begin
     end if;
     return jsonb_build_object(
         'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
+        'off_because', koppeling.deployment_fault(),
+        'account', v_account.name, 'is_authenticated', v_account.authenticated,
+        'is_held_out', v_address.id is not null and not koppeling.address_allowed(v_address.address_key),
         'is_dry_run', v_instance.dry_run,
         'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
@@ -151,6 +157,12 @@ begin
                 'job', j.id, 'action', j.args ->> 'action',
                 'state', case when j.state in ('ready', 'scheduled', 'blocked') then 'staged'
                               when j.state = 'cancelled' then 'superseded' else j.state end,
+                'waits_for', case when j.state = 'parked' then case when exists (
+                    select from koppeling.task t
+                    where t.kind = 'oscillation' and t.instance_id = v_instance.id
+                        and (t.detail ->> 'member')::bigint = v_member.id
+                        and (t.done_at is null or t.created_at >= j.enqueued_at))
+                    then 'oscillation' else 'template' end end,
                 'at', koppeling.iso8601(coalesce(j.finished_at, j.started_at, j.enqueued_at)),
                 'reason', j.reason) order by j.id desc)
             from koppeling.newest_jobs(10, queue => koppeling.instance_queue(v_instance.id),
@@ -190,13 +202,17 @@ begin
 end $$;
 
 -- All that is held on a person, for whoever asks what that is: the person file, memberships, consent, contacts and
--- their actions, plans, tasks, the audit, jobs that carry her, and hooks.
+-- their actions, plans, tasks, the audit, jobs that carry her, and hooks; and the records that were merged into hers.
 create function koppeling.export_person(source text, external_id text) returns jsonb
     language plpgsql stable set search_path = koppeling, pg_temp set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_person bigint := koppeling.require_person(source, external_id);
-    v_identity text := koppeling.identity_subject(source, external_id);
+    -- She, and the records that were merged into hers.
+    v_records bigint[] := array(
+        select p.id from koppeling.person p where p.id = v_person or p.merged_into = v_person);
+    v_identities text[] := array(
+        select koppeling.identity_subject(p.source, p.external_id) from koppeling.person p where p.id = any (v_records));
     v_keys text[] := array(select e.address_key from koppeling.email_address e where e.person_id = v_person);
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
@@ -206,6 +222,11 @@ begin
             select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
                 'changed_at', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
+        'merged', coalesce((
+            select jsonb_agg(koppeling.person_json(p.id) || jsonb_build_object(
+                'created_at', koppeling.iso8601(p.created_at), 'changed_at', koppeling.iso8601(p.changed_at))
+                order by p.id)
+            from koppeling.person p where p.merged_into = v_person), '[]'),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
@@ -258,11 +279,13 @@ begin
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
+                'source', p.source, 'external_id', p.external_id,
                 'at', koppeling.iso8601(a.at), 'group', g.name, 'kind', a.kind, 'old', a.old, 'new', a.new,
                 'facts', a.facts, 'actor', a.actor, 'cause', a.cause) order by a.id)
             from koppeling.audit_entry a
+            join koppeling.person p on p.id = a.person_id
             left join koppeling.target_group g on g.id = a.target_group_id
-            where a.person_id = v_person), '[]'),
+            where a.person_id = any (v_records)), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
@@ -271,7 +294,7 @@ begin
             cross join lateral jsonb_array_elements(
                 case jsonb_typeof(j.args) when 'array' then j.args else jsonb_build_array(j.args) end) a (person)
             where j.kind = 'persons.put'
-                and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
+                and koppeling.without_persons(a.person, v_identities, v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)

@@ -7,7 +7,7 @@
 -- for those whom the caller asks about them, or who have a claim to compare them with.
 create function koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean)
     returns table (person_id bigint, change text, exempt boolean, reason text, address text, address_key text,
-                   fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+                   fields jsonb, manual boolean, member_id bigint, readdressed boolean, emptied text[])
     language sql stable
 begin atomic
     select s.person_id, d.change,
@@ -27,7 +27,10 @@ begin atomic
            end,
            e.address, e.address_key, case when e.id is not null then f.fields end,
            case when e.id is not null then m.via = 'manual' end, h.member_id,
-           h.person_id is not null and e.address_key <> h.address_key
+           h.person_id is not null and e.address_key <> h.address_key,
+           case when d.change = 'empty' then array(
+               select x.key from jsonb_each_text(h.fields) x
+               where x.value <> '' and coalesce(f.fields ->> x.key, '') = '' order by x.key) end
     from koppeling.connector_instance i
     join koppeling.target_group g on g.id = i.target_group_id
     cross join unnest(p_persons) s (person_id)

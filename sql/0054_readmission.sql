@@ -43,6 +43,14 @@ begin atomic
                 where r.instance_id = i.id and r.contact_id = m.contact_id and r.restored_at is null));
 end;
 
+-- Whether she was given an address that somebody erased held: nobody can end that.
+create function koppeling.held_by_erased(p_group bigint, p_person bigint) returns boolean
+    language sql stable set search_path = koppeling, pg_temp
+    return exists (
+        select from koppeling.entries_against(p_group, p_person) e
+        -- Mailchimp tells of every other one.
+        where e.reason = 'forgotten' and e.source = 'user');
+
 -- What stands against letting a person back in, and what to do; null when nothing does. What a user recorded was said
 -- by our clock, and may have been said that much later by Mailchimp's.
 create function koppeling.readmission_obstacle(
@@ -61,6 +69,9 @@ begin
     elsif 'complained' = any (v_reasons) then
         message := 'the contact reported a mailing as spam';
         hint := 'Nobody but the contact can end that; she stays out of this list.';
+    elsif koppeling.held_by_erased(p_group, p_person) then
+        message := 'somebody who was erased held the address';
+        hint := 'That never ends here. She can sign up by a form of Mailchimp''s herself, with another address.';
     elsif 'forgotten' = any (v_reasons) then
         message := 'the contact was deleted for good';
         hint := 'She comes back by a form of Mailchimp''s that she fills in herself.';
@@ -156,7 +167,7 @@ end $$;
 
 revoke execute on function
     koppeling.entries_against(bigint, bigint), koppeling.opted_in_since(bigint, bigint, timestamptz),
-    koppeling.readmission_obstacle(bigint, bigint, interval),
+    koppeling.readmission_obstacle(bigint, bigint, interval), koppeling.held_by_erased(bigint, bigint),
     koppeling.end_entries_against(bigint, bigint, text, text, text), koppeling.readmit(bigint, bigint, text),
     koppeling.readmit_resubscribed(bigint, bigint, bigint),
     koppeling.readmit_person(text, text, text, text)

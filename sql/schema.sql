@@ -720,6 +720,14 @@ exception when sqlstate 'KE001' then
     null;
 end $$;
 
+CREATE TABLE koppeling.erasure_check (
+    person_id bigint NOT NULL
+);
+
+CREATE FUNCTION koppeling.awaits_check(p_person bigint) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (EXISTS (SELECT FROM koppeling.erasure_check q WHERE (q.person_id = awaits_check.p_person)));
+
 CREATE FUNCTION koppeling.bare_anonymised(p_persons jsonb) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN jsonb_path_exists(p_persons, '$[*]?(@."anonymised" == true)'::jsonpath) THEN (SELECT jsonb_agg(CASE WHEN (p.person @> '{"anonymised": true}'::jsonb) THEN jsonb_strip_nulls(jsonb_build_object('anonymised', true, 'source', (p.person -> 'source'::text), 'id', (p.person -> 'id'::text))) ELSE p.person END ORDER BY p.n) AS jsonb_agg FROM jsonb_array_elements(bare_anonymised.p_persons) WITH ORDINALITY p(person, n)) ELSE p_persons END;
@@ -1600,9 +1608,15 @@ begin
             array[v_given.person_id], 'user', koppeling.now(), '{"because": "erased"}');
     end loop;
 
-    -- What waited for this may follow now.
-    perform koppeling.request_evaluation(array(
-        select p.id from koppeling.person p where p.id = any (v_persons) and p.state <> 'erased'), 'erasure check');
+    -- What waited for this may follow now, by what caused it where that waits still.
+    insert into koppeling.evaluation_request (person_id, cause)
+    select p.id, 'erasure check'
+    from koppeling.person p
+    where p.id = any (v_persons) and p.state <> 'erased'
+    order by p.id
+    on conflict (person_id) do nothing;
+    perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate')
+    where v_persons <> '{}';
     return cardinality(v_persons) + v_counted;
 end $$;
 
@@ -2006,6 +2020,7 @@ CREATE TABLE koppeling.change_plan_line (
     change text NOT NULL,
     reason text NOT NULL,
     cause text NOT NULL,
+    fields text[],
     CONSTRAINT change_plan_line_change_check CHECK ((change = ANY (ARRAY['join'::text, 'leave'::text, 'empty'::text])))
 );
 
@@ -2117,10 +2132,6 @@ CREATE TABLE koppeling.department (
     CONSTRAINT department_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
 
-CREATE TABLE koppeling.erasure_check (
-    person_id bigint NOT NULL
-);
-
 CREATE TABLE koppeling.gender_text (
     instance_id bigint NOT NULL,
     gender text NOT NULL,
@@ -2193,7 +2204,7 @@ CREATE TABLE koppeling.target_group (
     CONSTRAINT target_group_rules_version_check CHECK ((rules_version > 0))
 );
 
-CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean)
+CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[], p_by_hand boolean) RETURNS TABLE(person_id bigint, change text, exempt boolean, reason text, address text, address_key text, fields jsonb, manual boolean, member_id bigint, readdressed boolean, emptied text[])
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT s.person_id,
@@ -2224,7 +2235,14 @@ CREATE FUNCTION koppeling.claim_difference(p_instance bigint, p_persons bigint[]
              ELSE NULL::boolean
          END AS "case",
      h.member_id,
-     ((h.person_id IS NOT NULL) AND (e.address_key <> h.address_key))
+     ((h.person_id IS NOT NULL) AND (e.address_key <> h.address_key)),
+         CASE
+             WHEN (d.change = 'empty'::text) THEN ARRAY( SELECT x.key
+                FROM jsonb_each_text(h.fields) x(key, value)
+               WHERE ((x.value <> ''::text) AND (COALESCE((f.fields ->> x.key), ''::text) = ''::text))
+               ORDER BY x.key)
+             ELSE NULL::text[]
+         END AS "case"
     FROM (((((((((koppeling.connector_instance i
       JOIN koppeling.target_group g ON ((g.id = i.target_group_id)))
       CROSS JOIN unnest(claim_difference.p_persons) s(person_id))
@@ -3102,6 +3120,17 @@ CREATE FUNCTION koppeling.deployment_difference(p_marks text[], p_environment te
       JOIN pg_database o ON ((o.datname = current_database())));
 END;
 
+CREATE FUNCTION koppeling.deployment_fault() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+begin
+    return (
+        select format('this is not the deployment that was confirmed (%s): look whether this database may send to these '
+                      'lists, then run koppeling environment confirm', d.changed)
+        from koppeling.deployment d where d.changed is not null);
+end $$;
+
 CREATE FUNCTION koppeling.derive_memberships(p_group bigint, p_persons bigint[], p_cause text, p_actor text, p_override text DEFAULT NULL::text) RETURNS bigint[]
     LANGUAGE plpgsql
     SET plan_cache_mode TO 'force_generic_plan'
@@ -3825,6 +3854,56 @@ begin
     return (select e.id from koppeling.erasure e where e.person_id = v_person);
 end $$;
 
+CREATE FUNCTION koppeling.hash_pads(p_key bytea, OUT inner_pad bytea, OUT outer_pad bytea) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+declare
+    v_key bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
+begin
+    v_key := v_key || decode(repeat('00', 64 - length(v_key)), 'hex');
+    inner_pad := v_key;
+    outer_pad := v_key;
+    for n in 0..63 loop
+        inner_pad := set_byte(inner_pad, n, get_byte(v_key, n) # 54);
+        outer_pad := set_byte(outer_pad, n, get_byte(v_key, n) # 92);
+    end loop;
+end $$;
+
+CREATE FUNCTION koppeling.identity_subject(source text, external_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN concat_ws(''::text, 'identity', koppeling.fold(koppeling.clean_text(source)), koppeling.fold(koppeling.clean_text(external_id)));
+
+CREATE FUNCTION koppeling.keyed_hash(p_inner_pad bytea, p_outer_pad bytea, p_text text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN sha256((p_outer_pad || sha256((p_inner_pad || convert_to(p_text, 'UTF8'::name)))));
+
+CREATE TABLE koppeling.erased_hash (
+    hash bytea NOT NULL,
+    subject text NOT NULL,
+    erasure_id bigint NOT NULL,
+    CONSTRAINT erased_hash_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT erased_hash_subject_check CHECK ((subject = ANY (ARRAY['identity'::text, 'address'::text])))
+);
+
+CREATE FUNCTION koppeling.erased_among(p_key bytea, p_persons jsonb) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (SELECT count(*) AS count FROM ((koppeling.hash_pads(erased_among.p_key) k(inner_pad, outer_pad) CROSS JOIN jsonb_array_elements(CASE jsonb_typeof(erased_among.p_persons) WHEN 'array'::text THEN erased_among.p_persons ELSE jsonb_build_array(erased_among.p_persons) END) g(person)) JOIN koppeling.erased_hash h ON (((h.subject = 'identity'::text) AND (h.hash = koppeling.keyed_hash(k.inner_pad, k.outer_pad, koppeling.identity_subject((g.person ->> 'source'::text), (g.person ->> 'id'::text))))))));
+
+CREATE FUNCTION koppeling.erased_in_import(p_key bytea) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    AS $$
+begin
+    return (
+        select count(*)
+        from koppeling.hash_pads(p_key) k
+        cross join import_change c
+        join koppeling.erasure_check q on q.person_id = c.id
+        join koppeling.person p on p.id = c.id
+        join koppeling.erased_hash h on h.subject = 'identity' and h.hash = koppeling.keyed_hash(
+            k.inner_pad, k.outer_pad, koppeling.identity_subject(p.source, p.external_id)));
+end $$;
+
 CREATE FUNCTION koppeling.iso8601(moment timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN isfinite(moment) THEN to_char((moment AT TIME ZONE 'utc'::text), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'::text) ELSE (moment)::text END;
@@ -3874,6 +3953,11 @@ CREATE TABLE koppeling.erasure_contact (
 CREATE FUNCTION koppeling.erasure_report(p_erasure bigint) RETURNS jsonb
     LANGUAGE sql STABLE
     RETURN (SELECT jsonb_build_object('erasure', e.id, 'person', e.person_id, 'erased_at', koppeling.iso8601(e.erased_at), 'actor', e.actor, 'removed', e.removed, 'contacts', COALESCE((SELECT jsonb_agg(jsonb_build_object('instance', c.instance, 'outcome', c.outcome, 'at', koppeling.iso8601(c.changed_at)) ORDER BY c.instance, c.member_id) AS jsonb_agg FROM koppeling.erasure_contact c WHERE (c.erasure_id = e.id)), '[]'::jsonb), 'lists_not_reached', koppeling.lists_not_reached(e.erased_at), 'is_complete', (NOT (EXISTS (SELECT FROM koppeling.audience_member m WHERE (m.erasure_id = e.id)))), 'puts_skipped', e.puts_skipped, 'last_skipped_at', koppeling.iso8601(e.last_skipped_at)) AS jsonb_build_object FROM koppeling.erasure e WHERE (e.id = erasure_report.p_erasure));
+
+CREATE FUNCTION koppeling.erasure_of(p_person bigint) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN COALESCE((SELECT koppeling.erasure_report(e.id) AS erasure_report FROM koppeling.erasure e WHERE (e.person_id = erasure_of.p_person)), (SELECT jsonb_build_object('person', erasure_of.p_person, 'erased_at', NULL::unknown, 'is_complete', false) AS jsonb_build_object FROM koppeling.job j WHERE ((j.queue = 'default'::text) AND (j.kind = 'person.erase'::text) AND (j.key = ('erase-'::text || erasure_of.p_person))) LIMIT 1));
 
 CREATE FUNCTION koppeling.estimate_rules(p_group bigint, p_rules jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -3932,7 +4016,7 @@ begin
     with taken as (
         delete from koppeling.evaluation_request where person_id = any (array(
             select person_id from koppeling.evaluation_request
-            where not (after_pass and v_passing)
+            where not (after_pass and v_passing) and not (after_check and koppeling.awaits_check(person_id))
             order by requested_at, person_id limit p_limit for update skip locked))
         returning person_id, cause, by_hand
     )
@@ -3942,7 +4026,10 @@ begin
     if cardinality(v_persons) = 0 then
         -- What is left is held by somebody: by a put, which sees to it itself, by a pass, or by the transaction of a
         -- worker that died, which is about to give it back and tells nobody.
-        if exists (select from koppeling.evaluation_request) or exists (select from koppeling.holder_check)
+        if exists (
+                select from koppeling.evaluation_request
+                where not (after_check and koppeling.awaits_check(person_id)))
+            or exists (select from koppeling.holder_check)
             or exists (select from koppeling.value_change) or exists (select from koppeling.spreading_no)
         then
             perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate-again',
@@ -3953,11 +4040,14 @@ begin
         end if;
     end if;
     -- A pass that is under way may not have seen what these persons have now, and which groups it puts them into, or
-    -- by which rules, cannot be seen here before it is over.
-    if koppeling.is_passing() then
-        insert into koppeling.evaluation_request (person_id, cause, after_pass, by_hand)
-        select p, c, true, h from unnest(v_persons, v_causes, v_by_hand) t (p, c, h);
-    end if;
+    -- by which rules, cannot be seen here before it is over. Nor does anything follow yet from somebody whom the ledger
+    -- of erasures was not asked about: what caused it is kept until then.
+    v_passing := koppeling.is_passing();
+    insert into koppeling.evaluation_request (person_id, cause, after_pass, after_check, by_hand)
+    select t.p, t.c, v_passing, k.awaits, t.h
+    from unnest(v_persons, v_causes, v_by_hand) t (p, c, h)
+    cross join lateral (select koppeling.awaits_check(t.p) as awaits offset 0) k
+    where v_passing or k.awaits;
 
     v_groups := array(
         select unnest(koppeling.groups_concerned(v_persons))
@@ -4047,6 +4137,7 @@ CREATE FUNCTION koppeling.explain_delivery(p_group bigint, p_person bigint, p_at
 declare
     v_at timestamptz := coalesce(p_at, 'infinity');
     v_instance koppeling.connector_instance;
+    v_account koppeling.mailchimp_account;
     v_group koppeling.target_group;
     v_address koppeling.email_address;
     v_member koppeling.audience_member;
@@ -4057,6 +4148,7 @@ begin
     if not found then
         return null;
     end if;
+    select * into v_account from koppeling.mailchimp_account where id = v_instance.account_id;
     select * into v_address from koppeling.email_address where person_id = p_person and kind = v_group.email_kind;
     select m.* into v_member
     from koppeling.claim c
@@ -4069,6 +4161,9 @@ begin
     end if;
     return jsonb_build_object(
         'instance', v_instance.name, 'is_enabled', v_instance.enabled, 'paused_reason', v_instance.paused_reason,
+        'off_because', koppeling.deployment_fault(),
+        'account', v_account.name, 'is_authenticated', v_account.authenticated,
+        'is_held_out', v_address.id is not null and not koppeling.address_allowed(v_address.address_key),
         'is_dry_run', v_instance.dry_run,
         'is_activated', v_instance.activated, 'last_pull_at', koppeling.iso8601(v_instance.last_pull_at),
         'invitation', (
@@ -4093,6 +4188,12 @@ begin
                 'job', j.id, 'action', j.args ->> 'action',
                 'state', case when j.state in ('ready', 'scheduled', 'blocked') then 'staged'
                               when j.state = 'cancelled' then 'superseded' else j.state end,
+                'waits_for', case when j.state = 'parked' then case when exists (
+                    select from koppeling.task t
+                    where t.kind = 'oscillation' and t.instance_id = v_instance.id
+                        and (t.detail ->> 'member')::bigint = v_member.id
+                        and (t.done_at is null or t.created_at >= j.enqueued_at))
+                    then 'oscillation' else 'template' end end,
                 'at', koppeling.iso8601(coalesce(j.finished_at, j.started_at, j.enqueued_at)),
                 'reason', j.reason) order by j.id desc)
             from koppeling.newest_jobs(10, queue => koppeling.instance_queue(v_instance.id),
@@ -4155,13 +4256,14 @@ begin
         'suppressions', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'reason', s.reason, 'source', s.source, 'occurred_at', koppeling.iso8601(s.occurred_at),
+                'actor', s.detail ->> 'actor',
                 'stands_at', case when s.person_id is not null then 'person'
                                   when s.contact_id is not null then 'contact' else 'address' end)
                 order by s.id)
             from koppeling.binding_entries(p_group, p_person, v_at) s), '[]'),
         'changes', coalesce((
             select jsonb_agg(jsonb_build_object(
-                'at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', a.old::text, 'new', a.new::text,
+                'at', koppeling.iso8601(a.at), 'kind', a.kind, 'old', a.old, 'new', a.new,
                 'actor', a.actor, 'cause', a.cause) order by a.id desc)
             from (
                 select * from koppeling.audit_entry a
@@ -4178,7 +4280,11 @@ CREATE FUNCTION koppeling.export_person(source text, external_id text) RETURNS j
     AS $$
 declare
     v_person bigint := koppeling.require_person(source, external_id);
-    v_identity text := koppeling.identity_subject(source, external_id);
+    -- She, and the records that were merged into hers.
+    v_records bigint[] := array(
+        select p.id from koppeling.person p where p.id = v_person or p.merged_into = v_person);
+    v_identities text[] := array(
+        select koppeling.identity_subject(p.source, p.external_id) from koppeling.person p where p.id = any (v_records));
     v_keys text[] := array(select e.address_key from koppeling.email_address e where e.person_id = v_person);
     v_members bigint[] := array(select koppeling.contacts_of(v_person, v_keys));
 begin
@@ -4188,6 +4294,11 @@ begin
             select jsonb_build_object('created_at', koppeling.iso8601(p.created_at),
                 'changed_at', koppeling.iso8601(p.changed_at))
             from koppeling.person p where p.id = v_person),
+        'merged', coalesce((
+            select jsonb_agg(koppeling.person_json(p.id) || jsonb_build_object(
+                'created_at', koppeling.iso8601(p.created_at), 'changed_at', koppeling.iso8601(p.changed_at))
+                order by p.id)
+            from koppeling.person p where p.merged_into = v_person), '[]'),
         'memberships', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'group', g.name, 'status', m.status, 'via', m.via, 'reasons', m.reasons, 'override', m.override,
@@ -4240,11 +4351,13 @@ begin
             where t.person_id = v_person), '[]'),
         'audit', coalesce((
             select jsonb_agg(jsonb_build_object(
+                'source', p.source, 'external_id', p.external_id,
                 'at', koppeling.iso8601(a.at), 'group', g.name, 'kind', a.kind, 'old', a.old, 'new', a.new,
                 'facts', a.facts, 'actor', a.actor, 'cause', a.cause) order by a.id)
             from koppeling.audit_entry a
+            join koppeling.person p on p.id = a.person_id
             left join koppeling.target_group g on g.id = a.target_group_id
-            where a.person_id = v_person), '[]'),
+            where a.person_id = any (v_records)), '[]'),
         'jobs', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'job', j.id, 'state', j.state, 'enqueued_at', koppeling.iso8601(j.enqueued_at), 'person', a.person)
@@ -4253,7 +4366,7 @@ begin
             cross join lateral jsonb_array_elements(
                 case jsonb_typeof(j.args) when 'array' then j.args else jsonb_build_array(j.args) end) a (person)
             where j.kind = 'persons.put'
-                and koppeling.without_persons(a.person, array[v_identity], v_keys) = '[]'), '[]'),
+                and koppeling.without_persons(a.person, v_identities, v_keys) = '[]'), '[]'),
         'hooks', coalesce((
             select jsonb_agg(jsonb_build_object(
                 'instance', i.name, 'received_at', koppeling.iso8601(w.received_at), 'body', w.body) order by w.id)
@@ -4366,37 +4479,6 @@ end $_$;
 CREATE FUNCTION koppeling.find_company(source text, external_id text) RETURNS bigint
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT COALESCE(c.merged_into, c.id) AS "coalesce" FROM koppeling.company c WHERE ((koppeling.fold(c.source) = koppeling.fold(koppeling.clean_text(find_company.source))) AND (koppeling.fold(c.external_id) = koppeling.fold(koppeling.clean_text(find_company.external_id)))));
-
-CREATE FUNCTION koppeling.hash_pads(p_key bytea, OUT inner_pad bytea, OUT outer_pad bytea) RETURNS record
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    AS $$
-declare
-    v_key bytea := case when length(p_key) > 64 then sha256(p_key) else p_key end;
-begin
-    v_key := v_key || decode(repeat('00', 64 - length(v_key)), 'hex');
-    inner_pad := v_key;
-    outer_pad := v_key;
-    for n in 0..63 loop
-        inner_pad := set_byte(inner_pad, n, get_byte(v_key, n) # 54);
-        outer_pad := set_byte(outer_pad, n, get_byte(v_key, n) # 92);
-    end loop;
-end $$;
-
-CREATE FUNCTION koppeling.identity_subject(source text, external_id text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN concat_ws(''::text, 'identity', koppeling.fold(koppeling.clean_text(source)), koppeling.fold(koppeling.clean_text(external_id)));
-
-CREATE FUNCTION koppeling.keyed_hash(p_inner_pad bytea, p_outer_pad bytea, p_text text) RETURNS bytea
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN sha256((p_outer_pad || sha256((p_inner_pad || convert_to(p_text, 'UTF8'::name)))));
-
-CREATE TABLE koppeling.erased_hash (
-    hash bytea NOT NULL,
-    subject text NOT NULL,
-    erasure_id bigint NOT NULL,
-    CONSTRAINT erased_hash_hash_check CHECK ((octet_length(hash) = 32)),
-    CONSTRAINT erased_hash_subject_check CHECK ((subject = ANY (ARRAY['identity'::text, 'address'::text])))
-);
 
 CREATE FUNCTION koppeling.find_erasure(p_key bytea, source text, external_id text) RETURNS bigint
     LANGUAGE sql STABLE
@@ -4689,6 +4771,11 @@ begin
     return array(
         select o from unnest(p_open) o where o not in (select h from unnest(p_held) h));
 end $$;
+
+CREATE FUNCTION koppeling.held_by_erased(p_group bigint, p_person bigint) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    RETURN (EXISTS (SELECT FROM koppeling.entries_against(held_by_erased.p_group, held_by_erased.p_person) e(id, reason, source, occurred_at) WHERE ((e.reason = 'forgotten'::text) AND (e.source = 'user'::text))));
 
 CREATE FUNCTION koppeling.import_company_chunk(p_after bigint, p_size bigint, p_source text, p_fields text[], p_put boolean, OUT last_line bigint, OUT seen bigint, OUT faults bigint, OUT put bigint, OUT created bigint, OUT changed bigint, OUT categories_made bigint) RETURNS record
     LANGUAGE plpgsql
@@ -5503,6 +5590,50 @@ begin
     return null;
 end $$;
 
+CREATE FUNCTION koppeling.list_values(p_kind text, p_prefix text, p_after text, p_limit bigint) RETURNS TABLE(name text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'koppeling', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    v_prefix text := koppeling.fold(coalesce(p_prefix, ''));
+    v_after text := koppeling.fold(coalesce(p_after, ''));
+    v_company bigint := case when p_kind = 'company' and p_after is not null then koppeling.find_company(p_after) end;
+begin
+    return query
+    select v.name from (
+        select f.name from koppeling.job_function f
+        where p_kind = 'function' and koppeling.fold(f.name) > v_after and starts_with(koppeling.fold(f.name), v_prefix)
+        order by koppeling.fold(f.name) limit p_limit) v
+    union all
+    select v.name from (
+        select d.name from koppeling.department d
+        where p_kind = 'department' and koppeling.fold(d.name) > v_after
+            and starts_with(koppeling.fold(d.name), v_prefix)
+        order by koppeling.fold(d.name) limit p_limit) v
+    union all
+    select v.name from (
+        select c.name from koppeling.company_category c
+        where p_kind = 'companyCategory' and koppeling.fold(c.name) > v_after
+            and starts_with(koppeling.fold(c.name), v_prefix)
+        order by koppeling.fold(c.name) limit p_limit) v
+    union all
+    select v.name from (
+        select g.name || ' / ' || k.name as name
+        from koppeling.category k
+        join koppeling.category_group g on g.id = k.category_group_id
+        where p_kind = 'personCategory' and koppeling.fold(g.name || ' / ' || k.name) > v_after
+            and starts_with(koppeling.fold(g.name || ' / ' || k.name), v_prefix)
+        order by koppeling.fold(g.name || ' / ' || k.name) limit p_limit) v
+    union all
+    select koppeling.value_label('company', v.id) from (
+        select c.id from koppeling.company c
+        where p_kind = 'company' and c.merged_into is null and starts_with(koppeling.fold(c.name), v_prefix)
+            and (v_company is null or (koppeling.fold(c.name), c.id) > (
+                select koppeling.fold(a.name), a.id from koppeling.company a where a.id = v_company))
+        order by koppeling.fold(c.name), c.id limit p_limit) v;
+end $$;
+
 CREATE FUNCTION koppeling.local_moments(p_zone text, p_local timestamp without time zone, OUT earlier timestamp with time zone, OUT later timestamp with time zone, OUT is_skipped boolean) RETURNS record
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path TO 'koppeling', 'pg_temp'
@@ -5898,6 +6029,21 @@ begin
     on conflict (instance_id, tag) do update set source = excluded.source, triggers = excluded.triggers;
     perform koppeling.mapping_changed(v_instance, p_actor, v_old,
         jsonb_build_object('tag', p_tag, 'source', p_source, 'triggers', p_triggers));
+    -- What differed so far without being sent is now a reason to.
+    if p_triggers and not (v_old ->> 'triggers')::boolean then
+        perform koppeling.stage_members(v_instance, d.members)
+        from (
+            select array_agg(m.id order by m.id) as members
+            from (
+                select m.id, row_number() over (order by m.id) / 5000 as part
+                from koppeling.audience_member m
+                where m.instance_id = v_instance and exists (
+                    select from koppeling.claim c
+                    where c.member_id = m.id and c.fields -> p_tag is distinct from m.applied_fields -> p_tag)
+            ) m
+            group by m.part
+        ) d;
+    end if;
 end $$;
 
 CREATE FUNCTION koppeling.mapping_changed(p_instance bigint, p_actor text, p_old jsonb, p_new jsonb) RETURNS void
@@ -5924,7 +6070,7 @@ declare
 begin
     select * into v_field from koppeling.list_field f where f.instance_id = p_instance and f.tag = p_tag;
     if not found then
-        return 'the list has no such field: make it in Mailchimp, or let it be made, by "make" with a name';
+        return 'the list has no such field: make it in Mailchimp, or let it be made: --make NAME, or "make" over HTTP';
     elsif v_field.type = 'text' then
         return null;
     elsif v_field.type in ('radio', 'dropdown') and p_source = 'gender' then
@@ -6318,6 +6464,12 @@ declare
     v_old jsonb;
 begin
     if v_survivor = v_other then
+        if koppeling.fold(koppeling.clean_text(survivor_source)) = koppeling.fold(koppeling.clean_text(other_source))
+            and koppeling.fold(koppeling.clean_text(survivor_id)) = koppeling.fold(koppeling.clean_text(other_id))
+        then
+            raise exception using errcode = 'invalid_parameter_value',
+                message = 'a company cannot be merged into itself', hint = 'Name two different ones.';
+        end if;
         return v_survivor;
     end if;
     perform from koppeling.company c where c.id in (v_survivor, v_other) order by c.id for no key update;
@@ -9004,6 +9156,9 @@ begin
     elsif 'complained' = any (v_reasons) then
         message := 'the contact reported a mailing as spam';
         hint := 'Nobody but the contact can end that; she stays out of this list.';
+    elsif koppeling.held_by_erased(p_group, p_person) then
+        message := 'somebody who was erased held the address';
+        hint := 'That never ends here. She can sign up by a form of Mailchimp''s herself, with another address.';
     elsif 'forgotten' = any (v_reasons) then
         message := 'the contact was deleted for good';
         hint := 'She comes back by a form of Mailchimp''s that she fills in herself.';
@@ -9690,7 +9845,7 @@ begin
     select p, request_evaluation.cause, request_evaluation.by_hand from unnest(persons) p group by p order by p
     on conflict (person_id) do update
     set cause = excluded.cause, requested_at = excluded.requested_at, after_pass = false,
-        by_hand = r.by_hand or excluded.by_hand;
+        after_check = false, by_hand = r.by_hand or excluded.by_hand;
     perform koppeling.enqueue(kind => 'group.evaluate', key => 'evaluate', order_key => 'evaluate');
 end $$;
 
@@ -9989,7 +10144,10 @@ begin
           and (p_before is not null or v_member.opted_in_at > s.occurred_at)
         order by s.person_id
     loop
-        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person) then
+        -- Nobody can let in who was given an address of somebody erased: no task tells of that.
+        if not koppeling.readmit_resubscribed(p_instance, p_group, v_person)
+            and not koppeling.held_by_erased(p_group, v_person)
+        then
             perform koppeling.open_task('resubscribed', p_instance, v_person, jsonb_build_object('member', p_member));
         end if;
     end loop;
@@ -10155,7 +10313,7 @@ declare
     v_cause text := koppeling.plan_cause();
 begin
     with differing as materialized (
-        select d.person_id, d.change, d.reason, d.exempt
+        select d.person_id, d.change, d.reason, d.emptied, d.exempt
         from koppeling.claim_difference(p_instance, p_persons, p_by_hand) d
     ), gone as (
         -- By their numbers: joined with the lines, all those that were written before would be read.
@@ -10164,11 +10322,11 @@ begin
             select unnest(p_persons) except select d.person_id from differing d where not d.exempt))
         returning 1
     ), written as (
-        insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause)
-        select p_plan, d.person_id, d.change, d.reason, v_cause from differing d where not d.exempt
+        insert into koppeling.change_plan_line as l (plan_id, person_id, change, reason, cause, fields)
+        select p_plan, d.person_id, d.change, d.reason, v_cause, d.emptied from differing d where not d.exempt
         on conflict (plan_id, person_id) do update
-            set change = excluded.change, reason = excluded.reason, cause = excluded.cause
-            where (l.change, l.reason) is distinct from (excluded.change, excluded.reason)
+            set change = excluded.change, reason = excluded.reason, cause = excluded.cause, fields = excluded.fields
+            where (l.change, l.reason, l.fields) is distinct from (excluded.change, excluded.reason, excluded.fields)
         returning 1
     )
     select (select count(*) from gone) + (select count(*) from written),
@@ -10224,6 +10382,15 @@ declare
         order by h.id
         for update skip locked);
 begin
+    if p_actions <> '{}' and not exists (
+        select from koppeling.job j where j.id = any (p_actions) and j.kind = 'action'
+        union all
+        select from koppeling.job_history h where h.id = any (p_actions) and h.kind = 'action')
+    then
+        raise exception using errcode = 'no_data_found',
+            message = format('there is no action %s', array_to_string(p_actions, ', ')),
+            hint = 'List the actions to see their numbers.';
+    end if;
     -- Whoever looked at it has seen what the task was about.
     update koppeling.task t set done_at = koppeling.now()
     from koppeling.job j
@@ -11809,6 +11976,7 @@ CREATE TABLE koppeling.evaluation_request (
     cause text NOT NULL,
     requested_at timestamp with time zone DEFAULT koppeling.now() NOT NULL,
     after_pass boolean DEFAULT false NOT NULL,
+    after_check boolean DEFAULT false NOT NULL,
     by_hand boolean DEFAULT false NOT NULL
 );
 
@@ -11854,6 +12022,7 @@ CREATE VIEW koppeling.instance_status AS
     i.dry_run,
     i.activated,
     i.paused_reason,
+    koppeling.deployment_fault() AS off_because,
     i.last_pull_at,
     i.last_sweep_at,
     ( SELECT count(*) AS count
@@ -12390,7 +12559,8 @@ CREATE VIEW koppeling.plan_lines AS
                  JOIN koppeling.rule r ON ((r.id = m.matched_rule_id)))
               WHERE ((m.target_group_id = c.target_group_id) AND (m.person_id = l.person_id)))
             ELSE NULL::integer
-        END AS rule
+        END AS rule,
+    array_to_string(l.fields, ', '::text) AS fields
    FROM ((((koppeling.change_plan_line l
      JOIN koppeling.change_plan c ON ((c.id = l.plan_id)))
      JOIN koppeling.target_group g ON ((g.id = c.target_group_id)))
@@ -12640,14 +12810,20 @@ CREATE VIEW koppeling.tasks AS
     g.name AS target_group,
     t.person_id,
     NULLIF(concat_ws(' '::text, NULLIF(koppeling.first_name(p.given_name, p.initials), ''::text), koppeling.last_name(p.prefixes, p.family_name)), ''::text) AS person,
+    p.source,
+    p.external_id,
+    e.address,
+    m.address AS contact,
     t.detail,
     t.created_at,
     t.done_at,
     t.done_by
-   FROM (((koppeling.task t
+   FROM (((((koppeling.task t
      LEFT JOIN koppeling.connector_instance i ON ((i.id = t.instance_id)))
      LEFT JOIN koppeling.target_group g ON ((g.id = t.target_group_id)))
-     LEFT JOIN koppeling.person p ON ((p.id = t.person_id)));
+     LEFT JOIN koppeling.person p ON ((p.id = t.person_id)))
+     LEFT JOIN koppeling.email_address e ON (((e.person_id = p.id) AND (e.kind = g.email_kind))))
+     LEFT JOIN koppeling.audience_member m ON ((m.id = ((t.detail ->> 'member'::text))::bigint)));
 
 COMMENT ON VIEW koppeling.tasks IS 'What only a person can settle.';
 
@@ -13499,6 +13675,13 @@ GRANT ALL ON FUNCTION koppeling.erase_person(source text, external_id text, p_ac
 
 REVOKE ALL ON FUNCTION koppeling.erase_person_now(p_person bigint, p_key bytea, p_actor text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.erased_among(p_key bytea, p_persons jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.erased_in_import(p_key bytea) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.erasure_of(p_person bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION koppeling.erasure_of(p_person bigint) TO koppeling_writer;
+
 GRANT SELECT ON TABLE koppeling.job_retention TO koppeling_reader;
 
 REVOKE ALL ON FUNCTION koppeling.history_tables() FROM PUBLIC;
@@ -13525,6 +13708,8 @@ REVOKE ALL ON FUNCTION koppeling.found_no(p_member bigint, p_reason text, p_said
 
 REVOKE ALL ON FUNCTION koppeling.held_back(p_by text, p_open bigint[], p_held bigint[], p_holders bigint[], p_locked bigint[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION koppeling.held_by_erased(p_group bigint, p_person bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION koppeling.invite_person(source text, external_id text, p_group text, p_actor text) TO koppeling_writer;
 
@@ -13535,6 +13720,8 @@ REVOKE ALL ON FUNCTION koppeling.learn_from_creates(p_instance bigint, p_answer 
 REVOKE ALL ON FUNCTION koppeling.limit_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.limit_was_changed() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION koppeling.list_values(p_kind text, p_prefix text, p_after text, p_limit bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION koppeling.lock_noes() FROM PUBLIC;
 

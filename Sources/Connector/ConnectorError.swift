@@ -1,3 +1,5 @@
+import Mailchimp
+
 /// What went wrong in the link with Mailchimp, in a line that says what to do.
 public struct ConnectorError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failure that a caller can tell apart.
@@ -30,4 +32,14 @@ public struct ConnectorError: Error, Sendable, CustomStringConvertible {
 
     /// The message.
     public var description: String { message }
+}
+
+extension ConnectorError {
+    /// What to do where Mailchimp refused an account's key or token; nil when it is something else that went wrong.
+    public static func renewal(after error: any Error) -> String? {
+        guard let error = error as? MailchimpError, error.status != nil,
+            [.invalidKey, .userDisabled, .forbidden].contains(error.code)
+        else { return nil }
+        return "Mailchimp refuses the account's key (\(error)): koppeling account renew gives the account another"
+    }
 }

@@ -30,6 +30,17 @@ public struct Deployment: Sendable {
         ).scalar()
     }
 
+    /// What differs from what was confirmed, or did when somebody last looked; changes nothing.
+    public func difference() async throws -> String? {
+        try await pool.query(
+            """
+            select coalesce(
+                nullif(koppeling.deployment_difference(\(vault.marks)::text[], \(environment.rawValue)::text), ''),
+                (select changed from koppeling.deployment))
+            """
+        ).scalar()
+    }
+
     /// Throws when this is not the deployment that was confirmed, and says what to do.
     func requireConfirmed() async throws {
         guard let difference = try await check() else { return }

@@ -9,12 +9,17 @@ struct ErasureKey: Sendable {
     ///
     /// - Throws: ``ConnectorError`` when it was sealed with a key that is not known here.
     func bytes() async throws -> [UInt8] {
-        if let sealed = try await stored() { return try open(sealed) }
+        if let key = try await existing() { return key }
         let sealed = try vault.seal(Vault.makeSecret(), for: Purpose.erasures)
         try await pool.execute(
             "insert into koppeling.erasure_key (sealed) values (\(sealed)::bytea) on conflict do nothing")
         // Another process may have been first: its key counts.
         return try open(try await stored() ?? sealed)
+    }
+
+    /// The key, or nil when nobody was erased yet.
+    func existing() async throws -> [UInt8]? {
+        try await stored().map { sealed in try open(sealed) }
     }
 
     private func stored() async throws -> [UInt8]? {

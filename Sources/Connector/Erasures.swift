@@ -1,3 +1,4 @@
+import FoundationEssentials
 public import Postgres
 
 /// Erases persons: from the database at once, from Mailchimp by the actions that follow.
@@ -62,6 +63,28 @@ public struct Erasures: Sendable {
         } catch let taken as TakenBack {
             return taken.report
         }
+    }
+
+    /// The key of the ledger, for whoever asks it in a transaction of his own; nil when nobody was erased yet.
+    public func ledgerKey() async throws -> [UInt8]? { try await key.existing() }
+
+    /// What to tell whoever names somebody of this identity; nil when nobody of it was erased.
+    public func told(source: String, id: String) async throws -> String? {
+        guard let key = try await key.existing() else { return nil }
+        let erased = try await pool.query(
+            """
+            select to_char(e.erased_at at time zone 'UTC', 'YYYY-MM-DD') as day from koppeling.erasure e
+            where e.id = koppeling.find_erasure(\(key)::bytea, \(source)::text, \(id)::text)
+            """)
+        return try erased.first.map { row in
+            "\(source) \(id) was erased on \(try row.decode("day", as: String.self)); nothing is held"
+        }
+    }
+
+    /// How many of these persons, in the JSON of a put, were erased: nothing of them is taken in.
+    public func count(amongPuts persons: JSONText) async throws -> Int64 {
+        guard let key = try await key.existing() else { return 0 }
+        return try await pool.query("select koppeling.erased_among(\(key)::bytea, \(persons)::jsonb)").scalar()
     }
 
     /// Erases the person of this number.

@@ -58,13 +58,14 @@ public struct Instances: Sendable {
         account: Accounts.Account, list: String?, name: String?, emailKind: String, makesFields: Bool = false,
         carriesNoes: Bool = true, actor: String
     ) async throws -> Instance {
+        let emailKind = try await knownKind(emailKind).kind
         let chosen = try await choose(list, of: account)
         let (client, _) = try await accounts.client(account: account.id)
         let fields = try await MergeFields.read(client, chosen.id, making: makesFields ? MergeFields.names : [:])
         try await accounts.deployment.requireConfirmed()
         let secret = Vault.makeSecret()
         let sealed = try vault.seal(secret, for: Purpose.webhook(list: chosen.id))
-        let title = name ?? chosen.name
+        let title = try Self.title(name, of: chosen)
         let id = try await pool.unlimitedTransaction { connection in
             try await self.refuseDouble(list: chosen, title: title, on: connection)
             let id = try await Self.insert(
@@ -80,6 +81,39 @@ public struct Instances: Sendable {
             return id
         }
         return try await find(String(id))
+    }
+
+    /// The kind of address as it is stored, and how many persons have one; what must be a typo is refused.
+    func knownKind(_ given: String) async throws -> (kind: String, persons: Int64) {
+        let row = try await pool.query(
+            """
+            select k.kind, count(e.id) as persons,
+                   case when count(e.id) = 0 then array(
+                       select e.kind from koppeling.email_address e group by e.kind order by e.kind limit 20) end as others
+            from (select coalesce(koppeling.fold(koppeling.clean_text(\(given)::text)), '') as kind) k
+            left join koppeling.email_address e on e.kind = k.kind
+            group by k.kind
+            """)[0]
+        let kind: String = try row.decode("kind")
+        let others = try row.decode("others", as: [String]?.self) ?? []
+        guard !kind.isEmpty, others.isEmpty else {
+            throw ConnectorError(
+                .notFound,
+                kind.isEmpty
+                    ? "name the kind of the e-mail addresses that are written to"
+                    : "nobody has an e-mail address of the kind \"\(kind)\": there are \(others.joined(separator: ", "))"
+            )
+        }
+        return (kind, try row.decode("persons"))
+    }
+
+    /// The name of a link: the one that is given, or the list's of now.
+    static func title(_ name: String?, of list: MailingList) throws(ConnectorError) -> String {
+        let title = (name ?? list.name).split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        guard (1...188).contains(title.count) else {
+            throw ConnectorError(.wrongState, "give the link a name of 1 to 188 characters, with --name")
+        }
+        return title
     }
 
     /// The list of this id or exact name, or the only one.

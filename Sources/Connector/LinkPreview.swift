@@ -13,6 +13,10 @@ extension Instances {
         public var name: String
         /// The target group that would be made.
         public var targetGroup: String
+        /// Which of a person's addresses is written to.
+        public var emailKind: String
+        /// How many persons have an address of that kind.
+        public var persons: Int64
         /// How many contacts the list has, by status.
         public var contacts: [String: Int64]
         /// The merge fields that persons' names would fill.
@@ -25,10 +29,11 @@ extension Instances {
         public var noes: Int64
 
         private enum CodingKeys: String, CodingKey {
-            case name, contacts, mapped, missing, required, noes
+            case name, persons, contacts, mapped, missing, required, noes
             case listID = "list_id"
             case listName = "list_name"
             case targetGroup = "target_group"
+            case emailKind = "email_kind"
         }
     }
 
@@ -38,14 +43,17 @@ extension Instances {
     ///   - account: whose list it is.
     ///   - list: the list's id or its exact name; nil takes the account's only list.
     ///   - name: the instance's name; nil takes the list's name of now.
+    ///   - emailKind: which of a person's addresses would be written to.
     ///   - carriesNoes: whether who said no to another list of the account is to be barred from this one too.
     /// - Returns: what would be made.
     /// - Throws: ``ConnectorError`` when linking would be refused.
     public func previewLink(
-        account: Accounts.Account, list: String?, name: String?, carriesNoes: Bool = true
+        account: Accounts.Account, list: String?, name: String?, emailKind: String = "zakelijk",
+        carriesNoes: Bool = true
     ) async throws -> LinkPreview {
+        let (emailKind, persons) = try await knownKind(emailKind)
         let chosen = try await choose(list, of: account)
-        let title = name ?? chosen.name
+        let title = try Self.title(name, of: chosen)
         try await pool.withConnection { try await refuseDouble(list: chosen, title: title, on: $0) }
         let (client, resource) = try await accounts.client(account: account.id)
         let (contacts, fields) = try await withPermits { permits in
@@ -71,7 +79,7 @@ extension Instances {
         ).scalar()
         return LinkPreview(
             listID: chosen.id, listName: chosen.name, name: title, targetGroup: "Mailchimp - \(title)",
-            contacts: contacts, mapped: mapped.sorted(),
+            emailKind: emailKind, persons: persons, contacts: contacts, mapped: mapped.sorted(),
             missing: MergeFields.names.keys.filter { !mapped.contains($0) }.sorted(),
             required: fields.filter { $0.isRequired && !mapped.contains($0.tag) }.map(\.tag).sorted(), noes: noes)
     }

@@ -68,6 +68,8 @@ public struct Plans: Sendable {
         public var cause: String
         /// The rule by which the person would join; nil for everything else.
         public var rule: Int?
+        /// The merge fields that would be emptied, with a comma between them; nil for everything else.
+        public var fields: String?
     }
 
     private let pool: Pool
@@ -138,7 +140,7 @@ public struct Plans: Sendable {
     public func lines(plan: Int64, after person: Int64 = 0, limit: Int = 100) async throws -> [Line] {
         let rows = try await pool.query(
             """
-            select person, source, id, name, change, reason, cause, rule
+            select person, source, id, name, change, reason, cause, rule, fields
             from koppeling.plan_lines
             where plan = \(plan)::bigint and person > \(person)::bigint
             order by person
@@ -149,7 +151,7 @@ public struct Plans: Sendable {
                 person: try row.decode("person"), source: try row.decode("source"), id: try row.decode("id"),
                 name: try row.decode("name"), change: try row.decode("change"), reason: try row.decode("reason"),
                 cause: try row.decode("cause"),
-                rule: try row.decode("rule", as: Int32?.self).map(Int.init))
+                rule: try row.decode("rule", as: Int32?.self).map(Int.init), fields: try row.decode("fields"))
         }
     }
 
@@ -159,7 +161,8 @@ public struct Plans: Sendable {
             try await connection.copyOut(
                 """
                 copy (
-                    select source, id, name, address, change, reason, cause, rule from koppeling.plan_lines
+                    select source, id, name, address, change, reason, cause, rule, fields
+                    from koppeling.plan_lines
                     where plan = \(plan) order by person
                 ) to stdout (format csv, header)
                 """, write)

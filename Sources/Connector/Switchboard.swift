@@ -13,6 +13,8 @@ public struct Switchboard: Sendable {
     private let webhooks: WebhookAddress?
     private let logger: Logger
     private let running = Locked<Set<Int64>>([])
+    /// How the deployment differs from what was confirmed, as the log was told.
+    private let told = Locked<String?>(nil)
 
     /// For a database and the process's worker, which claims the jobs of the instances.
     public init(pool: Pool, worker: Worker, accounts: Accounts, webhooks: WebhookAddress?, logger: Logger) {
@@ -100,7 +102,19 @@ public struct Switchboard: Sendable {
 
     private func duties() async throws -> [Int64: Duty] {
         // Another database, key or environment than was confirmed: nobody works, not even at erasing.
-        if try await accounts.deployment.check() != nil { return [:] }
+        let difference = try await accounts.deployment.check()
+        let isNews = told.withLock { told in
+            defer { told = difference }
+            return told != difference
+        }
+        guard difference == nil else {
+            if isNews, let difference {
+                logger.warning(
+                    "this is not the deployment that was confirmed, so every instance is off: see koppeling environment",
+                    metadata: ["difference": "\(difference)"])
+            }
+            return [:]
+        }
         let rows = try await pool.query(
             """
             select i.id, i.enabled

@@ -34,7 +34,7 @@ struct ActionsDoor: Sendable {
     private func list(_ fields: Fields, isDisclosed: Bool) async throws -> Response {
         let most = try fields.integer("limit", in: 1...Self.most) ?? 100
         let state = try fields.choice("state", of: State.self)?.rawValue
-        let instance = try fields.text("instance")
+        let instance = try await instance(fields)
         let before = try fields.integer("before", in: 1...Int64.max / 2)
         let rows = try await pool.query(
             """
@@ -55,10 +55,17 @@ struct ActionsDoor: Sendable {
         return try .page("actions", of: rows, most: most)
     }
 
+    /// The instance that is asked for, which there is.
+    private func instance(_ fields: Fields) async throws -> String? {
+        guard let instance = try fields.text("instance") else { return nil }
+        try await refused { _ = try await pool.query("select koppeling.require_instance(\(instance)::text)") }
+        return instance
+    }
+
     /// Those that concern most actions.
     private func reasons(_ fields: Fields) async throws -> Response {
         let most = try fields.integer("limit", in: 1...Self.most) ?? 100
-        let instance = try fields.text("instance")
+        let instance = try await instance(fields)
         let rows = try await pool.query(
             """
             select json_build_object('reasons', coalesce(json_agg(koppeling.in_utc(row_to_json(t))), '[]'))::text

@@ -42,6 +42,11 @@ struct MergeFieldsDoor: Sendable {
                 try await fields.unmap(tag, instance: instance, actor: actor)
             }
         }
+        router.get("/api/v1/instances/:name/genders") { request, context in
+            try await gate.admit(request, to: .link)
+            _ = try Fields(queryOf: request, known: [])
+            return try await genders(of: decoded("name", in: context))
+        }
         router.put("/api/v1/instances/:name/genders/:gender") { request, context in
             let actor = try await gate.actor(of: request, with: .link)
             let given = try await Fields(bodyOf: request, known: ["text", "title"])
@@ -61,6 +66,19 @@ struct MergeFieldsDoor: Sendable {
         }
     }
 
+    private func genders(of name: String) async throws -> Response {
+        let rows = try await refused {
+            try await pool.query(
+                """
+                select jsonb_build_object('genders', coalesce(jsonb_agg(jsonb_build_object(
+                    'gender', g.gender, 'text', g.text, 'title', g.title) order by g.gender), '[]'))::text
+                from koppeling.gender_text g
+                where g.instance_id = koppeling.require_instance(\(name)::text)
+                """)
+        }
+        return Response(JSONText(try rows.scalar(as: String.self)))
+    }
+
     private func change(
         _ context: BasicRequestContext, _ body: (MergeFields, Instances.Instance) async throws -> Void
     ) async throws -> Response {
@@ -70,7 +88,8 @@ struct MergeFieldsDoor: Sendable {
             do {
                 try await body(mergeFields, instance)
             } catch let error where !(error is PostgresError || error is ConnectorError || error is CancellationError) {
-                throw Problem(.badGateway, "Mailchimp did not do it: \(error)")
+                let renewal = ConnectorError.renewal(after: error)
+                throw Problem(.badGateway, renewal ?? "Mailchimp did not do it: \(error)")
             }
         }
         return Response(status: .noContent)

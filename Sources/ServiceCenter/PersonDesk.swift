@@ -59,7 +59,9 @@ struct PersonDesk: Sendable {
             let person: Int64 = try await domain(
                 "select koppeling.erase_person(\(source)::text, \(id)::text, \(actor)::text)"
             ).scalar()
-            return Response(try JSONText(encoding: ["id": person]), status: .accepted)
+            var answer = Response(try JSONText(encoding: ["id": person]), status: .accepted)
+            answer.headers[.location] = ErasuresDoor.path(of: person)
+            return answer
         }
     }
 

@@ -25,18 +25,21 @@ struct PlansDoor: Sendable {
         router.get("/api/v1/plans/:id/lines") { request, context in
             try await gate.rights(of: request, with: .link, .disclose)
             return try await lines(
-                of: try await plan(in: context).id, try Fields(queryOf: request, known: ["after", "limit"]))
+                of: try await plan(in: context), try Fields(queryOf: request, known: ["after", "limit"]))
         }
         router.get("/api/v1/plans/:id/causes") { request, context in
             try await gate.admit(request, to: .link)
-            let plan = try await plan(in: context).id
+            struct Told: Encodable { var version: Int, causes: [Plans.Cause] }
+            let plan = try await plan(in: context)
             let most = try Fields(queryOf: request, known: ["limit"]).integer("limit", in: 1...Self.most) ?? 100
             return Response(
-                try JSONText(encoding: ["causes": try await plans.causes(plan: plan, limit: Int(most))]))
+                try JSONText(
+                    encoding: Told(
+                        version: plan.version, causes: try await plans.causes(plan: plan.id, limit: Int(most)))))
         }
         router.get("/api/v1/plans/:id/export") { request, context in
             try await gate.rights(of: request, with: .link, .disclose)
-            return export(try await plan(in: context).id)
+            return export(try await plan(in: context))
         }
         router.post("/api/v1/plans/:id/approve") { request, context in
             let (plan, version, actor) = try await seen(request, context)
@@ -72,21 +75,22 @@ struct PlansDoor: Sendable {
         return try .page("plans", of: page, next: page.count == Int(most) ? page.last?.id : nil)
     }
 
-    private func lines(of plan: Int64, _ fields: Fields) async throws -> Response {
+    private func lines(of plan: Plans.Plan, _ fields: Fields) async throws -> Response {
         let most = try fields.integer("limit", in: 1...Self.most) ?? 100
         let page = try await plans.lines(
-            plan: plan, after: try fields.integer("after", in: 0...Int64.max / 2) ?? 0, limit: Int(most))
-        return try .page("lines", of: page, next: page.count == Int(most) ? page.last?.person : nil)
+            plan: plan.id, after: try fields.integer("after", in: 0...Int64.max / 2) ?? 0, limit: Int(most))
+        return try .page(
+            "lines", of: page, next: page.count == Int(most) ? page.last?.person : nil, version: plan.version)
     }
 
     /// All lines as they come from the database: however long the plan, a piece at a time is in memory.
-    private func export(_ plan: Int64) -> Response {
+    private func export(_ plan: Plans.Plan) -> Response {
         var headers: HTTPFields = [.contentType: "text/csv; charset=utf-8", .cacheControl: "no-store"]
-        headers[.contentDisposition] = "attachment; filename=\"plan-\(plan).csv\""
+        headers[.contentDisposition] = "attachment; filename=\"plan-\(plan.id)-version-\(plan.version).csv\""
         return Response(
             status: .ok, headers: headers,
             body: ResponseBody { writer in
-                try await plans.export(plan: plan) { @concurrent piece in
+                try await plans.export(plan: plan.id) { @concurrent piece in
                     try await writer.write(ByteBuffer(bytes: piece))
                 }
                 try await writer.finish(nil)

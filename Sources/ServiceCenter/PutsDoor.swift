@@ -1,3 +1,4 @@
+import Connector
 import Hummingbird
 import Postgres
 
@@ -12,11 +13,14 @@ struct PutsDoor: Sendable {
 
     let pool: Pool
     let gate: Gate
+    /// Nil where the key that opens the ledger is missing.
+    let erasures: Erasures?
 
     func add(to router: Router<BasicRequestContext>) {
         router.post("/api/v1/persons") { request, _ in
             try await gate.admit(request, to: .persons)
-            return try await put(try await request.json(upTo: Self.largestBody)) { body, isList in
+            let body = try await request.json(upTo: Self.largestBody)
+            return try await put(body, ofPersons: true) { body, isList in
                 isList
                     ? "select koppeling.put_persons(\(body)::jsonb)" : "select koppeling.put_person(\(body)::jsonb)"
             }
@@ -30,7 +34,9 @@ struct PutsDoor: Sendable {
         }
     }
 
-    private func put(_ body: JSONText, _ query: (JSONText, _ isList: Bool) -> Query) async throws -> Response {
+    private func put(
+        _ body: JSONText, ofPersons: Bool = false, _ query: (JSONText, _ isList: Bool) -> Query
+    ) async throws -> Response {
         do {
             let count = try await pool.query(
                 """
@@ -43,7 +49,11 @@ struct PutsDoor: Sendable {
             }
             // None for somebody who was anonymised and is not there.
             let number = try await pool.query(query(body, count != nil)).scalar(as: Int64?.self)
-            return Response(try JSONText(encoding: count == nil ? ["id": number] : ["count": number]))
+            // Who was erased is taken out again by whoever looks at the ledger: her number is nobody's.
+            let erased = ofPersons ? try await erasures?.count(amongPuts: body) ?? 0 : 0
+            var answer = count == nil ? ["id": erased == 0 ? number : nil] : ["count": number]
+            if erased > 0 { answer["erased"] = erased }
+            return Response(try JSONText(encoding: answer))
         } catch let error as PostgresError {
             throw Problem(domainRefusal: error) ?? error
         }

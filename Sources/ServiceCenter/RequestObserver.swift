@@ -38,7 +38,9 @@ struct RequestObserver: RouterMiddleware {
             return problem
         case let error as any HTTPResponseError where error.status == .notFound || error.status == .methodNotAllowed:
             return Problem(
-                error.status, "Nothing answers to this method at this path; the README lists what there is.")
+                error.status,
+                "Nothing answers to this method at this path; docs/target-groups.md and docs/job-queue.md list what does."
+            )
         case let error as any HTTPResponseError:
             return Problem(error.status, error.status.reasonPhrase)
         case let error as PostgresError where error.code == .connection || error.code == .timeout || error.isRetryable:

@@ -12,8 +12,13 @@ extension Response {
     }
 
     /// A page of values under a name, `{"NAME": [...], "next": ...}`; `next` is null at the end.
-    static func page(_ name: String, of values: some Encodable, next: (some Encodable)?) throws -> Response {
+    ///
+    /// With a version, the page says which one it is a page of.
+    static func page(
+        _ name: String, of values: some Encodable, next: (some Encodable)?, version: Int? = nil
+    ) throws -> Response {
         let next = try next.map { try JSONText(encoding: $0).text } ?? "null"
-        return Response(JSONText("{\"\(name)\":\(try JSONText(encoding: values)),\"next\":\(next)}"))
+        let version = version.map { "\"version\":\($0)," } ?? ""
+        return Response(JSONText("{\(version)\"\(name)\":\(try JSONText(encoding: values)),\"next\":\(next)}"))
     }
 }

@@ -95,9 +95,12 @@ struct RulesBody: Sendable {
             if let unknown = container.allKeys.map(\.stringValue).filter({ !known.contains($0) }).min() {
                 throw Unknown(field: decoder.codingPath.place + "." + unknown, known: known)
             }
-            kind =
-                try container.decodeIfPresent(Criterion.Kind.self, forKey: Name(stringValue: "kind"))
-                ?? .personCategory
+            let word = try container.decodeIfPresent(String.self, forKey: Name(stringValue: "kind"))
+            guard let kind = word.map(Criterion.Kind.init(rawValue:)) ?? .personCategory else {
+                throw Unknown(
+                    field: decoder.codingPath.place + ".kind", known: Set(Criterion.Kind.allCases.map(\.rawValue)))
+            }
+            self.kind = kind
             value = try container.decode(String.self, forKey: Name(stringValue: "value"))
             negated = try container.decodeIfPresent(Bool.self, forKey: Name(stringValue: "negated")) ?? false
         }

@@ -38,6 +38,7 @@ public struct ServiceCenter: Service {
     private let receiver: WebhookReceiver
     private let instances: Instances?
     private let mergeFields: MergeFields?
+    private let erasures: Erasures?
 
     /// A service center on this database.
     ///
@@ -58,6 +59,7 @@ public struct ServiceCenter: Service {
         receiver = WebhookReceiver(pool: pool, vault: vault)
         self.instances = instances
         self.mergeFields = mergeFields
+        erasures = vault.map { Erasures(pool: pool, vault: $0) }
         connectDoor = ConnectDoor(
             tickets: tickets, publicURL: configuration.publicURL, isTraining: configuration.isTraining)
     }
@@ -79,6 +81,7 @@ public struct ServiceCenter: Service {
         let router = Router()
         let gate = Gate(tokens: APITokens(pool: pool))
         router.add(middleware: RequestObserver(metrics: metrics, logger: logger))
+        router.add(middleware: ErasedObserver(erasures: erasures))
         HealthDoor(pool: pool).add(to: router)
         MetricsDoor(registry: metrics, database: DatabaseFigures(pool: pool, logger: logger)).add(to: router)
         JobsDoor(pool: pool, gate: gate).add(to: router)
@@ -87,9 +90,10 @@ public struct ServiceCenter: Service {
         LimitsDoor(pool: pool, gate: gate).add(to: router)
         PausesDoor(pool: pool, gate: gate).add(to: router)
         SchedulesDoor(pool: pool, gate: gate).add(to: router)
-        PutsDoor(pool: pool, gate: gate).add(to: router)
+        PutsDoor(pool: pool, gate: gate, erasures: erasures).add(to: router)
         PersonDesk(pool: pool, gate: gate).add(to: router)
         PersonPages(pool: pool, gate: gate).add(to: router)
+        ErasuresDoor(pool: pool, gate: gate).add(to: router)
         GroupsDoor(pool: pool, gate: gate).add(to: router)
         RulesDoor(pool: pool, gate: gate).add(to: router)
         ValuesDoor(pool: pool, gate: gate).add(to: router)

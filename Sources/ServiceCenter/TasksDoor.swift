@@ -39,10 +39,11 @@ struct TasksDoor: Sendable {
         let rows = try await pool.query(
             """
             select (koppeling.in_utc(row_to_json(t))::jsonb
-                       - case when \(isDisclosed)::boolean then '{}' else '{person,detail}' end::text[])::text as line,
+                       - case when \(isDisclosed)::boolean then '{}' else '{person,source,external_id,address,contact,detail}' end::text[])::text as line,
                    t.id::text as key
             from (
-                select id, kind, state, instance, target_group, person, detail, created_at, done_at, done_by
+                select id, kind, state, instance, target_group, person, source, external_id, address, contact,
+                    detail, created_at, done_at, done_by
                 from koppeling.tasks
                 where \(state)::text in ('all', state) and (\(kind)::text is null or kind = \(kind)::text)
                     and (\(before)::bigint is null or id < \(before)::bigint)

@@ -2,13 +2,18 @@ import Hummingbird
 import Postgres
 import TargetGroups
 
-/// `POST /api/v1/values/rename` and `POST /api/v1/companies/{source}/{id}/merge`: the names of what rules ask for, and two
+/// `GET /api/v1/values/{kind}`, `POST /api/v1/values/rename` and `POST /api/v1/companies/{source}/{id}/merge`: the names of what rules ask for, and two
 /// records of one company.
 struct ValuesDoor: Sendable {
     let pool: Pool
     let gate: Gate
 
     func add(to router: Router<BasicRequestContext>) {
+        router.get("/api/v1/values/:kind") { request, context in
+            try await gate.admit(request, to: .groups)
+            return try await list(
+                decoded("kind", in: context), try Fields(queryOf: request, known: ["prefix", "after", "limit"]))
+        }
         router.post("/api/v1/values/rename") { request, _ in
             try await gate.admit(request, to: .groups)
             let fields = try await Fields(bodyOf: request, known: ["kind", "old", "new"])
@@ -29,5 +34,19 @@ struct ValuesDoor: Sendable {
             try await refused { try await Companies(pool: pool).merge(other, into: survivor, actor: actor) }
             return Response(status: .noContent)
         }
+    }
+
+    private func list(_ kind: String, _ fields: Fields) async throws -> Response {
+        guard let kind = Criterion.Kind(rawValue: kind) else {
+            let known = Criterion.Kind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Problem(.notFound, "The kinds of values are \(known).", field: "kind")
+        }
+        struct Value: Encodable { var name: String }
+        let most = Int(try fields.integer("limit", in: 1...1_000) ?? 100)
+        let (prefix, after) = (try fields.text("prefix") ?? "", try fields.text("after"))
+        let names = try await refused {
+            try await Values(pool: pool).list(kind, prefix: prefix, after: after, limit: most)
+        }
+        return try .page("values", of: names.map(Value.init), next: names.count == most ? names.last : nil)
     }
 }

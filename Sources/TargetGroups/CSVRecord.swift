@@ -36,6 +36,9 @@ struct CSVRecord: Sendable {
         String(decoding: self[cell], as: UTF8.self)
     }
 
+    /// Whether a cell holds spaces at most.
+    func isBlank(_ cell: Int) -> Bool { self[cell].allSatisfy { $0 == UInt8(ascii: " ") || $0 == .tab } }
+
     mutating func append(_ byte: UInt8) {
         bytes.append(byte)
     }

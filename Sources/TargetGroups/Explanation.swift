@@ -13,9 +13,11 @@ public struct Explanation: Sendable, Hashable, Codable {
         public var occurredAt: Date
         /// At what it stands: person, address or contact.
         public var standsAt: String
+        /// Which user recorded it; nil when Mailchimp said so.
+        public var actor: String?
 
         private enum CodingKeys: String, CodingKey {
-            case reason, source
+            case reason, source, actor
             case occurredAt = "occurred_at"
             case standsAt = "stands_at"
         }
@@ -28,9 +30,9 @@ public struct Explanation: Sendable, Hashable, Codable {
         /// Of what: status, override, person or rules.
         public var kind: String
         /// What it was.
-        public var old: String?
+        public var old: Recorded?
         /// What it became.
-        public var new: String?
+        public var new: Recorded?
         /// Who did it.
         public var actor: String
         /// What brought it about.

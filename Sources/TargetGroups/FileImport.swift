@@ -15,6 +15,8 @@ public struct FileImport: Sendable {
     public var rejects: String?
     /// Whether to find out what would happen and change nothing.
     public var isDryRun: Bool
+    /// The key of the ledger of erasures, to tell who was erased; nil does not ask it.
+    public var ledgerKey: [UInt8]?
 
     private static let chunk = 5000
     private static let faultsShown = 20
@@ -22,13 +24,14 @@ public struct FileImport: Sendable {
     /// An import of the file at this path.
     public init(
         _ kind: ImportKind = .persons, path: String, source: String? = nil, rejects: String? = nil,
-        isDryRun: Bool = false
+        isDryRun: Bool = false, ledgerKey: [UInt8]? = nil
     ) {
         self.kind = kind
         self.path = path
         self.source = source
         self.rejects = rejects
         self.isDryRun = isDryRun
+        self.ledgerKey = ledgerKey
     }
 
     /// Imports the file and tells of its progress on the way.
@@ -125,6 +128,13 @@ public struct FileImport: Sendable {
             progress(.init(phase: .storing, done: min(seen, rows), total: rows))
         }
         report.unchanged = put - report.created - report.changed
+        if let ledgerKey, kind == .persons {
+            report.erased = try await connection.query(
+                "select koppeling.erased_in_import(\(ledgerKey)::bytea)"
+            ).scalar()
+            // They were put, and are taken out again by whoever looks at the ledger.
+            report.created -= report.erased
+        }
         return report
     }
 

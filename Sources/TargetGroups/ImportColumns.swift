@@ -8,6 +8,8 @@ struct ImportColumns: Sendable {
 
     /// The meaning of each column, in the order of the file.
     let meanings: [Meaning]
+    /// How many cells without a name and content may stand after the others: Excel leaves separators there.
+    let unnamed: Int
     private let headers: [String]
 
     /// Reads the header; a column that is not known is refused with the names of those that are.
@@ -15,7 +17,8 @@ struct ImportColumns: Sendable {
         if let fault = header.fault { throw TargetGroupsError(.badInput, "line \(header.line): the header \(fault)") }
         var meanings: [Meaning] = []
         var headers: [String] = []
-        for cell in 0..<header.count {
+        let named = ((0..<header.count).last { !header.isBlank($0) } ?? -1) + 1
+        for cell in 0..<named {
             let name = header.text(cell).filter { !$0.isNewline }
             guard let meaning = Self.meaning(of: name, in: kind) else {
                 throw Self.unknown(name, line: header.line, kind: kind)
@@ -35,6 +38,7 @@ struct ImportColumns: Sendable {
             throw TargetGroupsError(.badInput, "line \(header.line): column \"\(name)\" is missing; add it\(hint)")
         }
         self.meanings = meanings
+        unnamed = header.count - named
         self.headers = headers
     }
 

@@ -27,6 +27,8 @@ public struct ImportReport: Sendable, Hashable, Codable {
     public var unchanged = 0
     /// How many were anonymised and are erased, if they are there at all.
     public var anonymised = 0
+    /// How many were erased once, and are not taken in; 0 where the ledger of erasures could not be asked.
+    public var erased = 0
     /// How many categories were made.
     public var categoriesMade = 0
     /// How many rows have faults.
@@ -37,7 +39,7 @@ public struct ImportReport: Sendable, Hashable, Codable {
     private enum CodingKeys: String, CodingKey {
         case isImported = "is_imported"
         case categoriesMade = "categories_made"
-        case rows, created, changed, unchanged, anonymised, rejected, faults
+        case rows, created, changed, unchanged, anonymised, erased, rejected, faults
     }
 }
 

@@ -62,8 +62,11 @@ struct StagedRow {
 
     private func fault(of record: CSVRecord) -> String? {
         if let fault = record.fault { return fault }
-        guard record.count == columns.meanings.count else {
-            return "has \(record.count) cells, and the header has \(columns.meanings.count)"
+        let named = columns.meanings.count
+        guard (named...named + columns.unnamed).contains(record.count),
+            (named..<record.count).allSatisfy({ record.isBlank($0) })
+        else {
+            return "has \(record.count) cells, and the header has \(named)"
         }
         guard String(validating: record.bytes, as: UTF8.self) != nil else { return "is not UTF-8" }
         return nil

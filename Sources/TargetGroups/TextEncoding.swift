@@ -16,6 +16,10 @@ enum TextEncoding: Sendable, Hashable {
             let piece = try await file.next()
             if piece.isEmpty { break }
             if isFirst && piece.starts(with: byteOrderMark) { return .utf8 }
+            if isFirst && (piece.starts(with: [0xFF, 0xFE]) || piece.starts(with: [0xFE, 0xFF])) {
+                throw TargetGroupsError(
+                    .badInput, "\(path) is in UTF-16 (\"Unicode text\"): save it as UTF-8, in Excel as \"CSV UTF-8\"")
+            }
             isFirst = false
             evidence.take(piece)
         }

@@ -9,6 +9,21 @@ public struct Values: Sendable {
         self.pool = pool
     }
 
+    /// A page of the values that rules can ask for, by name, up to a thousand: those whose name begins so, after the last
+    /// of the page before.
+    public func list(
+        _ kind: Criterion.Kind, prefix: String = "", after name: String? = nil, limit: Int = 100
+    ) async throws(TargetGroupsError) -> [String] {
+        try await translated {
+            try await pool.query(
+                """
+                select name from koppeling.list_values(
+                    \(kind.rawValue)::text, \(prefix)::text, \(name)::text, \(min(max(limit, 1), 1000))::bigint)
+                """
+            ).map { row in try row.decode("name") }
+        }
+    }
+
     /// Gives a value another name, by which nobody moves.
     ///
     /// A name that is taken is refused.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Connector
 import Glibc
 import Mailchimp
 import Postgres
@@ -28,6 +29,8 @@ struct Failure: Error {
             self.init(database: error)
         case let error as MailchimpError where error.code == .invalidKey && error.status == nil:
             self.init(error.detail)
+        case let error where ConnectorError.renewal(after: error) != nil:
+            self.init((ConnectorError.renewal(after: error) ?? "") + ".")
         case is CancellationError:
             self.init("Stopped.")
         default:

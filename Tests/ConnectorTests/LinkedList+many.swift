@@ -24,11 +24,11 @@ extension LinkedList {
 
     /// Imports a file of persons with this text, named persons.csv.
     @discardableResult
-    func imported(_ text: String) async throws -> ImportReport {
+    func imported(_ text: String, name: String = "persons.csv") async throws -> ImportReport {
         let folder = FileManager.default.temporaryDirectory.appending(path: "koppeling-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
-        let file = folder.appending(path: "persons.csv")
+        let file = folder.appending(path: name)
         try Data(text.utf8).write(to: file)
         return try await FileImport(path: file.path).run(in: pool)
     }

@@ -51,6 +51,31 @@ struct ManyChangedTests {
         }
     }
 
+    @Test("a file is named also after somebody was erased, whether the evaluation or the ledger comes first")
+    func afterAnErasure() async throws {
+        try await LinkedList.run(persons: 1) { list in
+            try await list.quiet()
+            _ = try await Erasures(pool: list.pool, vault: list.instances.vault)
+                .erase(source: "test", id: "0", actor: "test")
+            try await list.quiet()
+            try await list.pool.query("update koppeling.connector_instance set joins_cap = 0")
+            // What is looked at first is a matter of chance, unless the ledger is looked at last.
+            for name in ["a.csv", "b.csv"] {
+                if name == "b.csv" { try await list.pool.query("select koppeling.pause(kind => 'erasure.check')") }
+                try await list.imported(
+                    "source,id,email_zakelijk,categories\n"
+                        + (0..<5).map { "test,\(name)\($0),\($0).\(name)@post.koppeling.nl,\(LinkedList.category)\n" }
+                        .joined(), name: name)
+                try await list.quiet(besides: "erasure.check")
+            }
+            try await list.pool.query("select koppeling.resume(kind => 'erasure.check')")
+            try await list.quiet()
+            let plan = try #require(try await list.heldPlan())
+            let causes = try await Plans(pool: list.pool).lines(plan: plan.id).map(\.cause)
+            #expect(causes == Array(repeating: "import a.csv", count: 5) + Array(repeating: "import b.csv", count: 5))
+        }
+    }
+
     @Test("hundreds of single puts in a minute are held beyond what may leave in a day, all in one plan")
     func singlePuts() async throws {
         try await LinkedList.run(persons: 1, workers: 2) { list in

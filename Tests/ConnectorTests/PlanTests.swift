@@ -236,8 +236,8 @@ struct PlanTests {
             try await plans.export(plan: plan.id) { await csv.add($0) }
             let text = await csv.text
             let table = text.split(separator: "\n").map(String.init)
-            #expect(table.count == 4 && table[0] == "source,id,name,address,change,reason,cause,rule")
-            #expect(table[1] == "test,0,Jan Berg 0,persoon0@post.koppeling.nl,leave,ruleNoLongerMatches,put,")
+            #expect(table.count == 4 && table[0] == "source,id,name,address,change,reason,cause,rule,fields")
+            #expect(table[1] == "test,0,Jan Berg 0,persoon0@post.koppeling.nl,leave,ruleNoLongerMatches,put,,")
             for id in 0..<3 { try await list.put("\(id)") }
             try await list.quiet()
             #expect(try await held(list) == nil)

@@ -86,7 +86,12 @@ struct SignUpTests {
             try await signUp(list.address("0"), list)
             #expect(try await list.status(list.address("0")) == "subscribed")
             #expect(try await list.membership("0") == "inactive forgotten")
-            #expect(try await tasks(list) == 1)
+            #expect(try await tasks(list) == 0, "nobody can settle it")
+            let refused = await #expect(throws: PostgresError.self) {
+                try await list.pool.query("select koppeling.readmit_person('test', '0', \(list.instance.targetGroup))")
+            }
+            #expect(refused?.message.contains("somebody who was erased") == true)
+            #expect(refused?.hint?.contains("never ends") == true && refused?.hint?.contains("another address") == true)
         }
     }
 

@@ -15,7 +15,9 @@ struct CommandWorld {
 
     /// Runs the body with a sandbox of its own.
     static func run(_ more: [String: String] = [:], _ body: (CommandWorld) async throws -> Void) async throws {
-        let server = MailchimpSandbox(configuration: SandboxConfiguration())
+        var configuration = SandboxConfiguration()
+        configuration.controlDoorIsOpen = true
+        let server = MailchimpSandbox(configuration: configuration)
         let root = "http://127.0.0.1:\(try await server.start())"
         let folder = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
         let result: Result<Void, any Error>
@@ -60,6 +62,34 @@ struct CommandWorld {
         let path = folder.appending(path: name)
         try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: path)
         return path.path
+    }
+
+    /// Links a list as "News", and puts so many persons of the newsletter.
+    func link(persons: Int) async throws {
+        await server.addList(name: "Nieuwsbrief")
+        try await done("account connect --name Instituut", input: CommandWorld.key)
+        let linked = try await done("instance link Instituut --name News")
+        #expect(linked.output == "1  News  Mailchimp - News\n")
+        let list = (1...persons).map {
+            #"{"source": "crm", "id": "\#($0)", "given_name": "Jan", "family_name": "Berg \#($0)", "gender": "vrouw", "categories": ["Mailings / News"], "emails": {"zakelijk": "p\#($0)@post.koppeling.nl"}}"#
+        }
+        try await done("person put", input: "[\(list.joined(separator: ","))]")
+    }
+
+    /// Withdraws the key at Mailchimp's.
+    func revokeKey() async throws {
+        let http = HTTPClient(allowPlaintext: true)
+        defer { http.shutdown() }
+        let root = settings["KOPPELING_MAILCHIMP_URL"] ?? ""
+        let account: String = try await TestDatabase.current.pool.query(
+            "select account_id from koppeling.mailchimp_account"
+        ).scalar()
+        let answer = try await http.send(
+            HTTPRequest(
+                method: "PATCH", url: "\(root)/sandbox/accounts/\(account)",
+                headers: [("Content-Type", "application/json")],
+                body: Array(#"{"revoke_key": "\#(Self.key)"}"#.utf8)))
+        try #require(answer.status == 200)
     }
 
     private static func words(_ command: String) -> [String] { command.split(separator: " ").map(String.init) }

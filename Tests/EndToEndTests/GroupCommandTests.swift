@@ -16,6 +16,8 @@ struct GroupCommandTests {
                 "2;Bob;;Smit;bob@example.org;Mailings / News;Chef;C2", "3;Cees;;Vos;cees@example.org;;Directeur;C2")
             try await world.done("person import --source crm", persons)
 
+            #expect(try await world.refused("company merge crm C1 CRM c1").contains("merged into itself"))
+
             try await world.done("group create News")
             #expect(try await world.refused("group create news").contains("choose another name"))
             let preview = try await world.done("rule preview News --function Directeur --exact")
@@ -27,11 +29,26 @@ struct GroupCommandTests {
             #expect(added.output == "The group has 1 rule; 1 membership changed.\n")
             try await world.done("rule add News --function Chef")
             #expect(try await world.refused("rule add News --function Baas").contains("there is no function \"Baas\""))
+            for (asked, told) in [
+                ("add News --function Chef --function Directeur", "two functions"),
+                ("add News --department A --department B", "two departments"),
+                ("preview News --company C1 --company C2", "two companies"),
+            ] {
+                let refused = try await world.refused("rule \(asked)", code: 2)
+                #expect(refused.contains("\(told) match nobody: give two rules"), "\(refused)")
+            }
             let lone = try await world.refused("rule add News --not-function Chef")
             #expect(lone.contains("2 persons") && lone.hasSuffix("add --confirm.\n"), "\(lone)")
 
             try await world.done("value rename function Chef", "Hoofd")
             #expect(try await world.refused("value rename function Hoofd Directeur").contains("Directeur"))
+            let names = try await world.done("value list function --json").lines
+            #expect(names == [#"{"name":"Directeur"}"#, #"{"name":"Hoofd"}"#])
+            #expect(try await world.done("value list company --prefix b").lines.last == "Bakker [crm/C2]")
+            #expect(try await world.done("value list companyCategory --limit 1 --after bouw").lines.last == "Zorg")
+            #expect(try await world.done("value list personCategory --prefix", "mailings / n").lines.count == 2)
+            #expect(try await world.done("value list department").errors == "There are none.\n")
+            #expect(try await world.refused("value list colour", code: 2).contains("companyCategory"))
             let rules = try await world.done("rule list News --json").output
             #expect(rules.contains(#""kind":"function","value":"Hoofd""#))
             try await world.done("rule remove News 1")
@@ -59,6 +76,14 @@ struct GroupCommandTests {
                 let written = try await world.refused("\(kind) put", #"{"id": "geheim"}"#, code: 2)
                 #expect(written.contains("koppeling \(kind) put < ") && !written.contains("geheim"))
             }
+            let faulty = try world.file("faulty.csv", "id;geslacht", "1;paars", "2;m")
+            let tried = try await world.done("person import --source crm --dry-run", faulty)
+            #expect(tried.output.hasPrefix("2 rows:") && tried.errors.contains("line 2, geslacht: "), "\(tried.errors)")
+            #expect(tried.errors.hasSuffix("Nothing would be imported, because 1 row has faults.\n"), "\(tried.errors)")
+            let skipping = try await world.done(
+                "person import --source crm --dry-run --skip-bad /nowhere/bad.csv", faulty)
+            #expect(skipping.errors.contains("line 2, geslacht: "), "\(skipping.errors)")
+            #expect(skipping.errors.hasSuffix("The rows with faults would be in /nowhere/bad.csv.\n"))
             let gone = try world.file("gone.csv", "id;geanonimiseerd", "3;ja", "99;ja")
             let dry = try await world.done("person import --source crm --dry-run", gone).output
             #expect(dry.hasSuffix(" 2 were anonymised: who of them is known would be erased.\n"), "\(dry)")
@@ -81,6 +106,14 @@ struct GroupCommandTests {
             #expect(try await world.refused("person merge crm 1 crm 9").contains("9"))
             let merged = try await world.done("person export crm 2").output
             #expect(merged.contains("anna@example.org") && merged.contains("zakelijk 2"))
+            struct Export: Decodable {
+                struct Record: Decodable { var source: String, external_id: String, family_name: String? }
+                struct Entry: Decodable { var source: String, external_id: String, kind: String }
+                var merged: [Record], audit: [Entry]
+            }
+            let export = try JSONText(merged).decode(Export.self)
+            #expect(export.merged.map { [$0.source, $0.external_id, $0.family_name] } == [["crm", "2", "Berg"]])
+            #expect(export.audit.contains { $0.external_id == "2" && $0.kind == "merge" })
 
             let dry = try await world.done("person erase crm 1 --dry-run")
             #expect(dry.lines.first?.hasPrefix("Would erase person ") == true)
@@ -113,11 +146,30 @@ struct GroupCommandTests {
             #expect(try await world.done("environment addresses --all").output == "Every address may be written to.\n")
             #expect(try await world.done("environment show --json").output.contains(#""addresses":[]"#))
 
+            let production = try await koppeling(
+                ["environment", "addresses", "*@a.nl"],
+                world.settings.merging(["KOPPELING_ENVIRONMENT": "production"]) { $1 })
+            #expect(production.errors.contains("This is production: patterns hold in training only"), "\(production)")
+
             let token = try await world.done("token create desk --may groups --may link --may disclose")
             #expect(token.output.hasPrefix("koppeling_"))
             #expect(try await world.done("token list --json").output.contains(#"["disclose","groups","link"]"#))
             let help = try await world.done("token create --help").output
             #expect(help.contains("see and steer the link"))
+        }
+    }
+
+    @Test func `the preview that the README shows works with the person that it puts`() async throws {
+        let readme = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../README.md")
+        let text = try String(contentsOf: readme, encoding: .utf8)
+        let put = try #require(text.firstMatch(of: /select koppeling.put_person\('[^']*'\);/))
+        let line = try #require(text.firstMatch(of: /koppeling (rule preview[^#\n]*)/)).1
+        let words = line.matches(of: /"([^"]*)"|\S+/).map { String($0.1 ?? $0.0) }
+        try await CommandWorld.run { world in
+            try await TestDatabase.current.pool.execute("\(unsafe: String(put.0))")
+            try await world.done("group create", words[2])
+            let run = try await koppeling(words, world.settings)
+            #expect(run.code == 0 && run.lines.first?.hasPrefix("Rule 1 matches 1 person") == true, "\(run)")
         }
     }
 }

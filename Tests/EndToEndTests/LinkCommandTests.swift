@@ -11,25 +11,13 @@ struct LinkCommandTests {
     private struct Action: Decodable { var id: Int, state: String, action: String }
     private struct Task: Decodable { var id: Int, kind: String, state: String }
 
-    /// Links a list as "News", and puts so many persons of the newsletter.
-    private func link(_ world: CommandWorld, persons: Int) async throws {
-        await world.server.addList(name: "Nieuwsbrief")
-        try await world.done("account connect --name Instituut", input: CommandWorld.key)
-        let linked = try await world.done("instance link Instituut --name News")
-        #expect(linked.output == "1  News  Mailchimp - News\n")
-        let list = (1...persons).map {
-            #"{"source": "crm", "id": "\#($0)", "given_name": "Jan", "family_name": "Berg \#($0)", "gender": "vrouw", "categories": ["Mailings / News"], "emails": {"zakelijk": "p\#($0)@post.koppeling.nl"}}"#
-        }
-        try await world.done("person put", input: "[\(list.joined(separator: ","))]")
-    }
-
     private func plans(_ world: CommandWorld, _ more: String = "") async throws -> [Plan] {
         try await world.done("plan list --json " + more).decode()
     }
 
     @Test func `merge fields are listed page by page, mapped, made and left`() async throws {
         try await CommandWorld.run { world in
-            try await link(world, persons: 1)
+            try await world.link(persons: 1)
             try await world.done("instance dry-run News")
             #expect(try await world.done("instance status News --json").output.contains(#""dry_run":true"#))
             #expect(try await world.done("why crm 1", "Mailchimp - News").output.contains("It is a dry run"))
@@ -40,11 +28,19 @@ struct LinkCommandTests {
                 "merge-field list 1 --offline --json --limit 1 --after", first[0].tag
             ).decode()
             #expect(first.map(\.tag) + second.map(\.tag) == known.prefix(2).map(\.tag))
-            #expect(try await world.refused("merge-field map News AANHEF salutation").contains("make it in Mailchimp"))
+            let lacking = try await world.refused("merge-field map News AANHEF salutation")
+            #expect(lacking.contains("make it in Mailchimp, or let it be made: --make NAME"), "\(lacking)")
             try await world.done("merge-field map News AANHEF salutation --make Aanhef --silent")
             try await world.done("merge-field gender News female V --title mw.")
             let made: [Field] = try await world.done("merge-field list News --offline --json").decode()
             #expect(made.first { $0.tag == "AANHEF" }?.source == "salutation")
+            let words = try await world.done("merge-field gender News")
+            #expect(words.table.contains(["female", "V", "mw."]), "\(words.output)")
+            try await world.done("instance template News update manual")
+            let modes = try await world.done("instance status News --json").output
+            #expect(
+                modes.contains(#""templates":{"create": "automatic", "delete": "automatic", "update": "manual"}"#),
+                "\(modes)")
             try await world.done("merge-field unmap News AANHEF")
             #expect(try await world.refused("merge-field unmap News AANHEF").contains("nothing fills"))
             #expect(try await world.refused("merge-field map News FNAME age").contains("\"age\" fills no field"))
@@ -57,7 +53,7 @@ struct LinkCommandTests {
     @Test func `who signs up again is let in by a user, or by signing up`() async throws {
         struct Status: Decodable { var reactivate_on_resubscribe: Bool, keep_adopted: Bool }
         try await CommandWorld.run { world in
-            try await link(world, persons: 1)
+            try await world.link(persons: 1)
             func areOn() async throws -> [[Bool]] {
                 try await world.done("instance status News --json").decode(Status.self)
                     .map { [$0.reactivate_on_resubscribe, $0.keep_adopted] }
@@ -75,7 +71,7 @@ struct LinkCommandTests {
 
     @Test func `a plan is looked at, exported, discarded or approved as it was seen`() async throws {
         try await CommandWorld.run { world in
-            try await link(world, persons: 3)
+            try await world.link(persons: 3)
             let group = "Mailchimp - News"
             try await world.done("rule add", group, "Mailings / News")
             let plan = try #require(try await plans(world).first)
@@ -84,6 +80,10 @@ struct LinkCommandTests {
             #expect(shown.lines.count == 3 && shown.output.contains("Jan Berg 1"))
             #expect(shown.table.first?.prefix(4) == ["person", "source", "id", "name"])
             #expect(shown.table[1][1...2] == ["crm", "1"], "\(shown.output)")
+            let heading = "Plan \(plan.id), version \(plan.version), held: first activation.\n"
+            for command in ["show", "causes", "export"] {
+                #expect(try await world.done("plan \(command) \(plan.id)").errors == heading, "\(command)")
+            }
             for (list, allowed) in [("plan", "dissolved"), ("action", "superseded")] {
                 #expect(try await world.refused("\(list) list --state open", code: 2).contains(allowed))
             }
@@ -110,6 +110,10 @@ struct LinkCommandTests {
             #expect(try await world.refused("plan thresholds Nothing").contains("no linked target group"))
             let approved = try await world.done("plan approve \(both[0].id) --plan-version \(both[0].version)")
             #expect(approved.output == "3\n")
+            let decided = try await world.done("plan show \(both[0].id)").errors
+            #expect(decided.contains(", applied: first activation; by cli:ann at 20"), "\(decided)")
+            let listed = try await world.done("plan list --state applied --json").output
+            #expect(listed.contains(#""decided_by":"cli:ann""#) && listed.contains(#""decided_at":"20"#), "\(listed)")
             #expect(try await world.refused("plan approve \(both[0].id) --plan-version 1").contains("applied already"))
             #expect(try await world.refused("plan discard 99 --plan-version 1").contains("there is no plan 99"))
             for missing in ["show", "causes", "export"] {
@@ -120,7 +124,7 @@ struct LinkCommandTests {
 
     @Test func `actions that wait, or were rejected, are listed and run; tasks are settled`() async throws {
         try await CommandWorld.run { world in
-            try await link(world, persons: 3)
+            try await world.link(persons: 3)
             try await world.done("instance enable News")
             for template in ["create", "update"] { try await world.done("instance template News \(template) manual") }
             try await world.done("rule add", "Mailchimp - News", "Mailings / News")
@@ -131,6 +135,8 @@ struct LinkCommandTests {
             #expect(run.output == "1\n" && run.errors.hasPrefix("1 of these neither wait"), "\(run.errors)")
             #expect(try await world.done("action run --all News --action update").output == "0\n")
             #expect(try await world.done("action run --all News").output == "2\n")
+            #expect(try await world.refused("action run 999999").contains("there is no action 999999"))
+            #expect(try await world.refused("action list --instance Other").contains("there is no instance \"Other\""))
             #expect(try await world.refused("action run --all Other").contains("there is no instance \"Other\""))
             let usage = try await koppeling(["action", "run"], world.settings)
             #expect(usage.code == 2)
@@ -149,6 +155,20 @@ struct LinkCommandTests {
             try await TestDatabase.current.pool.query(
                 "select koppeling.open_task('resubscribed', 1, 1, '{}'), koppeling.open_task('addressDiffers', 1, 2, '{}')"
             )
+            try await TestDatabase.current.pool.query(
+                """
+                with moved as (
+                    update koppeling.audience_member set address = 'elders@post.koppeling.nl', address_key = 'elders@post.koppeling.nl'
+                    where id = (select min(id) from koppeling.audience_member) returning id
+                )
+                update koppeling.task t set detail = jsonb_build_object('member', m.id), person_id = c.person_id
+                from moved m join koppeling.claim c on c.member_id = m.id
+                where t.kind = 'addressDiffers'
+                """)
+            let moved = try await world.done("task list --json --kind addressDiffers").output
+            #expect(moved.contains(#""source":"crm","id":"1""#) || moved.contains(#""source":"crm","external_id":"1""#))
+            #expect(moved.contains(#""contact":"elders@post.koppeling.nl""#), "\(moved)")
+            #expect(moved.contains(#""address":"p1@post.koppeling.nl""#), "\(moved)")
             let tasks: [Task] = try await world.done("task list --json --kind resubscribed").decode()
             #expect(tasks.count == 1)
             #expect(try await world.refused("task list --kind odd", code: 2).contains("none of resubscribed, address"))
@@ -157,6 +177,47 @@ struct LinkCommandTests {
             #expect(try await world.refused("task done 99").contains("there is no task 99"))
             let all: [Task] = try await world.done("task list --all --json").decode()
             #expect(Set(all.map(\.state)) == ["open", "done"])
+        }
+    }
+
+    @Test func `linking is refused for a kind that nobody has, an empty name, and the dry run counts who has one`()
+        async throws
+    {
+        try await CommandWorld.run { world in
+            await world.server.addList(name: "Nieuwsbrief")
+            try await world.done("account connect --name Instituut", input: CommandWorld.key)
+            // Nobody has any address yet: who can tell.
+            try await world.done("instance link Instituut --email-kind prive --dry-run")
+            try await world.done(
+                "person put",
+                input:
+                    #"[{"source": "crm", "id": "1", "emails": {"privé": "a@x.nl", "zakelijk": "b@x.nl"}}, {"source": "crm", "id": "2", "emails": {"privé": "c@x.nl"}}]"#
+            )
+            for more in ["", " --dry-run"] {
+                let refused = try await world.refused("instance link Instituut --email-kind prive" + more)
+                #expect(
+                    refused.contains("nobody has an e-mail address of the kind \"prive\": there are privé, zakelijk"))
+                let unnamed = try await world.refused("instance link Instituut" + more, "--name", " ")
+                #expect(unnamed.contains("name of 1 to"), "\(unnamed)")
+            }
+            let dry = try await world.done("instance link Instituut --email-kind Privé --dry-run")
+            #expect(dry.lines.contains("e-mail address: privé, which 2 persons have"), "\(dry.output)")
+            try await world.done("instance link Instituut --email-kind Privé --name News")
+        }
+    }
+
+    @Test func `a withdrawn key is told with what to do`() async throws {
+        try await CommandWorld.run { world in
+            try await world.link(persons: 1)
+            await world.server.addList(name: "Andere")
+            try await world.revokeKey()
+            for command in [
+                "instance pull News --dry-run", "merge-field list News", "instance link Instituut --dry-run",
+            ] {
+                let told = try await world.refused(command)
+                #expect(
+                    told.contains("refuses the account's key") && told.contains("koppeling account renew"), "\(told)")
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ struct HealthDoorTests {
                 let answer = try await door.send(method, path)
                 #expect(answer.status == 404)
                 let told = try answer.decode(ToldProblem.self)
-                #expect(told.status == 404 && told.detail.contains("README"))
+                #expect(told.status == 404 && told.detail.contains("docs/target-groups.md"))
             }
         }
     }

@@ -149,6 +149,8 @@ struct LinkDoorTests {
             #expect(known.first { $0.tag == "AANHEF" }?.source == "salutation")
             let word = try await knock.send("PUT", Knock.instance + "/genders/female", #"{"text": "", "title": "mw."}"#)
             #expect(word.status == 204)
+            let words = try await knock.get(Knock.instance + "/genders").text
+            #expect(words.contains(#"{"text": "", "title": "mw.", "gender": "female"}"#), "\(words)")
             #expect(try await knock.fault("PUT", Knock.instance + "/genders/robot", #"{"text": "x"}"#) == "422 -")
             #expect(try await knock.fault("PUT", Knock.instance + "/genders/male", "{}") == "422 text")
             let left = try await knock.send("DELETE", fields + "/AANHEF").status
@@ -183,12 +185,13 @@ struct LinkDoorTests {
 
     @Test func aPlanIsReadExportedAndApprovedAsItWasSeen() async throws {
         struct Lines: Decodable {
+            var version: Int
             var lines: [Line]
             var next: Int64?
         }
         struct Line: Decodable { var source: String, id: String, name: String, change: String }
         struct Shown: Decodable { var state: String, version: Int }
-        struct Causes: Decodable { var causes: [Cause] }
+        struct Causes: Decodable { var version: Int, causes: [Cause] }
         struct Cause: Decodable { var cause: String, persons: Int }
         try await run { _, knock in
             let plan = "/api/v1/plans/\(try await hold(5, knock))"
@@ -203,12 +206,15 @@ struct LinkDoorTests {
                 #expect(try await knock.get(path).text.hasSuffix(#","next":null}"#))
             }
             #expect(names == (1...5).map { "Berg, \($0)" })
+            #expect(try await knock.get(plan + "/lines").decode(Lines.self).version == 1)
+            #expect(try await knock.get(plan + "/causes").decode(Causes.self).version == 1)
             let causes = try await knock.get(plan + "/causes").decode(Causes.self).causes
             #expect(causes.map(\.cause) == ["rules"] && causes.map(\.persons) == [5])
             let file = try await knock.get(plan + "/export")
             #expect(file.header("Content-Type") == "text/csv; charset=utf-8")
+            #expect(file.header("Content-Disposition")?.contains("-version-1.csv") == true)
             let lines = file.text.split(separator: "\n")
-            #expect(lines.count == 6 && lines[0] == "source,id,name,address,change,reason,cause,rule")
+            #expect(lines.count == 6 && lines[0] == "source,id,name,address,change,reason,cause,rule,fields")
             #expect(lines[1].hasPrefix(#"crm,1,"Berg, 1",p1@post.koppeling.nl,join,"#))
 
             let seen = try await knock.get(plan).decode(Shown.self).version
@@ -276,6 +282,9 @@ struct LinkDoorTests {
             #expect(try await knock.send("POST", "/api/v1/actions/run", some).text == #"{"left_alone":2,"run":0}"#)
             let all = #"{"instance": "News/1", "action": "create"}"#
             #expect(try await knock.send("POST", "/api/v1/actions/run", all).text == #"{"run":3}"#)
+            #expect(try await knock.get("/api/v1/actions?instance=Other").status == 404)
+            #expect(try await knock.get("/api/v1/actions/reasons?instance=Other").status == 404)
+            #expect(try await knock.send("POST", "/api/v1/actions/run", #"{"actions": [4711]}"#).status == 404)
             let none = #"{"instance": "News/1", "reason": "none such"}"#
             #expect(try await knock.send("POST", "/api/v1/actions/run", none).text == #"{"run":0}"#)
             #expect(try await audited("actions.run") == [2, 3].map { #"token desk: {"actions": \#($0)}"# })
@@ -291,27 +300,44 @@ struct LinkDoorTests {
         }
     }
 
+    @Test func aWithdrawnKeyIsToldWithWhatToDo() async throws {
+        try await run { sandbox, knock in
+            let account: String = try await pool.query("select account_id from koppeling.mailchimp_account").scalar()
+            try await sandbox.control("PATCH", "accounts/\(account)", #"{"revoke_key": "\#(SandboxAtWork.key)"}"#)
+            let answer = try await knock.send("POST", Knock.instance + "/merge-fields/refresh")
+            #expect(answer.status == 502)
+            #expect(try answer.decode(ToldProblem.self).detail.contains("koppeling account renew"), "\(answer.text)")
+        }
+    }
+
     @Test func tasksAreListedAndSettled() async throws {
         struct Page: Decodable {
             var tasks: [Task]
             var next: Int64?
         }
-        struct Task: Decodable { var id: Int64, kind: String, state: String, person: String? }
+        struct Task: Decodable {
+            var id: Int64, kind: String, state: String, person: String?, source: String?, address: String?
+        }
         try await run { _, knock in
             _ = try await hold(3, knock)
             try await pool.query(
                 """
-                insert into koppeling.task (kind, instance_id, person_id, detail)
-                select 'resubscribed', 1, p.id, '{}' from koppeling.person p
+                insert into koppeling.task (kind, instance_id, target_group_id, person_id, detail)
+                select 'resubscribed', 1, i.target_group_id, p.id, '{}'
+                from koppeling.person p, koppeling.connector_instance i
                 """)
             let page = try await knock.get("/api/v1/tasks?limit=2&kind=resubscribed").decode(Page.self)
             #expect(page.tasks.map(\.person) == ["Berg, 3", "Berg, 2"])
+            #expect(page.tasks.allSatisfy { $0.source == "crm" && $0.address?.isEmpty == false })
             let rest = try await knock.get("/api/v1/tasks?kind=resubscribed&before=\(try #require(page.next))")
             #expect(try rest.decode(Page.self).tasks.count == 1)
             let odd = try await knock.get("/api/v1/tasks?kind=odd")
             #expect(odd.status == 422 && odd.text.contains("must be one of resubscribed"), "\(odd.text)")
             let blind = try await knock.door.send("GET", "/api/v1/tasks?limit=2", token: knock.blind)
-            #expect(try blind.decode(Page.self).tasks.allSatisfy { $0.person == nil })
+            #expect(
+                try blind.decode(Page.self).tasks.allSatisfy {
+                    $0.person == nil && $0.source == nil && $0.address == nil
+                })
             let done = #"{"tasks": [\#(page.tasks[0].id), \#(page.tasks[1].id)]}"#
             #expect(try await knock.send("POST", "/api/v1/tasks/done", done).text == #"{"done":2}"#)
             #expect(try await knock.send("POST", "/api/v1/tasks/done", done).text == #"{"done":0}"#)

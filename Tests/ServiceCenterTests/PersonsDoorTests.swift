@@ -113,18 +113,6 @@ struct PersonsDoorTests {
         }
     }
 
-    @Test func anErasureIsEnqueuedOnce() async throws {
-        let token = try await token()
-        try await withServiceCenter { door in
-            _ = try await door.send("POST", "/api/v1/persons", token: token, body: Self.anna)
-            for _ in 1...2 {
-                let answer = try await door.send("POST", Self.path + "/erase", token: token).status
-                #expect(answer == 202)
-            }
-            #expect(try await count("select count(*) from koppeling.job where kind = 'person.erase'") == 1)
-        }
-    }
-
     @Test func whatIsHeldOnAPersonIsShownAndWhy() async throws {
         struct Held: Decodable { var person: Named }
         struct Named: Decodable { var family_name: String }
@@ -167,7 +155,8 @@ struct PersonsDoorTests {
                 ("POST", "/api/v1/persons", [shows]), ("POST", "/api/v1/companies", [shows]),
                 ("POST", Self.path + "/erase", [shows]), ("POST", Self.path + "/merge", [shows]),
                 ("POST", Self.path + "/unsubscribe", [shows]), ("POST", Self.path + "/archive", [shows]),
-                ("POST", Self.path + "/reactivate", [shows]), ("POST", Self.path + "/invite", [shows]),
+                ("GET", "/api/v1/erasures/1", [shows]), ("POST", Self.path + "/reactivate", [shows]),
+                ("POST", Self.path + "/invite", [shows]),
                 ("GET", Self.path, [puts]), ("GET", Self.path + "/why?group=News", [puts]),
             ] {
                 for other in others + [queue] {

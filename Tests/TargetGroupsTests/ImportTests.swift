@@ -139,6 +139,24 @@ struct ImportTests {
         #expect(error?.message == "cannot open /nowhere/persons.csv: No such file or directory")
     }
 
+    @Test(
+        "passes over a last column that Excel left, without a name or content; what is written there is a fault",
+        .database)
+    func trailingSeparator() async throws {
+        let file = try ImportFile("source;id;achternaam;;\ncrm;1;Berg;;\ncrm;2;Dal\ncrm;3;Smit; ;x\n")
+        let report = try await file.run(rejects: true)
+        #expect(report.created == 2)
+        #expect(report.faults.map(\.description) == ["line 4: has 5 cells, and the header has 3"])
+    }
+
+    @Test("says of a file in UTF-16 how to save it", .database, arguments: [[0xFF, 0xFE], [0xFE, 0xFF]] as [[UInt8]])
+    func utf16(mark: [UInt8]) async throws {
+        let text = Array("source,id\n".utf8)
+        let file = try ImportFile(mark + text.flatMap { mark[0] == 0xFF ? [$0, 0] : [0, $0] })
+        let error = await #expect(throws: TargetGroupsError.self) { try await file.run() }
+        #expect(error?.message.contains("UTF-16") == true && error?.message.contains("save it as UTF-8") == true)
+    }
+
     @Test("rejects rows that are not UTF-8 or hold a NUL, and takes the source from the caller", .database)
     func bytes() async throws {
         let world = World()

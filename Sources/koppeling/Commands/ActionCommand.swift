@@ -28,6 +28,9 @@ struct ActionCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
+                if let instance {
+                    try await runtime.pool.query("select koppeling.require_instance(\(instance)::text)")
+                }
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)

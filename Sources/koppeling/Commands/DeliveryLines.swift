@@ -45,6 +45,17 @@ enum DeliveryLines {
             var state: String
             var at: String
             var reason: String?
+            var waits_for: String?
+
+            var cells: [String] {
+                let waits: String? =
+                    switch waits_for {
+                    case "oscillation": "the address comes and goes too often: koppeling action run lets it"
+                    case "template": "its template is manual: koppeling action run lets it"
+                    default: nil
+                    }
+                return [at, action, state, reason ?? waits ?? ""]
+            }
         }
         struct Hook: Decodable {
             var type: String?
@@ -52,6 +63,10 @@ enum DeliveryLines {
         }
         var instance: String
         var is_enabled: Bool
+        var off_because: String?
+        var account: String
+        var is_authenticated: Bool
+        var is_held_out: Bool
         var is_dry_run: Bool
         var paused_reason: String?
         var is_activated: Bool
@@ -67,11 +82,20 @@ enum DeliveryLines {
 
     static func of(_ delivery: Delivery?) -> [String] {
         guard let delivery else { return ["", "The group is linked to no list."] }
-        var lines = ["", "Instance '\(delivery.instance)'\(delivery.is_enabled ? "" : ", which is off")."]
+        let because = delivery.off_because.map { ": \($0)" } ?? ""
+        var lines = ["", "Instance '\(delivery.instance)'\(delivery.is_enabled ? "" : ", which is off\(because)")."]
+        if !delivery.is_authenticated {
+            lines.append(
+                "Mailchimp refuses the credential of account '\(delivery.account)': "
+                    + "koppeling account renew gives it another.")
+        }
         if delivery.is_dry_run { lines.append("It is a dry run: it shows what it would do, and sends nothing.") }
         if let reason = delivery.paused_reason { lines.append("It is paused: \(reason).") }
         if !delivery.is_activated { lines.append("Its first plan was not approved yet.") }
         lines.append(delivery.address.map { "Address: \($0)." } ?? "No e-mail address (\(delivery.email_kind)).")
+        if delivery.is_held_out {
+            lines.append("Training holds this address out: koppeling environment addresses shows whom it lets in.")
+        }
         if let plan = delivery.plan {
             lines.append("Plan \(plan.plan) would \(plan.change) (\(plan.reason)); it is held: \(plan.held_because).")
         }
@@ -84,7 +108,7 @@ enum DeliveryLines {
             if let note = contact.note { lines.append("Not delivered: \(note).") }
         }
         if let invitation = delivery.invitation { lines.append(invitation.line) }
-        lines += Listing.aligned(delivery.actions.map { [$0.at, $0.action, $0.state, $0.reason ?? ""] })
+        lines += Listing.aligned(delivery.actions.map(\.cells))
         lines += delivery.hooks.map { "\($0.received_at)  Mailchimp reported: \($0.type ?? "unknown")" }
         return lines
     }

@@ -99,9 +99,24 @@ private struct Findings {
             bad("schema", error.message)
             return
         }
+        try await checkDeployment(runtime)
         try await checkSealed(runtime)
         try await checkWork(pool)
         try await checkQueue(pool)
+    }
+
+    /// Whether this is the deployment that was confirmed; if not, no instance works.
+    private mutating func checkDeployment(_ runtime: Runtime) async throws {
+        guard let services = try? LinkServices(runtime) else { return }
+        defer { services.shutdown() }
+        if let difference = try await services.accounts.deployment.difference() {
+            bad(
+                "deployment",
+                "not the one that was confirmed (\(difference)), so every instance is off: look whether this database may "
+                    + "send to these lists, then run koppeling environment confirm and turn them on one by one")
+        } else {
+            good("deployment", "the one that was confirmed")
+        }
     }
 
     /// Whether the keys of this process open what is stored.

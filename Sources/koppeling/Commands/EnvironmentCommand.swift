@@ -67,6 +67,10 @@ struct EnvironmentCommand: AsyncParsableCommand {
                     try await deployment.setTrainingAddresses(patterns, actor: runtime.actor)
                 }
                 let held = try await deployment.trainingAddresses()
+                if !held.isEmpty, runtime.settings.environment == .production {
+                    Console.error(
+                        "This is production: patterns hold in training only, and here every address is written to.")
+                }
                 for line in held.isEmpty ? ["Every address may be written to."] : held { Console.line(line) }
             }
         }

@@ -156,7 +156,7 @@ extension GroupCommand {
         @OptionGroup var member: MemberArguments
 
         func run() async throws {
-            try await Runtime.with { runtime in
+            try await member.person.with { runtime in
                 try await Memberships(pool: runtime.pool).readmit(
                     source: member.person.source, id: member.person.id, group: member.group, actor: runtime.actor)
             }
@@ -173,10 +173,16 @@ struct MemberArguments: ParsableArguments {
 
     /// Records what was decided by hand.
     func decide(_ override: Override) async throws {
-        try await Runtime.with { runtime in
+        try await person.with { runtime in
             let (group, person) = try await find(in: runtime.pool)
-            try await Memberships(pool: runtime.pool)
-                .setOverride(override, person: person, group: group, actor: runtime.actor)
+            let memberships = Memberships(pool: runtime.pool)
+            try await memberships.setOverride(override, person: person, group: group, actor: runtime.actor)
+            guard override == .include else { return }
+            let reasons = try await memberships.why(person: person, group: group).reasons
+            if !reasons.isEmpty {
+                let because = reasons.map(\.rawValue).joined(separator: ", ")
+                Console.line("She stays out: \(because). koppeling why tells more.")
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Connector
 import IO
 import Postgres
 import TargetGroups
@@ -30,8 +31,10 @@ struct ImportArguments: ParsableArguments {
     func run(_ kind: ImportKind) async throws {
         try await Runtime.with { runtime in
             let progress = ProgressLines()
-            let report = try await FileImport(kind, path: file, source: source, rejects: skipBad, isDryRun: dryRun)
-                .run(in: runtime.pool) { progress.show($0) }
+            let report = try await FileImport(
+                kind, path: file, source: source, rejects: skipBad, isDryRun: dryRun,
+                ledgerKey: (try? await runtime.erasures?.ledgerKey()) ?? nil
+            ).run(in: runtime.pool) { progress.show($0) }
             try show(report)
         }
     }
@@ -43,14 +46,26 @@ struct ImportArguments: ParsableArguments {
             Console.line(
                 "\(report.rows.counted("row")): \(report.created) new, \(report.changed) changed, \(report.unchanged) as they were, "
                     + "\(report.rejected) with faults; \(report.categoriesMade.counted("new category", "new categories"))."
-                    + anonymised(report.anonymised))
-            if let skipBad, report.rejected > 0 { Console.error("The rows with faults are in \(skipBad).") }
+                    + anonymised(report.anonymised) + erased(report.erased))
         }
-        guard !report.isImported, !dryRun else { return }
-        for fault in report.faults { Console.error("\(file): \(fault)") }
+        if report.rejected > 0, !json || !dryRun {
+            if dryRun || !report.isImported { for fault in report.faults { Console.error("\(file): \(fault)") } }
+            if let skipBad { Console.error("The rows with faults \(dryRun ? "would be" : "are") in \(skipBad).") }
+        }
+        guard !report.isImported, report.rejected > 0, skipBad == nil else { return }
+        guard !dryRun else {
+            if json { return }
+            return Console.error(
+                "Nothing would be imported, because \(report.rejected.counted("row has", "rows have")) faults.")
+        }
         throw Failure(
             "Nothing was imported, because \(report.rejected.counted("row has", "rows have")) faults: "
                 + "mend them, or import the others with --skip-bad REJECTS.csv.")
+    }
+
+    private func erased(_ count: Int) -> String {
+        let nothing = "nothing of them \(dryRun ? "would be" : "is") taken in."
+        return count == 0 ? "" : " \(count) \(count == 1 ? "was" : "were") erased: \(nothing)"
     }
 
     private func anonymised(_ count: Int) -> String {

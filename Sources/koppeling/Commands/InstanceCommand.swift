@@ -62,7 +62,10 @@ struct InstanceCommand: AsyncParsableCommand {
                 try await Listing.showOne(
                     """
                     \(unsafe: Listing.open)
-                    select * from koppeling.instance_status where id = \(id)::bigint
+                    select s.*, (
+                        select jsonb_object_agg(t.action, case when t.automatic then 'automatic' else 'manual' end)
+                        from koppeling.action_template t where t.instance_id = s.id) as templates
+                    from koppeling.instance_status s where s.id = \(id)::bigint
                     \(unsafe: Listing.close)
                     """, from: runtime.pool, json: json)
             }

@@ -42,12 +42,12 @@ extension InstanceCommand {
                 if dryRun {
                     let preview = try await services.instances.previewLink(
                         account: try await services.accounts.find(account), list: list, name: name,
-                        carriesNoes: !noCarry)
+                        emailKind: emailKind, carriesNoes: !noCarry)
                     return json ? try Console.json(preview) : tell(preview)
                 }
                 let instance = try await services.instances.link(
                     account: try await services.accounts.find(account), list: list, name: name,
-                    emailKind: emailKind.lowercased(), makesFields: makeFields, carriesNoes: !noCarry,
+                    emailKind: emailKind, makesFields: makeFields, carriesNoes: !noCarry,
                     actor: runtime.actor)
                 Console.line("\(instance.id)  \(instance.name)  \(instance.targetGroup)")
             }
@@ -56,6 +56,8 @@ extension InstanceCommand {
         private func tell(_ preview: Instances.LinkPreview) {
             Console.line("list: \(preview.listName) (\(preview.listID))")
             Console.line("instance: \(preview.name), turned off; group: \(preview.targetGroup)")
+            let have = preview.persons == 1 ? "person has" : "persons have"
+            Console.line("e-mail address: \(preview.emailKind), which \(preview.persons) \(have)")
             Console.line("contacts in the list: \(Console.counts(preview.contacts))")
             Console.line(
                 "merge fields filled: \(preview.mapped.isEmpty ? "none" : preview.mapped.joined(separator: ", "))")

@@ -94,22 +94,40 @@ struct MergeFieldCommand: AsyncParsableCommand {
 
     struct Gender: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Say what a gender is called in a list, and which title a salutation has.")
+            abstract: "Say what a gender is called in a list, and which title a salutation has.",
+            discussion: "With the instance alone it shows what they are called.")
 
         @Argument(help: "The instance's name or number.")
         var instance: String
 
         @Argument(help: "male, female, other or unknown; or man, vrouw, anders or onbekend.")
-        var gender: String
+        var gender: String?
 
         @Argument(help: "Its word; empty for none.")
-        var text: String
+        var text: String?
 
         @Option(help: "The title, such as mevrouw; empty for none. It stays as it is without.")
         var title: String?
 
+        @Flag(help: "With the instance alone: one JSON object a line, instead of a table.")
+        var json = false
+
+        func validate() throws {
+            guard (gender == nil) == (text == nil) else { throw ValidationError("give the gender and its word") }
+        }
+
         func run() async throws {
             try await Runtime.with { runtime in
+                guard let gender, let text else {
+                    return try await Listing.show(
+                        """
+                        \(unsafe: Listing.open)
+                        select gender, text, title from koppeling.gender_text
+                        where instance_id = koppeling.require_instance(\(instance)::text)
+                        order by gender
+                        \(unsafe: Listing.close)
+                        """, from: runtime.pool, json: json)
+                }
                 _ = try await runtime.pool.query(
                     """
                     select koppeling.set_gender_text(\(instance)::text, \(gender)::text, \(text)::text,

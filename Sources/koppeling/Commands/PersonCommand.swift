@@ -1,4 +1,5 @@
 import ArgumentParser
+import Connector
 import Postgres
 import TargetGroups
 
@@ -31,6 +32,11 @@ struct PersonCommand: AsyncParsableCommand {
                     from (select \(json) as persons) as given
                     """)
                 Console.line(String(try rows.scalar(as: Int64.self)))
+                let erased = (try? await runtime.erasures?.count(amongPuts: json)) ?? 0
+                if erased > 0 {
+                    Console.error(
+                        "\(erased) of these \(erased == 1 ? "was" : "were") erased: nothing of them is taken in.")
+                }
             }
         }
     }
@@ -67,7 +73,7 @@ struct PersonCommand: AsyncParsableCommand {
         @OptionGroup var person: PersonArguments
 
         func run() async throws {
-            try await Runtime.with { runtime in
+            try await person.with { runtime in
                 try await Persons(pool: runtime.pool)
                     .archive(source: person.source, id: person.id, actor: runtime.actor)
             }
@@ -80,7 +86,7 @@ struct PersonCommand: AsyncParsableCommand {
         @OptionGroup var person: PersonArguments
 
         func run() async throws {
-            try await Runtime.with { runtime in
+            try await person.with { runtime in
                 try await Persons(pool: runtime.pool)
                     .reactivate(source: person.source, id: person.id, actor: runtime.actor)
             }
@@ -97,7 +103,7 @@ struct PersonCommand: AsyncParsableCommand {
         var group: String?
 
         func run() async throws {
-            try await Runtime.with { runtime in
+            try await person.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .unsubscribe(source: person.source, id: person.id, group: group, actor: runtime.actor)
                 let later = group == nil ? ", and for every one that is made later" : ""
@@ -120,7 +126,7 @@ struct PersonCommand: AsyncParsableCommand {
         var group: String?
 
         func run() async throws {
-            try await Runtime.with { runtime in
+            try await person.with { runtime in
                 let groups = try await Persons(pool: runtime.pool)
                     .invite(source: person.source, id: person.id, group: group, actor: runtime.actor)
                 Console.line("Recorded for \(groups.counted("group")); `koppeling why` shows how far it is.")

@@ -9,7 +9,7 @@ struct PersonExport: AsyncParsableCommand {
     @OptionGroup var person: PersonArguments
 
     func run() async throws {
-        try await Runtime.with { runtime in
+        try await person.with { runtime in
             let held: String = try await runtime.pool.query(
                 "select jsonb_pretty(koppeling.export_person(\(person.source)::text, \(person.id)::text))"
             ).scalar()

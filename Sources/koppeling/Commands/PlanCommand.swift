@@ -28,7 +28,8 @@ struct PlanCommand: AsyncParsableCommand {
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select id, target_group, state, version, held_because, joins, leaves, emptied, created_at
+                    select id, target_group, state, version, held_because, joins, leaves, emptied, created_at,
+                        decided_at, decided_by
                     from koppeling.plans
                     where (\(state?.rawValue)::text is null or state = \(state?.rawValue)::text) and id < \(before)::bigint
                     order by id desc
@@ -53,11 +54,12 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                _ = try await Plans(pool: runtime.pool).find(plan)
+                Console.error(try await Plans(pool: runtime.pool).find(plan).heading)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select person, source, id, name, change, reason, cause, rule from koppeling.plan_lines
+                    select person, source, id, name, change, reason, cause, rule, fields
+                    from koppeling.plan_lines
                     where plan = \(plan) and person > \(after)
                     order by person
                     limit \(listing.limit)
@@ -78,7 +80,7 @@ struct PlanCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await Runtime.with { runtime in
-                _ = try await Plans(pool: runtime.pool).find(plan)
+                Console.error(try await Plans(pool: runtime.pool).find(plan).heading)
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
@@ -101,7 +103,7 @@ struct PlanCommand: AsyncParsableCommand {
         func run() async throws {
             try await Runtime.with { runtime in
                 let plans = Plans(pool: runtime.pool)
-                _ = try await plans.find(plan)
+                Console.error(try await plans.find(plan).heading)
                 try await plans.export(plan: plan) { piece in Console.output(piece) }
             }
         }
@@ -193,5 +195,13 @@ struct PlanCommand: AsyncParsableCommand {
                     orFail: "There is no linked target group \"\(group)\": koppeling instance list shows them.")
             }
         }
+    }
+}
+
+extension Plans.Plan {
+    /// What to know of a plan before its lines: the version to name, and who decided.
+    fileprivate var heading: String {
+        let decided = decidedAt.map { "; by \(decidedBy ?? "itself") at \($0.rfc3339)" } ?? ""
+        return "Plan \(id), version \(version), \(state): \(heldBecause)\(decided)."
     }
 }

@@ -145,13 +145,13 @@ struct RuleArguments: ParsableArguments {
     var excluded: [String] = []
 
     @Option(help: "A function that one of the person's positions must have.")
-    var function: String?
+    var function: [String] = []
 
     @Option(help: "The department of that position.")
-    var department: String?
+    var department: [String] = []
 
     @Option(help: "The company of that position, as source/id or by its name.")
-    var company: String?
+    var company: [String] = []
 
     @Option(help: "A category of that company; may be given several times.")
     var companyCategory: [String] = []
@@ -169,6 +169,11 @@ struct RuleArguments: ParsableArguments {
     var notCompanyCategory: [String] = []
 
     func validate() throws {
+        // All of a rule holds for one position, which has one of each.
+        for (values, name) in [(function, "functions"), (department, "departments"), (company, "companies")]
+        where values.count > 1 {
+            throw ValidationError("two \(name) match nobody: give two rules")
+        }
         guard !criteria.isEmpty else {
             throw ValidationError(
                 "a rule needs a category, --function, --department, --company, or something not to be")
@@ -178,8 +183,7 @@ struct RuleArguments: ParsableArguments {
     /// The criteria, in the order of the kinds.
     var criteria: [Criterion] {
         let asked: [(Criterion.Kind, [String])] = [
-            (.personCategory, categories), (.function, [function].compactMap(\.self)),
-            (.department, [department].compactMap(\.self)), (.company, [company].compactMap(\.self)),
+            (.personCategory, categories), (.function, function), (.department, department), (.company, company),
             (.companyCategory, companyCategory),
         ]
         let refused: [(Criterion.Kind, [String])] = [

@@ -27,7 +27,8 @@ struct TaskCommand: AsyncParsableCommand {
                 try await Listing.show(
                     """
                     \(unsafe: Listing.open)
-                    select id, kind, state, instance, target_group, person, detail, created_at, done_at, done_by
+                    select id, kind, state, instance, target_group, person, source, external_id, address, contact,
+                        detail, created_at, done_at, done_by
                     from koppeling.tasks
                     where (\(all)::boolean or done_at is null) and (\(kind?.rawValue)::text is null
                         or kind = \(kind?.rawValue)::text)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Postgres
 import TargetGroups
 
 /// `koppeling position`: positions of persons.
@@ -41,7 +42,44 @@ struct CategoryCommand: AsyncParsableCommand {
 /// `koppeling value`: what persons and companies have and rules ask for.
 struct ValueCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "value", abstract: "Rename functions, departments and categories.", subcommands: [Rename.self])
+        commandName: "value", abstract: "List what rules can ask for; rename functions, departments and categories.",
+        subcommands: [List.self, Rename.self])
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the values of a kind by name, as rules name them.")
+
+        @Argument(
+            help: "function, department, company, personCategory (\"Group / Name\") or companyCategory.",
+            transform: { text in
+                guard let kind = Criterion.Kind(rawValue: text) else {
+                    throw ValidationError(
+                        "\(text) is none of \(Criterion.Kind.allCases.map(\.rawValue).joined(separator: ", "))")
+                }
+                return kind
+            })
+        var kind: Criterion.Kind
+
+        @Option(help: "Only those whose name begins so.")
+        var prefix = ""
+
+        @Option(help: "Go on after this name: the next page.")
+        var after: String?
+
+        @OptionGroup var listing: ListingOptions
+
+        func run() async throws {
+            try await Runtime.with { runtime in
+                try await Listing.show(
+                    """
+                    \(unsafe: Listing.open)
+                    select name from koppeling.list_values(
+                        \(kind.rawValue)::text, \(prefix)::text, \(after)::text, \(listing.limit)::bigint)
+                    \(unsafe: Listing.close)
+                    """, from: runtime.pool, json: listing.json)
+            }
+        }
+    }
 
     struct Rename: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

@@ -24,7 +24,7 @@ struct Why: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        try await Runtime.with { runtime in
+        try await person.with { runtime in
             let explanation = try await explanation(runtime.pool)
             let lines =
                 json
@@ -48,22 +48,23 @@ struct Why: AsyncParsableCommand {
         switch explanation.override {
         case .include: lines.append("Added by hand.")
         case .exclude: lines.append("Removed by hand.")
-        case .none:
-            if let rule = explanation.matchedRule, explanation.ruleMatch {
-                lines.append("Rule \(rule) matches: \(explanation.ruleText ?? "").")
-            } else {
-                lines.append("No rule matches.")
-            }
+        case .none: break
+        }
+        if let rule = explanation.matchedRule, explanation.ruleMatch {
+            lines.append("Rule \(rule) matches: \(explanation.ruleText ?? "").")
+        } else {
+            lines.append("No rule matches.")
         }
         lines += explanation.suppressions.map {
             let moment = $0.occurredAt.rfc3339
-            return "\($0.reason.rawValue), at the \($0.standsAt), said by \($0.source) at \(moment)"
+            return
+                "\($0.reason.rawValue), at the \($0.standsAt), said by \($0.source)\($0.actor.map { " (\($0))" } ?? "") at \(moment)"
         }
         if explanation.isPending { lines.append("A change of the person still waits to be evaluated.") }
         if !explanation.changes.isEmpty { lines.append("") }
         lines += Listing.aligned(
             explanation.changes.map { change in
-                let values = "\(Self.plain(change.old)) -> \(Self.plain(change.new))"
+                let values = [change.old, change.new].map { ($0 ?? .none).words }.joined(separator: " -> ")
                 return [change.at.rfc3339, change.kind, values, change.cause, change.actor]
             })
         return lines
@@ -75,16 +76,5 @@ struct Why: AsyncParsableCommand {
         case .inactive: "No member: " + explanation.reasons.map(\.rawValue).joined(separator: ", ") + "."
         case nil: "No member, and never was one."
         }
-    }
-
-    /// A recorded value for a reader: a status with what explains it, anything else as it is.
-    private static func plain(_ value: String?) -> String {
-        struct Status: Decodable { var status: String?, via: String?, reasons: [String]? }
-        guard let value else { return "none" }
-        if let status = try? JSONText(value).decode(Status.self) {
-            let explanation = ([status.via].compactMap(\.self) + (status.reasons ?? [])).joined(separator: ", ")
-            return (status.status ?? "none") + (explanation.isEmpty ? "" : " (\(explanation))")
-        }
-        return (try? JSONText(value).decode(String.self)) ?? value
     }
 }
