@@ -40,12 +40,9 @@ declare
     v_said timestamptz := koppeling.now();
 begin
     for v_address in
-        select e.address from koppeling.email_address e
-        where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind)
-        union all
-        select null where not exists (
-            select from koppeling.email_address e
-            where e.person_id = p_person and e.kind = coalesce(v_kind, e.kind))
+        select e.address from (values (null)) n
+        left join koppeling.email_address e on e.person_id = p_person and e.kind = coalesce(v_kind, e.kind)
+        order by e.kind
     loop
         perform koppeling.open_suppression(p_group, 'unsubscribed', v_address, null, array[p_person], 'user',
             v_said, jsonb_build_object('actor', p_actor)

@@ -47,13 +47,21 @@ struct HistoryModel {
     var overrides: [[String]]
     var everMember: [[Bool]]
     var open: Set<Entry> = []
+    /// In which order what stands at addresses was said: who is bound by more than one goes by the first.
+    var said: [Entry: Int] = [:]
+    var sayings = 0
+    /// The addresses at which a no was said that binds a person, or did.
+    var saidAt: [Set<Int>]
     /// Addresses of which only a hash is left.
     var erased: Set<Int> = []
+    /// What is said to every group stands there as well.
+    private static let everyGroup = -1
 
     init(persons: Int, groups: Int) {
         self.groups = groups
         self.persons = Array(repeating: Person(), count: persons)
         rules = Array(repeating: [], count: groups)
+        saidAt = Array(repeating: [], count: persons)
         overrides = Array(repeating: Array(repeating: "none", count: persons), count: groups)
         everMember = Array(repeating: Array(repeating: false, count: persons), count: groups)
     }
@@ -93,6 +101,10 @@ struct HistoryModel {
         case .reactivate(let person): persons[survivor(person)].state = "active"
         case .unsubscribe(let named):
             let person = survivor(named)
+            let addresses: [Int?] = persons[person].addresses.sorted { $0.key < $1.key }.map(\.value)
+            for address in addresses.isEmpty ? [nil] : addresses {
+                record("unsubscribed", group: Self.everyGroup, address: address, claimants: [person])
+            }
             for group in 0..<groups {
                 record("unsubscribed", group: group, address: persons[person].address, claimants: [person])
             }
@@ -169,6 +181,7 @@ struct HistoryModel {
             }
             if number == 1 || !persons[survivor].addresses.values.contains(address) {
                 persons[survivor].addresses[free] = address
+                bindHolders()
             }
         }
         persons[survivor].categories.formUnion(persons[other].categories)
@@ -199,8 +212,12 @@ struct HistoryModel {
 
     /// All that is known of her goes, but what binds others too.
     private mutating func erase(_ person: Int) {
-        let own = Set(persons[person].addresses.values.filter { holders($0) == [person] })
+        let own = saidAt[person].union(persons[person].addresses.values).filter {
+            holders($0).subtracting([person]).isEmpty
+        }
         erased.formUnion(own)
+        for other in persons.indices { saidAt[other].subtract(own) }
+        saidAt[person] = []
         persons[person].state = "erased"
         persons[person].addresses = [:]
         persons[person].categories = []
@@ -222,37 +239,52 @@ struct HistoryModel {
         }
     }
 
-    /// One bounce is enough for a person's address.
-    private mutating func bounce(_ group: Int, _ place: Place) {
-        guard case .claim(let person, let file, _) = place else { return }
+    /// One bounce is enough for a person's address; says whether this is the one.
+    @discardableResult
+    private mutating func bounce(_ group: Int, _ place: Place) -> Bool {
+        guard case .claim(let person, let file, _) = place else { return false }
         let isKnown = open.contains { entry in
             if case .claim(person, file, _) = entry.place { entry.group == group } else { false }
         }
         if !isKnown { open.insert(Entry(group: group, reason: "cleaned", place: place)) }
+        return !isKnown
+    }
+
+    /// A no said at an address binds a person whom the same binds not yet.
+    private mutating func bind(_ person: Int, to reason: String, group: Int, saidAt address: Int?) {
+        let entry = Entry(group: group, reason: reason, place: .person(person))
+        if open.insert(entry).inserted, let address { saidAt[person].insert(address) }
     }
 
     private mutating func record(_ reason: String, group: Int, address: Int?, claimants: Set<Int>) {
-        if let address { open.insert(Entry(group: group, reason: reason, place: .address(address))) }
+        if let address {
+            let entry = Entry(group: group, reason: reason, place: .address(address))
+            if open.insert(entry).inserted {
+                sayings += 1
+                said[entry] = sayings
+            }
+        }
         if reason == "cleaned" {
             for person in claimants.subtracting(holders(address)) {
                 if let file = persons[person].address, let address {
-                    bounce(group, .claim(person: person, file: file, event: address))
+                    if bounce(group, .claim(person: person, file: file, event: address)) {
+                        saidAt[person].insert(address)
+                    }
                 }
             }
         } else {
             for person in holders(address).union(claimants) {
-                open.insert(Entry(group: group, reason: reason, place: .person(person)))
+                bind(person, to: reason, group: group, saidAt: address)
             }
         }
     }
 
     /// A no belongs to whoever holds the address while it is open, and stays with her.
     private mutating func bindHolders() {
-        for entry in open where Self.noes.contains(entry.reason) {
+        for entry in open.sorted(by: { said[$0, default: 0] < said[$1, default: 0] })
+        where Self.noes.contains(entry.reason) {
             guard case .address(let address) = entry.place else { continue }
-            for person in holders(address) {
-                open.insert(Entry(group: entry.group, reason: entry.reason, place: .person(person)))
-            }
+            for person in holders(address) { bind(person, to: entry.reason, group: entry.group, saidAt: address) }
         }
     }
 }
