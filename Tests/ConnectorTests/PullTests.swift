@@ -11,8 +11,10 @@ import Testing
 /// A pull of several pages, of a list that does not stand still.
 @Suite("A pull of several pages", .database)
 struct PullTests {
-    /// Runs the body with somebody who reads the list beside the workers, whose own reading is held. Mailchimp's clock
-    /// stands still but for ``advance(_:_:)``: which contacts are of one second does not depend on this machine's speed.
+    /// Runs the body with somebody who reads the list beside the workers, whose own reading is held.
+    ///
+    /// Mailchimp's clock stands still but for ``advance(_:_:)``: which contacts are of one second does not depend on this
+    /// machine's speed.
     private func run(
         persons: Int = 0, _ body: @escaping @Sendable (LinkedList, ConnectorInstance) async throws -> Void
     ) async throws {
