@@ -135,7 +135,8 @@ struct RestoredNoTests {
         return revived
     }
 
-    @Test("is looked for although the template of the action that does it waits for somebody", arguments: [true, false])
+    @Test(
+        "is looked for although the template of the action that does it waits for somebody", arguments: [true, false])
     func manualTemplate(isMember: Bool) async throws {
         try await LinkedList.run(switches: .permissive) { list in
             for template in ["update", "delete"] {

@@ -100,7 +100,9 @@ import Testing
                         for round in 0..<40 {
                             let keys = (0..<10).map { "\(($0 * (caller + 1) + round) % 11)" }
                             try await queue.enqueue(
-                                many: keys.map { NewJob(kind: "echo", args: "[1]", key: $0, keyMode: mode, orderKey: $0) })
+                                many: keys.map {
+                                    NewJob(kind: "echo", args: "[1]", key: $0, keyMode: mode, orderKey: $0)
+                                })
                         }
                     }
                 }
