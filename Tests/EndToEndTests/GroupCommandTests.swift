@@ -51,6 +51,9 @@ struct GroupCommandTests {
             #expect(try await world.refused("value list colour", code: 2).contains("companyCategory"))
             let rules = try await world.done("rule list News --json").output
             #expect(rules.contains(#""kind":"function","value":"Hoofd""#))
+            let without = try await world.done("rule remove News 1 --dry-run")
+            #expect(without.output.contains("0 join, 1 leave;"), "\(without.output)")
+            #expect(try await world.done("rule list News --json").output == rules)
             try await world.done("rule remove News 1")
             try await world.done("rule add News --not", "Mailings / News", "--confirm")
 

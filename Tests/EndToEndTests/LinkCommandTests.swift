@@ -73,8 +73,11 @@ struct LinkCommandTests {
         try await CommandWorld.run { world in
             try await world.link(persons: 3)
             let group = "Mailchimp - News"
-            try await world.done("rule add", group, "Mailings / News")
+            let dry = try await world.done("rule add", group, "Mailings / News", "--dry-run")
+            #expect(dry.output.contains("3 join, 0 leave"), "\(dry.output)")
+            let saved = try await world.done("rule add", group, "Mailings / News")
             let plan = try #require(try await plans(world).first)
+            #expect(saved.output.contains("Plan \(plan.id) holds what follows in Mailchimp (first activation)"))
             #expect(plan.state == "held" && plan.joins == 3)
             let shown = try await world.done("plan show \(plan.id) --limit 2")
             #expect(shown.lines.count == 3 && shown.output.contains("Jan Berg 1"))

@@ -22,9 +22,12 @@ struct RuleCommand: AsyncParsableCommand {
         @Flag(help: "Yes, a rule that only excludes, and so matches nearly everybody, is meant.")
         var confirm = false
 
+        @Flag(help: "Only show what would follow, as rule preview --exact does.")
+        var dryRun = false
+
         func run() async throws {
             let criteria = rule.criteria
-            try await change(group, confirm: confirm) { $0.append(criteria) }
+            try await change(group, confirm: confirm, isDryRun: dryRun) { $0.append(criteria) }
         }
     }
 
@@ -54,7 +57,7 @@ struct RuleCommand: AsyncParsableCommand {
             }
         }
 
-        private static func show(_ preview: RulePreview) {
+        fileprivate static func show(_ preview: RulePreview) {
             let about = preview.estimated ? "about " : ""
             for rule in preview.rules {
                 let matches = about + rule.matches.counted("person")
@@ -104,8 +107,11 @@ struct RuleCommand: AsyncParsableCommand {
         @Argument(help: "The number of the rule, as rule list shows it.")
         var rule: Int
 
+        @Flag(help: "Only show what would follow: who leaves, and whom the other rules match.")
+        var dryRun = false
+
         func run() async throws {
-            try await change(group) { rules in
+            try await change(group, isDryRun: dryRun) { rules in
                 guard (1...max(1, rules.count)).contains(rule), !rules.isEmpty else {
                     throw Failure("The group \(group) has no rule \(rule): koppeling rule list shows them.")
                 }
@@ -114,9 +120,9 @@ struct RuleCommand: AsyncParsableCommand {
         }
     }
 
-    /// Changes the rules of a group and says what followed.
+    /// Changes the rules of a group and says what followed, or would follow.
     private static func change(
-        _ name: String, confirm: Bool = false, _ body: (inout [[Criterion]]) throws -> Void
+        _ name: String, confirm: Bool = false, isDryRun: Bool, _ body: (inout [[Criterion]]) throws -> Void
     ) async throws {
         try await Runtime.with { runtime in
             let group = try await Groups(pool: runtime.pool).require(name)
@@ -124,14 +130,32 @@ struct RuleCommand: AsyncParsableCommand {
             let current = try await rules.list(group: group.id)
             var changed = current.rules
             try body(&changed)
+            if isDryRun {
+                return Preview.show(try await rules.preview(changed, group: group.id, exact: true))
+            }
             do {
                 let saved = try await rules.save(
                     changed, group: group.id, over: current.version, confirmOnlyNegated: confirm, actor: runtime.actor)
                 Console.line(
                     "The group has \(changed.count.counted("rule")); \(saved.changed.counted("membership")) changed.")
+                try await tellOfPlan(group.id, runtime.pool)
             } catch let error as TargetGroupsError where error.code == .needsConfirmation {
                 throw Failure("\(error.message) To confirm, add --confirm.")
             }
+        }
+    }
+
+    /// Says when what followed waits in a plan for somebody.
+    private static func tellOfPlan(_ group: Int64, _ pool: Pool) async throws {
+        let held = try await pool.query(
+            """
+            select id, held_because from koppeling.change_plan where target_group_id = \(group)::bigint and state = 'held'
+            """)
+        for plan in held {
+            let number: Int64 = try plan.decode("id")
+            Console.line(
+                "Plan \(number) holds what follows in Mailchimp (\(try plan.decode("held_because", as: String.self))): "
+                    + "koppeling plan show \(number)")
         }
     }
 }
