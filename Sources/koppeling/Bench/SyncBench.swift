@@ -181,7 +181,8 @@ struct SyncBench: Sendable {
     private func archives() async throws {
         try await world.pool.query(
             """
-            select koppeling.archive_person('bench', n::text)
+            select koppeling.put_persons(jsonb_agg(jsonb_build_object(
+                'source', 'bench', 'id', n::text, 'categories', '[]'::jsonb)))
             from generate_series(\(Int64(size.persons - size.edits))::bigint + 1, \(Int64(size.persons))::bigint) n
             """)
         try await world.eventually("all who leave are in the plan", within: .seconds(600)) {
