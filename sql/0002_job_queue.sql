@@ -249,6 +249,7 @@ begin
             insert into koppeling.job select v_job.*
             on conflict (queue, key) where state <> 'running' and key is not null do nothing;
             exit when found;
+            -- Somebody holds it and has not changed it yet, which takes no longer than a statement.
             perform pg_sleep(0.001);
         end loop;
         continue when v_waiting.id is null;

@@ -131,8 +131,9 @@ begin
         return;
     end if;
     update koppeling.audience_member
-    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
-        intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
+    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null,
+        remote_id = null, ownership = 'none', intent = null, intent_at = null, sent_fields = null,
+        applied_fields = null, moving_to = null,
         -- Whoever comes there next is another contact, and not ours.
         newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;

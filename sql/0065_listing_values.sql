@@ -1,7 +1,6 @@
 -- What rules can ask for, by name: a page of one kind.
 
--- The labels of the values of a kind that begin so, after the last one of the page before, compared without case. Each
--- kind is read along the index of its names.
+-- The labels of the values of a kind that begin so, after the last one of the page before, compared without case.
 create function koppeling.list_values(p_kind text, p_prefix text, p_after text, p_limit bigint)
     returns table (name text)
     language plpgsql stable set search_path = koppeling, pg_temp

@@ -8646,6 +8646,7 @@ begin
             insert into koppeling.job select v_job.*
             on conflict (queue, key) where state <> 'running' and key is not null do nothing;
             exit when found;
+            -- Somebody holds it and has not changed it yet, which takes no longer than a statement.
             perform pg_sleep(0.001);
         end loop;
         continue when v_waiting.id is null;
@@ -9272,8 +9273,9 @@ begin
         return;
     end if;
     update koppeling.audience_member
-    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null, remote_id = null, ownership = 'none',
-        intent = null, intent_at = null, sent_fields = null, applied_fields = null, moving_to = null,
+    set address_key = koppeling.address_key(address), status = 'absent', archived_by_us = false, contact_id = null,
+        remote_id = null, ownership = 'none', intent = null, intent_at = null, sent_fields = null,
+        applied_fields = null, moving_to = null,
         -- Whoever comes there next is another contact, and not ours.
         newness_unseen = false, observed_at = koppeling.now(), acted_at = koppeling.now()
     where id = p_member;
